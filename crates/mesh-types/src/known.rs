@@ -1,0 +1,80 @@
+//! The fields of Istio's definitions that our types leave out, by path without indices.
+
+use crate::kind::Kind;
+
+/// Whether Istio's definition of `kind` has the field at `path`.
+pub(crate) fn is_known(kind: Kind, path: &str) -> bool {
+    let fields: &[&str] = match kind {
+        Kind::Gateway => GATEWAY,
+        Kind::VirtualService => VIRTUAL_SERVICE,
+        Kind::DestinationRule => return destination_rule(path),
+        Kind::PeerAuthentication => &[],
+    };
+    fields.contains(&path)
+}
+
+const GATEWAY: &[&str] = &[
+    "spec.servers.bind",
+    "spec.servers.defaultEndpoint",
+    "spec.servers.port.targetPort",
+    "spec.servers.tls.caCertCredentialName",
+    "spec.servers.tls.caCertificates",
+    "spec.servers.tls.caCrl",
+    "spec.servers.tls.cipherSuites",
+    "spec.servers.tls.credentialName",
+    "spec.servers.tls.credentialNames",
+    "spec.servers.tls.maxProtocolVersion",
+    "spec.servers.tls.minProtocolVersion",
+    "spec.servers.tls.privateKey",
+    "spec.servers.tls.serverCertificate",
+    "spec.servers.tls.subjectAltNames",
+    "spec.servers.tls.tlsCertificates",
+    "spec.servers.tls.verifyCertificateHash",
+    "spec.servers.tls.verifyCertificateSpki",
+];
+
+const VIRTUAL_SERVICE: &[&str] = &[
+    "spec.tcp",
+    "spec.tls",
+    "spec.http.corsPolicy.allowOrigin",
+    "spec.http.corsPolicy.unmatchedPreflights",
+    "spec.http.delegate",
+    "spec.http.directResponse.body.bytes",
+    "spec.http.fault.abort.grpcStatus",
+    "spec.http.fault.abort.http2Error",
+    "spec.http.fault.delay.exponentialDelay",
+    "spec.http.fault.delay.percent",
+    "spec.http.match.statPrefix",
+    "spec.http.mirrorPercent",
+    "spec.http.mirror_percent",
+    "spec.http.redirect.derivePort",
+];
+
+/// A traffic policy stands at three places of a DestinationRule with the same fields.
+fn destination_rule(path: &str) -> bool {
+    if path == "spec.workloadSelector" {
+        return true;
+    }
+    let places = ["spec.trafficPolicy.portLevelSettings.", "spec.subsets.trafficPolicy.portLevelSettings.", "spec.trafficPolicy.", "spec.subsets.trafficPolicy."];
+    let inner = places.iter().find_map(|place| path.strip_prefix(place));
+    inner.is_some_and(|inner| TRAFFIC_POLICY.contains(&inner))
+}
+
+const TRAFFIC_POLICY: &[&str] = &[
+    "connectionPool.http.h2UpgradePolicy",
+    "connectionPool.http.maxConcurrentStreams",
+    "connectionPool.http.useClientProtocol",
+    "loadBalancer.consistentHash",
+    "loadBalancer.warmup",
+    "loadBalancer.warmupDurationSecs",
+    "outlierDetection.consecutiveErrors",
+    "proxyProtocol",
+    "retryBudget",
+    "tls.caCertificates",
+    "tls.caCrl",
+    "tls.clientCertificate",
+    "tls.credentialName",
+    "tls.insecureSkipVerify",
+    "tls.privateKey",
+    "tunnel",
+];
