@@ -1,0 +1,136 @@
+//! The command line: which part to play, and its options. Holds no behaviour of its own.
+
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::identity::ServedBy;
+use crate::probe;
+use crate::server;
+use crate::services::{self, reviews::ReviewsVersion};
+
+#[derive(Debug, Parser)]
+#[command(name = "bookinfo", version, about = "The bookinfo sample applications and a probe client")]
+struct Cli {
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// The page with a book, its details and its reviews; as HTML and as JSON
+    Productpage(ServiceArgs),
+    /// What is known about a book
+    Details(ServiceArgs),
+    /// Reviews of a book: v1 without stars, v2 with black and v3 with red ones
+    Reviews(ReviewsArgs),
+    /// The stars that reviewers gave
+    Ratings(ServiceArgs),
+    /// Answers every request with what it saw of it
+    Echo(ServiceArgs),
+    /// A client that measures: closed and open loop, connection attempts
+    Probe {
+        #[command(subcommand)]
+        command: Box<probe::Command>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ListenArgs {
+    /// TCP port to listen on, for HTTP/1.1 and for HTTP/2 without TLS
+    #[arg(long, default_value_t = 9080)]
+    port: u16,
+    /// Address to listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    address: IpAddr,
+    /// Write one line for every request to standard output
+    #[arg(long, env = "ACCESS_LOG")]
+    access_log: bool,
+}
+
+#[derive(Debug, Args)]
+struct ServiceArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
+    /// Version that the answers report
+    #[arg(long, default_value = "v1")]
+    version: String,
+}
+
+#[derive(Debug, Args)]
+struct ReviewsArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
+    /// Which version of the service to be
+    #[arg(long, value_enum, default_value_t = ReviewsVersion::V1)]
+    version: ReviewsVersion,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    match run(cli.part) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bookinfo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
+    // A reader of the log that went away must not end a server.
+    let format = tracing_subscriber::fmt().with_ansi(colours).with_target(false).log_internal_errors(false);
+    format.with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// One thread is enough for a sample application, and keeps a pod small.
+fn run(part: Part) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?
+        .block_on(run_part(part))
+}
+
+async fn run_part(part: Part) -> anyhow::Result<ExitCode> {
+    let stop = server::stop_on_signal()?;
+    let (listen, router) = match part {
+        Part::Productpage(args) => {
+            let app = app("productpage", &args.version, args.listen.access_log);
+            (args.listen, services::productpage::router(app))
+        }
+        Part::Details(args) => {
+            let app = app("details", &args.version, args.listen.access_log);
+            (args.listen, services::details::router(app))
+        }
+        Part::Reviews(args) => {
+            let name = args.version.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+            let app = app("reviews", &name, args.listen.access_log);
+            (args.listen, services::reviews::router(app, args.version))
+        }
+        Part::Ratings(args) => {
+            let app = app("ratings", &args.version, args.listen.access_log);
+            (args.listen, services::ratings::router(app))
+        }
+        Part::Echo(args) => {
+            let app = app("echo", &args.version, args.listen.access_log);
+            (args.listen, services::echo::router(app))
+        }
+        Part::Probe { command } => return probe::main(*command, stop).await,
+    };
+    let listener = server::listen(SocketAddr::new(listen.address, listen.port)).await?;
+    server::serve(listener, router, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn app(service: &str, version: &str, access_log: bool) -> services::App {
+    let lookup = |name: &str| std::env::var(name).ok();
+    services::App::new(ServedBy::from_environment(service, version, lookup), lookup, access_log)
+}

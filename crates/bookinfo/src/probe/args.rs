@@ -1,0 +1,164 @@
+//! The probe's options, checked while they are read, so that a wrong one ends with exit code 2.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Method, Uri};
+
+/// Options of `probe run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// What to request: an `http://` URL
+    #[arg(long, value_parser = Url::parse)]
+    pub url: Url,
+    /// How many requests to send; 1 without --duration
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub requests: Option<u64>,
+    /// How long to start requests
+    #[arg(long, value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Connections, each with one request at a time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    /// Open loop: requests started per second, whether or not earlier ones were answered
+    #[arg(long, value_parser = rate)]
+    pub rate: Option<f64>,
+    /// A request header, `name=value`; `host=…` replaces the URL's
+    #[arg(long = "header", value_parser = header, value_name = "NAME=VALUE")]
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Method of the requests
+    #[arg(long, default_value = "GET")]
+    pub method: Method,
+    /// Body of the requests
+    #[arg(long, default_value = "")]
+    pub body: String,
+    /// Close the connection after each answer
+    #[arg(long)]
+    pub new_connection_per_request: bool,
+    /// Speak HTTP/2 without TLS
+    #[arg(long)]
+    pub http2: bool,
+    /// How long one request may take, connecting included
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Connect here instead of to the URL's host, which stays the host header
+    #[arg(long, value_name = "IP:PORT")]
+    pub connect_to: Option<SocketAddr>,
+    /// Group by this service's hop inside the JSON answers instead of by who answered
+    #[arg(long, value_name = "SERVICE")]
+    pub hop: Option<String>,
+}
+
+/// Options of `probe connect`.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectArgs {
+    /// Where to connect
+    #[arg(long, value_name = "IP:PORT")]
+    pub address: SocketAddr,
+    /// How long connecting may take, and then the HTTP request
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Watch an open connection this long for its end, without sending
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub settle: Duration,
+    /// Send one plaintext HTTP/1.1 request over the connection
+    #[arg(long)]
+    pub plaintext_http: bool,
+    /// Path of that request
+    #[arg(long, default_value = "/", value_parser = path)]
+    pub path: String,
+    /// Host header of that request; the address without one
+    #[arg(long)]
+    pub host: Option<String>,
+}
+
+/// An `http` URL in the parts that a client needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// The URL as it was given.
+    pub text: String,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// TCP port; 80 when the URL has none.
+    pub port: u16,
+    /// `host[:port]` as it stands in the URL: the host header.
+    pub authority: Authority,
+    /// Path and query.
+    pub path: String,
+}
+
+impl Url {
+    fn parse(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some(other) => return Err(format!("the probe speaks http only, not {other}: the mesh adds TLS")),
+            None => return Err("write it as http://host:port/path".to_owned()),
+        }
+        let authority = uri.authority().cloned().ok_or("the host is missing")?;
+        if authority.as_str().contains('@') {
+            return Err("user and password have no place in it".to_owned());
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        Ok(Self { text: text.to_owned(), host, port: authority.port_u16().unwrap_or(80), authority, path })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text.parse().map_err(|_| "write it as 5s, 250ms or 2m".to_owned())?;
+    Duration::try_from(span).map_err(|_| "it must not be negative".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "a number of requests per second".to_owned())?;
+    if rate.is_finite() && (0.001..=1_000_000.0).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("from 0.001 to 1000000".to_owned())
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as name=value")?;
+    let name = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
+    let value = value.parse().map_err(|_| format!("`{value}` cannot stand in a header"))?;
+    Ok((name, value))
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+    if text.starts_with('/') { Ok(uri.to_string()) } else { Err("a path begins with /".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_comes_apart() {
+        let url = Url::parse("http://reviews:9080/reviews/0?a=b").unwrap();
+        assert_eq!((url.host.as_str(), url.port, url.authority.as_str()), ("reviews", 9080, "reviews:9080"));
+        assert_eq!(url.path, "/reviews/0?a=b");
+        let url = Url::parse("http://[::1]").unwrap();
+        assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("::1", 80, "/"));
+    }
+
+    #[test]
+    fn urls_that_the_probe_cannot_request_are_refused() {
+        for url in ["https://reviews/", "reviews:9080", "/reviews", "http://a:b@c/", "http:///x", ""] {
+            assert!(Url::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("-1s").is_err() && duration("5").is_err());
+        assert!(rate("0").is_err() && rate("NaN").is_err() && rate("50").is_ok());
+        assert!(header("end-user=jason").is_ok() && header("end-user").is_err() && header("a b=c").is_err());
+        assert!(path("/x y").is_err() && path("x").is_err() && path("/x").is_ok());
+    }
+}

@@ -1,0 +1,7 @@
+//! The applications and the probe over real sockets on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part fails the test")]
+
+mod programs;
+mod services;
+mod support;
