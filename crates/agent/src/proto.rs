@@ -1,0 +1,42 @@
+//! Wire messages that have no crate: Istio's certificate service and the standard gRPC health check.
+
+/// `istio.v1.auth.IstioCertificateRequest`; its field 4 (metadata) is not used by this agent.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct IstioCertificateRequest {
+    /// Certificate signing request, PEM.
+    #[prost(string, tag = "1")]
+    pub csr: String,
+    /// Requested lifetime in seconds.
+    #[prost(int64, tag = "3")]
+    pub validity_duration: i64,
+}
+
+/// `istio.v1.auth.IstioCertificateResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct IstioCertificateResponse {
+    /// PEM certificates: leaf first, root last.
+    #[prost(string, repeated, tag = "1")]
+    pub cert_chain: Vec<String>,
+}
+
+/// Path of the one method of the certificate service.
+pub const CREATE_CERTIFICATE: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
+
+/// `grpc.health.v1.HealthCheckRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HealthCheckRequest {
+    /// Service asked about; empty for the server as a whole.
+    #[prost(string, tag = "1")]
+    pub service: String,
+}
+
+/// `grpc.health.v1.HealthCheckResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HealthCheckResponse {
+    /// 1 is SERVING.
+    #[prost(int32, tag = "1")]
+    pub status: i32,
+}
+
+/// Path of `grpc.health.v1.Health/Check`.
+pub const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
