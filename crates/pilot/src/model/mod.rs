@@ -1,0 +1,257 @@
+//! What the control plane knows: services, endpoints and configuration of all clusters, as one immutable snapshot.
+
+pub mod assemble;
+pub mod cluster;
+pub mod objects;
+pub mod remote;
+pub mod store;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mesh_types::object::Resource;
+use mesh_types::{DestinationRule, Gateway, Object, PeerAuthentication, VirtualService};
+use serde::Serialize;
+
+/// Facts that hold for the life of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Id of the cluster that this process runs in.
+    pub cluster: String,
+    /// Namespace of the control plane, also the root namespace of configuration.
+    pub root_namespace: String,
+    /// DNS domain of Services.
+    pub domain: String,
+    /// Trust domain of workload identities.
+    pub trust_domain: String,
+    /// Id of the mesh.
+    pub mesh: String,
+}
+
+/// An immutable snapshot. Parts that did not change are shared with the snapshot before it.
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    /// Number of the snapshot, greater than that of every earlier one of this process.
+    pub number: u64,
+    /// Facts that hold for the life of the process.
+    pub settings: Arc<Settings>,
+    /// Everything that was observed.
+    pub state: Arc<State>,
+    /// Number of the first snapshot that held each configuration object as it is now, by `Kind/namespace/name`.
+    pub config_versions: Arc<BTreeMap<String, ConfigVersion>>,
+}
+
+/// When a configuration object became part of the snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigVersion {
+    /// Kubernetes' resource version.
+    pub resource_version: Option<String>,
+    /// Number of the snapshot.
+    pub snapshot: u64,
+}
+
+/// Everything that was observed; equal states give equal proxies.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// Services of all clusters by host; those of one name are one service.
+    pub services: Arc<BTreeMap<String, Service>>,
+    /// Endpoints by host and port of the service.
+    pub endpoints: Arc<BTreeMap<String, BTreeMap<u16, Vec<Endpoint>>>>,
+    /// Pods of all clusters.
+    pub workloads: Arc<BTreeMap<WorkloadKey, Workload>>,
+    /// Gateways through which a network is reached from others.
+    pub gateways: Arc<Vec<NetworkGateway>>,
+    /// Configuration of the own cluster.
+    pub configs: Arc<Configs>,
+    /// Clusters and whether they were read completely.
+    pub clusters: Arc<Vec<ClusterStatus>>,
+}
+
+/// A service as clients see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Fully qualified host.
+    pub host: String,
+    /// Name of the Service.
+    pub name: String,
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Ports, TCP only.
+    pub ports: Vec<ServicePort>,
+    /// What differs between clusters, by cluster.
+    pub clusters: BTreeMap<String, ClusterService>,
+    /// Whether endpoints of other clusters stay invisible (`kubernetes.default`, `kube-system`).
+    pub cluster_local: bool,
+}
+
+/// A port of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Number of the port.
+    pub number: u16,
+    /// Name; empty on a service with one unnamed port.
+    pub name: String,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 or gRPC.
+    Http2,
+    /// Anything opaque, TLS included.
+    Tcp,
+    /// Not declared: found out per connection.
+    Auto,
+}
+
+/// What differs between clusters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterService {
+    /// Virtual addresses; none for headless services.
+    pub addresses: Vec<String>,
+    /// Whether names resolve to pods directly.
+    pub headless: bool,
+    /// Labels of the pods behind it; empty selects none.
+    pub selector: BTreeMap<String, String>,
+    /// Ports of pods by port of the service.
+    pub targets: BTreeMap<u16, TargetPort>,
+}
+
+/// The port of a pod that a service's port leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// A number.
+    Number(u16),
+    /// Name of a container's port.
+    Name(String),
+}
+
+/// A ready pod behind a service's port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Address of the pod.
+    pub address: String,
+    /// Port of the pod.
+    pub port: u16,
+    /// Cluster of the pod.
+    pub cluster: String,
+    /// The pod.
+    pub workload: Arc<Workload>,
+    /// Share relative to other endpoints.
+    pub weight: u32,
+}
+
+/// Cluster, namespace and name of a pod.
+pub type WorkloadKey = (String, String, String);
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Workload {
+    /// Name of the pod.
+    pub name: String,
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Cluster of the pod.
+    pub cluster: String,
+    /// Labels of the pod.
+    pub labels: BTreeMap<String, String>,
+    /// Service account of the pod.
+    pub service_account: String,
+    /// Network of the pod; empty where none is known.
+    pub network: String,
+    /// Where the pod runs.
+    pub locality: Locality,
+    /// Ports of its containers by name.
+    pub ports: BTreeMap<String, u16>,
+    /// Whether its proxy takes mutual TLS.
+    pub mutual_tls: bool,
+}
+
+/// Region, zone and subzone; empty where unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Locality {
+    /// Region.
+    pub region: String,
+    /// Zone of the region.
+    pub zone: String,
+    /// Part of the zone.
+    pub subzone: String,
+}
+
+/// An address through which a network is reached from others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetworkGateway {
+    /// Network that is reached.
+    pub network: String,
+    /// Cluster of the gateway.
+    pub cluster: String,
+    /// Address of the gateway.
+    pub address: String,
+    /// Port for mutual TLS that is passed through.
+    pub port: u16,
+}
+
+/// Configuration objects, each kind oldest first, then by namespace and name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Configs {
+    /// Gateways.
+    pub gateways: Vec<Arc<Object<Gateway>>>,
+    /// Virtual services.
+    pub virtual_services: Vec<Arc<Object<VirtualService>>>,
+    /// Destination rules.
+    pub destination_rules: Vec<Arc<Object<DestinationRule>>>,
+    /// Peer authentications.
+    pub peer_authentications: Vec<Arc<Object<PeerAuthentication>>>,
+    /// Objects that cannot be used.
+    pub problems: Vec<Problem>,
+}
+
+impl Configs {
+    /// `Kind/namespace/name` and resource version of every object.
+    pub fn versions(&self) -> BTreeMap<String, Option<String>> {
+        fn pairs<S: Resource>(objects: &[Arc<Object<S>>]) -> impl Iterator<Item = (String, Option<String>)> {
+            objects.iter().map(|object| (object.reference(), object.metadata.resource_version.clone()))
+        }
+        pairs(&self.gateways)
+            .chain(pairs(&self.virtual_services))
+            .chain(pairs(&self.destination_rules))
+            .chain(pairs(&self.peer_authentications))
+            .collect()
+    }
+}
+
+/// Something in the input that has no effect, or not the effect that its author wants.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// `Kind/namespace/name` of the object concerned.
+    pub object: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of an object.
+    pub fn new(object: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { object: object.into(), message: message.into() }
+    }
+}
+
+/// A cluster and whether it was read completely.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterStatus {
+    /// Id of the cluster.
+    pub id: String,
+    /// Whether everything was read and the API server answers.
+    pub synced: bool,
+    /// Network of the cluster; empty where none is labelled.
+    pub network: String,
+    /// Why it is not synced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

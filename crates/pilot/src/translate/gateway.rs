@@ -1,0 +1,193 @@
+//! The listeners, routes and clusters of a gateway: HTTP servers with their virtual services, and mutual TLS that is
+//! passed through to the service that its server name names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener};
+use envoy_types::pb::envoy::config::route::v3::virtual_host::TlsRequirementType;
+use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
+use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
+use mesh_types::gateway::{Gateway, Server, ServerTlsMode};
+use mesh_types::{Object, host, names};
+
+use super::destination::Destination;
+use super::http::{self, Routes};
+use super::lookup::selects;
+use super::route::{self, Scope};
+use super::{Context, cluster, endpoint, pb, policy};
+use crate::model::TargetPort;
+
+/// What a gateway gets beside the clusters that every proxy has.
+#[derive(Default)]
+pub(super) struct Translated {
+    pub(super) clusters: Vec<Cluster>,
+    pub(super) endpoints: Vec<ClusterLoadAssignment>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) routes: Vec<RouteConfiguration>,
+}
+
+/// A server with the resource that it stands in.
+type Opened = (Arc<Object<Gateway>>, Server);
+
+pub(super) fn translate(context: &mut Context<'_>) -> Translated {
+    let mut translated = Translated::default();
+    let mut http_servers: BTreeMap<u16, Vec<Opened>> = BTreeMap::new();
+    let mut pass_through: BTreeMap<u16, BTreeSet<String>> = BTreeMap::new();
+    let gateways = context.state.configs.gateways.iter().filter(|gateway| selects(&gateway.spec.selector, &context.proxy.labels));
+    for gateway in gateways.cloned().collect::<Vec<_>>() {
+        for server in &gateway.spec.servers {
+            let Ok(number) = u16::try_from(server.port.number) else { continue };
+            let mode = server.tls.as_ref().and_then(|tls| tls.mode);
+            let http = ["HTTP", "HTTP2", "GRPC", "GRPC-WEB"].contains(&server.port.protocol.to_uppercase().as_str());
+            for port in target_ports(context, number) {
+                match mode {
+                    Some(ServerTlsMode::AutoPassthrough) => {
+                        let hosts = server.hosts.iter().map(|name| bare_host(name).to_owned());
+                        pass_through.entry(port).or_default().extend(hosts);
+                    }
+                    None if http => http_servers.entry(port).or_default().push((Arc::clone(&gateway), server.clone())),
+                    _ => context.problem(gateway.reference(), format!("server on port {number}: this combination of protocol and TLS mode is not served")),
+                }
+            }
+        }
+    }
+    for (port, servers) in &http_servers {
+        translated.listeners.push(http_listener(*port));
+        translated.routes.push(routes(context, *port, servers));
+    }
+    for (port, hosts) in &pass_through {
+        if http_servers.contains_key(port) {
+            context.problem("Gateway", format!("port {port} is opened for both HTTP and AUTO_PASSTHROUGH; HTTP is served"));
+            continue;
+        }
+        let chains = pass_through_chains(context, hosts, &mut translated);
+        translated.listeners.push(pass_through_listener(*port, chains));
+    }
+    translated
+}
+
+/// The ports of the pod that a port of the gateway's Service leads to; the same port where no Service says otherwise.
+fn target_ports(context: &Context<'_>, number: u16) -> BTreeSet<u16> {
+    let mut targets = BTreeSet::new();
+    for service in context.state.services.values().filter(|service| service.namespace == context.proxy.namespace) {
+        let Some(own) = service.clusters.get(&context.proxy.cluster) else { continue };
+        if own.selector.is_empty() || !selects(&own.selector, &context.proxy.labels) {
+            continue;
+        }
+        match own.targets.get(&number) {
+            Some(TargetPort::Number(target)) => drop(targets.insert(*target)),
+            Some(TargetPort::Name(name)) => targets.extend(context.proxy.ports.get(name)),
+            None => {}
+        }
+    }
+    if targets.is_empty() {
+        targets.insert(number);
+    }
+    targets
+}
+
+/// The host without the namespace that may stand before it.
+fn bare_host(host: &str) -> &str {
+    host.split_once('/').map_or(host, |(_, bare)| bare)
+}
+
+fn http_listener(port: u16) -> Listener {
+    let name = format!("0.0.0.0_{port}");
+    let filter = http::gateway(&format!("outbound_{name}"), Routes::Discovered(format!("http.{port}")));
+    Listener {
+        address: Some(pb::address("0.0.0.0", port)),
+        filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
+        traffic_direction: TrafficDirection::Outbound as i32,
+        name,
+        ..Default::default()
+    }
+}
+
+fn routes(context: &mut Context<'_>, port: u16, servers: &[Opened]) -> RouteConfiguration {
+    let mut hosts: BTreeMap<String, VirtualHost> = BTreeMap::new();
+    for (gateway, server) in servers {
+        let name = format!("{}/{}", gateway.metadata.namespace, gateway.metadata.name);
+        let number = u16::try_from(server.port.number).unwrap_or(port);
+        let scope = Scope { gateway: name.clone(), port: number };
+        for rule in context.virtual_services(&name) {
+            let allowed = |entry: &&String| match entry.split_once('/') {
+                Some((".", _)) => rule.metadata.namespace == gateway.metadata.namespace,
+                Some((namespace, _)) => namespace == "*" || namespace == rule.metadata.namespace,
+                None => true,
+            };
+            for wanted in &rule.spec.hosts {
+                let wanted = host::resolve_short_name(wanted, &rule.metadata.namespace, &context.settings.domain);
+                let served = server.hosts.iter().filter(allowed).filter_map(|entry| host::intersection(bare_host(entry), &wanted));
+                for domain in served.map(str::to_owned).collect::<BTreeSet<_>>() {
+                    let routes = route::custom(context, &scope, &rule);
+                    let host = hosts.entry(domain.clone()).or_insert_with(|| virtual_host(&domain, number, server));
+                    // Virtual services of one host add up, the oldest first.
+                    host.routes.extend(routes);
+                }
+            }
+        }
+    }
+    let mut hosts: Vec<VirtualHost> = hosts.into_values().collect();
+    if hosts.is_empty() {
+        hosts.push(VirtualHost { name: format!("blackhole:{port}"), domains: vec!["*".to_owned()], ..Default::default() });
+    }
+    route::configuration(format!("http.{port}"), hosts)
+}
+
+fn virtual_host(domain: &str, port: u16, server: &Server) -> VirtualHost {
+    let mut host = route::virtual_host(format!("{domain}:{port}"), vec![domain.to_owned()], Vec::new());
+    if server.tls.as_ref().and_then(|tls| tls.https_redirect) == Some(true) {
+        host.require_tls = TlsRequirementType::All as i32;
+    }
+    host
+}
+
+fn pass_through_listener(port: u16, filter_chains: Vec<FilterChain>) -> Listener {
+    Listener {
+        name: format!("0.0.0.0_{port}"),
+        address: Some(pb::address("0.0.0.0", port)),
+        filter_chains,
+        listener_filters: vec![pb::listener_filter(http::TLS_INSPECTOR, TlsInspector::default())],
+        traffic_direction: TrafficDirection::Outbound as i32,
+        ..Default::default()
+    }
+}
+
+/// One chain and one cluster for every destination whose host the gateway exposes. A server name that no chain has is
+/// refused by closing the connection.
+fn pass_through_chains(context: &mut Context<'_>, hosts: &BTreeSet<String>, translated: &mut Translated) -> Vec<FilterChain> {
+    let mut chains = Vec::new();
+    for service in context.state.services.values() {
+        let exposed = hosts.iter().any(|pattern| host::matches(pattern, &service.host));
+        if !exposed || service.cluster_local {
+            continue;
+        }
+        let rule = context.rule(service);
+        for destination in Destination::all(service, &rule) {
+            let name = names::sni_name(destination.port.number, destination.subset_name(), &service.host);
+            chains.push(FilterChain {
+                filter_chain_match: Some(FilterChainMatch {
+                    server_names: vec![name.clone()],
+                    application_protocols: names::ALPN_ALL_ISTIO.map(str::to_owned).to_vec(),
+                    ..Default::default()
+                }),
+                filters: vec![http::tcp_proxy(&name, &name)],
+                ..Default::default()
+            });
+            if translated.clusters.iter().any(|known| known.name == name) {
+                continue;
+            }
+            let mut cluster = cluster::discovered(&name);
+            policy::apply(&mut cluster, &destination);
+            // The gateway sees an opaque stream, whatever the port says.
+            cluster::set_http_options(&mut cluster, None);
+            translated.endpoints.push(endpoint::pass_through(context, &destination, &name));
+            translated.clusters.push(cluster);
+        }
+    }
+    chains
+}

@@ -1,0 +1,130 @@
+//! The listeners of connections that the application makes, and the routes of those that are HTTP.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener};
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
+use mesh_types::names;
+
+use super::http::{self, Routes};
+use super::{Context, pb, route};
+use crate::model::{Protocol, Service, ServicePort};
+
+pub(super) fn listeners(context: &mut Context<'_>) -> (Vec<Listener>, Vec<RouteConfiguration>) {
+    let mut listeners = vec![capture()];
+    let mut routes = Vec::new();
+    let mut http_ports: BTreeMap<u16, Vec<(&Service, &ServicePort)>> = BTreeMap::new();
+    for service in context.state.services.values() {
+        for port in &service.ports {
+            match port.protocol {
+                Protocol::Http | Protocol::Http2 => http_ports.entry(port.number).or_default().push((service, port)),
+                Protocol::Tcp => listeners.extend(addresses(context, service).iter().map(|address| tcp(service, port, address))),
+                Protocol::Auto => {
+                    let addresses = addresses(context, service);
+                    if !addresses.is_empty() {
+                        routes.push(route::detected(context, service, port));
+                    }
+                    listeners.extend(addresses.iter().map(|address| detected(service, port, address)));
+                }
+            }
+        }
+    }
+    for (port, services) in http_ports {
+        listeners.push(http_port(port));
+        routes.push(route::of_port(context, port, &services));
+    }
+    (listeners, routes)
+}
+
+/// The listener that every captured connection comes to first. It hands over to the listener of the address that the
+/// connection was made to; what no listener has leaves the mesh as it is.
+fn capture() -> Listener {
+    let loop_guard = FilterChain {
+        name: "virtualOutbound-blackhole".to_owned(),
+        filter_chain_match: Some(FilterChainMatch { destination_port: Some(pb::uint(names::PORT_OUTBOUND.into())), ..Default::default() }),
+        filters: vec![http::tcp_proxy("BlackHoleCluster", "BlackHoleCluster")],
+        ..Default::default()
+    };
+    let rest = FilterChain { name: "virtualOutbound-catchall-tcp".to_owned(), ..passthrough() };
+    Listener {
+        name: "virtualOutbound".to_owned(),
+        address: Some(pb::address("0.0.0.0", names::PORT_OUTBOUND)),
+        use_original_dst: Some(pb::boolean(true)),
+        filter_chains: vec![loop_guard, rest],
+        traffic_direction: TrafficDirection::Outbound as i32,
+        ..Default::default()
+    }
+}
+
+fn passthrough() -> FilterChain {
+    FilterChain {
+        name: "PassthroughFilterChain".to_owned(),
+        filters: vec![http::tcp_proxy("PassthroughCluster", "PassthroughCluster")],
+        ..Default::default()
+    }
+}
+
+/// Addresses by which a caller of the proxy's cluster reaches a service: its own, or those of the pods behind a
+/// headless one.
+fn addresses(context: &Context<'_>, service: &Service) -> Vec<String> {
+    let Some(own) = service.clusters.get(&context.proxy.cluster) else { return Vec::new() };
+    if !own.headless {
+        return own.addresses.clone();
+    }
+    let endpoints = context.state.endpoints.get(&service.host).into_iter().flat_map(|ports| ports.values().flatten());
+    let local: BTreeSet<&String> = endpoints.filter(|endpoint| endpoint.cluster == context.proxy.cluster).map(|endpoint| &endpoint.address).collect();
+    local.into_iter().cloned().collect()
+}
+
+fn virtual_listener(name: String, address: &str, port: u16) -> Listener {
+    Listener {
+        name,
+        address: Some(pb::address(address, port)),
+        bind_to_port: Some(pb::boolean(false)),
+        traffic_direction: TrafficDirection::Outbound as i32,
+        ..Default::default()
+    }
+}
+
+fn tcp(service: &Service, port: &ServicePort, address: &str) -> Listener {
+    let cluster = names::outbound_cluster(port.number, "", &service.host);
+    let chain = FilterChain { filters: vec![http::tcp_proxy(&cluster, &cluster)], ..Default::default() };
+    Listener { filter_chains: vec![chain], ..virtual_listener(format!("{address}_{}", port.number), address, port.number) }
+}
+
+/// HTTP where the proxy finds HTTP, else the rest.
+fn inspected(listener: Listener, routes: &str, rest: FilterChain) -> Listener {
+    let stat_prefix = format!("outbound_{}", listener.name);
+    let plain_http = FilterChainMatch {
+        transport_protocol: "raw_buffer".to_owned(),
+        application_protocols: names::ALPN_PLAINTEXT_HTTP.map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
+    let chain = FilterChain {
+        filter_chain_match: Some(plain_http),
+        filters: vec![http::outbound(&stat_prefix, Routes::Discovered(routes.to_owned()))],
+        ..Default::default()
+    };
+    Listener {
+        filter_chains: vec![chain],
+        default_filter_chain: Some(rest),
+        listener_filters: vec![pb::listener_filter(http::HTTP_INSPECTOR, HttpInspector::default())],
+        listener_filters_timeout: Some(pb::seconds(0)),
+        continue_on_listener_filters_timeout: true,
+        ..listener
+    }
+}
+
+fn http_port(port: u16) -> Listener {
+    let listener = virtual_listener(format!("0.0.0.0_{port}"), "0.0.0.0", port);
+    inspected(listener, &port.to_string(), passthrough())
+}
+
+fn detected(service: &Service, port: &ServicePort, address: &str) -> Listener {
+    let cluster = names::outbound_cluster(port.number, "", &service.host);
+    let rest = FilterChain { filters: vec![http::tcp_proxy(&cluster, &cluster)], ..Default::default() };
+    let listener = virtual_listener(format!("{address}_{}", port.number), address, port.number);
+    inspected(listener, &format!("{}:{}", service.host, port.number), rest)
+}

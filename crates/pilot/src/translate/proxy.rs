@@ -1,0 +1,103 @@
+//! The proxy that a translation is for.
+
+use std::collections::BTreeMap;
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::google::protobuf;
+use mesh_types::node::{NodeId, NodeMetadata, NodeType, NotANodeId};
+use serde_json::{Map, Number, Value};
+
+use crate::model::{Locality, State, Workload};
+
+/// A proxy, as its node says and as its pod says where the pod is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// The node id, unchanged.
+    pub id: String,
+    /// Beside an application or at an edge.
+    pub node_type: NodeType,
+    /// Name of the pod.
+    pub name: String,
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Cluster of the pod.
+    pub cluster: String,
+    /// Network of the pod; empty where unknown.
+    pub network: String,
+    /// Networks whose endpoints it may see; empty means all.
+    pub network_view: Vec<String>,
+    /// Service account of the pod.
+    pub service_account: String,
+    /// Labels of the pod.
+    pub labels: BTreeMap<String, String>,
+    /// Where the pod runs.
+    pub locality: Locality,
+    /// Container ports by name, where the pod is known.
+    pub ports: BTreeMap<String, u16>,
+}
+
+impl Proxy {
+    /// Reads what a proxy says about itself.
+    pub fn from_node(node: &Node) -> Result<Self, NotANodeId> {
+        let id = NodeId::parse(&node.id)?;
+        let metadata = NodeMetadata(node.metadata.as_ref().map(json_object).unwrap_or_default());
+        let locality = node.locality.clone().unwrap_or_default();
+        let text = |key: &str| metadata.text(key).unwrap_or_default().to_owned();
+        Ok(Self {
+            id: node.id.clone(),
+            node_type: id.node_type,
+            name: metadata.text("NAME").unwrap_or(&id.pod).to_owned(),
+            namespace: metadata.text("NAMESPACE").unwrap_or(&id.namespace).to_owned(),
+            cluster: text("CLUSTER_ID"),
+            network: text("NETWORK"),
+            network_view: text("REQUESTED_NETWORK_VIEW").split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            service_account: text("SERVICE_ACCOUNT"),
+            labels: metadata.labels(),
+            locality: Locality { region: locality.region, zone: locality.zone, subzone: locality.sub_zone },
+            ports: BTreeMap::new(),
+        })
+    }
+
+    /// This proxy with what the mesh knows about its pod, which is newer than what the proxy was started with.
+    pub fn refreshed(&self, state: &State) -> Self {
+        let key = (self.cluster.clone(), self.namespace.clone(), self.name.clone());
+        match state.workloads.get(&key) {
+            Some(workload) => self.with(workload),
+            None => self.clone(),
+        }
+    }
+
+    fn with(&self, workload: &Workload) -> Self {
+        let known = |own: &str, pod: &str| if pod.is_empty() { own.to_owned() } else { pod.to_owned() };
+        let nowhere = workload.locality == Locality::default();
+        Self {
+            network: known(&self.network, &workload.network),
+            service_account: known(&self.service_account, &workload.service_account),
+            labels: workload.labels.clone(),
+            locality: if nowhere { self.locality.clone() } else { workload.locality.clone() },
+            ports: workload.ports.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it may see endpoints of a network.
+    pub fn sees(&self, network: &str) -> bool {
+        self.network_view.is_empty() || network.is_empty() || self.network_view.iter().any(|seen| seen == network)
+    }
+}
+
+fn json_object(value: &protobuf::Struct) -> Map<String, Value> {
+    value.fields.iter().map(|(key, value)| (key.clone(), json(value))).collect()
+}
+
+fn json(value: &protobuf::Value) -> Value {
+    use protobuf::value::Kind;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::NumberValue(number)) => Number::from_f64(*number).map_or(Value::Null, Value::Number),
+        Some(Kind::StringValue(text)) => Value::String(text.clone()),
+        Some(Kind::BoolValue(value)) => Value::Bool(*value),
+        Some(Kind::StructValue(inner)) => Value::Object(json_object(inner)),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.iter().map(json).collect()),
+    }
+}
