@@ -1,0 +1,3 @@
+//! Under way.
+/// Under way.
+pub struct Record;

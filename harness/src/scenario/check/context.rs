@@ -1,0 +1,165 @@
+//! What the checks of a scenario share: the document, the topology, the problems so far, and look-ups that report.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::ReadFile;
+use crate::diagnostic::tree::Path;
+use crate::diagnostic::{Document, Problem, Problems, Severity, suggest};
+use crate::scenario::file::{GatewayFile, ScenarioFile, WorkloadFile};
+use crate::scenario::keys;
+use crate::scenario::plan::{Gateway, Step};
+use crate::topology::{Topology, Workload, validate};
+
+use super::convergence::Pending;
+
+pub(super) struct Context<'input> {
+    pub(super) document: &'input Document,
+    pub(super) topology: &'input Topology,
+    pub(super) files: &'input dyn ReadFile,
+    pub(super) workloads: Vec<Workload>,
+    pub(super) problems: Problems,
+    /// Steps with expectations so far, for controls to repeat.
+    pub(super) measured: Vec<Step>,
+    /// Names given so far and where.
+    pub(super) names: BTreeMap<String, Path>,
+    /// What was changed and not yet waited for.
+    pub(super) pending: Pending,
+}
+
+impl<'input> Context<'input> {
+    pub(super) fn new(document: &'input Document, topology: &'input Topology, files: &'input dyn ReadFile) -> Self {
+        Self {
+            document,
+            topology,
+            files,
+            workloads: topology.workloads(),
+            problems: Problems::none(),
+            measured: Vec::new(),
+            names: BTreeMap::new(),
+            pending: Pending::default(),
+        }
+    }
+
+    pub(super) fn into_problems(self) -> Problems {
+        self.problems
+    }
+
+    pub(super) fn error(&mut self, path: &Path, message: impl Into<String>) -> &mut Problem {
+        self.problems.add(self.document.problem(Severity::Error, path, message))
+    }
+
+    pub(super) fn key_error(&mut self, path: &Path, message: impl Into<String>) -> &mut Problem {
+        self.problems.add(self.document.problem_with_key(Severity::Error, path, message))
+    }
+
+    pub(super) fn warn(&mut self, path: &Path, message: impl Into<String>) -> &mut Problem {
+        self.problems.add(self.document.problem(Severity::Warning, path, message))
+    }
+
+    /// What stands at the head of the file.
+    pub(super) fn scenario(&mut self, file: &ScenarioFile) {
+        let root = Path::root();
+        for (path, name) in [(root.key("name"), &file.name)] {
+            if let Err(help) = validate::dns_label(name) {
+                self.error(&path, format!("`{name}` is no valid name")).help(help);
+            }
+        }
+        for (index, tag) in file.tags.iter().enumerate() {
+            if let Err(help) = validate::dns_label(tag) {
+                self.error(&root.key("tags").index(index), format!("`{tag}` is no valid tag")).help(help);
+            }
+        }
+        if file.steps.is_empty() {
+            self.error(&root.key("steps"), "a scenario without steps proves nothing");
+        }
+    }
+
+    pub(super) fn clusters(&mut self, path: &Path, names: &[String]) -> Vec<String> {
+        if names.is_empty() {
+            self.error(path, "no clusters are named").help("add `clusters: [...]`");
+        }
+        for (index, name) in names.iter().enumerate() {
+            self.cluster(&path.index(index), name);
+            if names[..index].contains(name) {
+                self.error(&path.index(index), format!("cluster `{name}` is named twice"));
+            }
+        }
+        names.to_vec()
+    }
+
+    pub(super) fn cluster(&mut self, path: &Path, name: &str) -> bool {
+        let known: Vec<String> = self.topology.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+        if known.iter().any(|cluster| cluster == name) {
+            return true;
+        }
+        let topology = self.topology.name.clone();
+        self.error(path, format!("topology {topology} has no cluster `{name}`"))
+            .help(suggest::help(name, known.iter().map(String::as_str)));
+        false
+    }
+
+    /// The workload that a file names; a problem where there is none or more than one.
+    pub(super) fn workload(&mut self, path: &Path, file: &WorkloadFile) -> Option<Workload> {
+        if !self.cluster(&path.key("cluster"), &file.cluster) {
+            return None;
+        }
+        let on_cluster: Vec<Workload> =
+            self.workloads.iter().filter(|workload| workload.cluster == file.cluster).cloned().collect();
+        let named: Vec<&Workload> = on_cluster.iter().filter(|workload| workload.name == file.workload).collect();
+        if named.is_empty() {
+            self.unknown_workload(path, file, &on_cluster);
+            return None;
+        }
+        let namespace_fits = |workload: &&&Workload| file.namespace.as_ref().is_none_or(|wanted| *wanted == workload.namespace);
+        let namespaces: Vec<&str> = named.iter().map(|workload| workload.namespace.as_str()).collect();
+        match named.iter().filter(namespace_fits).collect::<Vec<_>>().as_slice() {
+            [only] => Some((**only).clone()),
+            [] => {
+                let wanted = file.namespace.clone().unwrap_or_default();
+                self.error(&path.key("namespace"), format!("namespace `{wanted}` of {} has no workload `{}`", file.cluster, file.workload))
+                    .help(suggest::help(&wanted, namespaces));
+                None
+            }
+            [..] => {
+                let all = namespaces.join(" and ");
+                self.error(&path.key("workload"), format!("several namespaces of {} have a workload `{}`", file.cluster, file.workload))
+                    .help(format!("say which with `namespace`: {all}"));
+                None
+            }
+        }
+    }
+
+    fn unknown_workload(&mut self, path: &Path, file: &WorkloadFile, on_cluster: &[Workload]) {
+        let elsewhere = self.workloads.iter().find(|workload| workload.name == file.workload);
+        let help = match elsewhere {
+            Some(workload) => format!("it runs on {}", workload.cluster),
+            None => suggest::help(&file.workload, on_cluster.iter().map(|workload| workload.name.as_str())),
+        };
+        self.error(&path.key("workload"), format!("cluster {} has no workload `{}`", file.cluster, file.workload)).help(help);
+    }
+
+    pub(super) fn gateway(&mut self, path: &Path, file: &GatewayFile) -> Gateway {
+        self.cluster(&path.key("cluster"), &file.cluster);
+        if !self.topology.mesh.gateways.contains(&file.gateway) {
+            let message = format!("topology {} has no gateway `{}`", self.topology.name, file.gateway.deployment());
+            self.error(&path.key("gateway"), message).help("add it to `mesh.gateways` of the topology");
+        }
+        Gateway { cluster: file.cluster.clone(), kind: file.gateway }
+    }
+
+    pub(super) fn duration(&mut self, path: &Path, text: Option<&str>, default: Duration) -> Duration {
+        let Some(text) = text else { return default };
+        match keys::parse_duration(text) {
+            Ok(duration) if duration.is_zero() => {
+                self.error(path, "a duration of zero leaves no time");
+                default
+            }
+            Ok(duration) => duration,
+            Err(error) => {
+                self.error(path, error.to_string());
+                default
+            }
+        }
+    }
+}

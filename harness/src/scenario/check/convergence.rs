@@ -1,0 +1,78 @@
+//! Remembers what steps changed, so that `converge` knows what to wait for.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::scenario::plan::{ClusterConvergence, ObjectRef};
+
+/// Groups whose objects proxies hold; others (a Deployment, a Namespace) reach proxies by other ways.
+const MESH_GROUPS: [&str; 3] = ["networking.istio.io", "security.istio.io", "telemetry.istio.io"];
+
+/// Changes that no `converge` waited for yet, by cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pending {
+    clusters: BTreeMap<String, ClusterConvergence>,
+}
+
+impl Pending {
+    pub(super) fn applied(&mut self, cluster: &str, object: ObjectRef) {
+        let Some(entry) = self.entry_for(cluster, &object) else { return };
+        entry.absent.retain(|other| other.key() != object.key());
+        if !entry.present.iter().any(|other| other.key() == object.key()) {
+            entry.present.push(object);
+        }
+    }
+
+    pub(super) fn deleted(&mut self, cluster: &str, object: ObjectRef) {
+        let Some(entry) = self.entry_for(cluster, &object) else { return };
+        entry.present.retain(|other| other.key() != object.key());
+        if !entry.absent.iter().any(|other| other.key() == object.key()) {
+            entry.absent.push(object);
+        }
+    }
+
+    pub(super) fn linked(&mut self, reader: &str, of: &str, linked: bool) {
+        let entry = self.entry(reader);
+        let (into, out_of) = if linked {
+            (&mut entry.watched, &mut entry.not_watched)
+        } else {
+            (&mut entry.not_watched, &mut entry.watched)
+        };
+        out_of.retain(|name| name != of);
+        if !into.iter().any(|name| name == of) {
+            into.push(of.to_owned());
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.clusters.is_empty()
+    }
+
+    /// What there is to wait for; nothing afterwards.
+    pub(super) fn take(&mut self) -> Vec<ClusterConvergence> {
+        std::mem::take(&mut self.clusters).into_values().collect()
+    }
+
+    fn entry_for(&mut self, cluster: &str, object: &ObjectRef) -> Option<&mut ClusterConvergence> {
+        let group = object.api_version.split('/').next().unwrap_or("");
+        MESH_GROUPS.contains(&group).then(|| self.entry(cluster))
+    }
+
+    fn entry(&mut self, cluster: &str) -> &mut ClusterConvergence {
+        self.clusters
+            .entry(cluster.to_owned())
+            .or_insert_with(|| ClusterConvergence { cluster: cluster.to_owned(), ..ClusterConvergence::default() })
+    }
+}
+
+/// The reference to an object, or what it lacks.
+pub(super) fn reference(object: &Value) -> Result<ObjectRef, &'static str> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    Ok(ObjectRef {
+        api_version: text("/apiVersion").ok_or("apiVersion")?.to_owned(),
+        kind: text("/kind").ok_or("kind")?.to_owned(),
+        namespace: text("/metadata/namespace").map(str::to_owned),
+        name: text("/metadata/name").ok_or("metadata.name")?.to_owned(),
+    })
+}

@@ -1,0 +1,121 @@
+//! Kubernetes objects in scenarios: read from files or inline, and looked over for mistakes that show without a cluster.
+
+use serde_json::{Map, Value};
+
+use super::context::Context;
+use super::convergence::reference;
+use crate::diagnostic::tree::{self, Path};
+use crate::scenario::file::{ApplyFile, DeleteFile};
+use crate::scenario::plan::{Apply, Delete, ObjectRef};
+
+impl Context<'_> {
+    pub(super) fn apply(&mut self, path: &Path, file: &ApplyFile) -> Apply {
+        let clusters = self.clusters(&path.key("clusters"), &file.clusters);
+        let mut objects = Vec::new();
+        for (index, name) in file.files.iter().enumerate() {
+            objects.extend(self.objects_of_file(&path.key("files").index(index), name));
+        }
+        for (index, object) in file.objects.iter().enumerate() {
+            objects.extend(self.inline_object(&path.key("objects").index(index), object));
+        }
+        if file.files.is_empty() && file.objects.is_empty() {
+            self.key_error(path, "nothing is applied").help("add `objects` or `files`");
+        }
+        for object in &objects {
+            for cluster in &clusters {
+                if let Ok(object) = reference(object) {
+                    self.pending.applied(cluster, object);
+                }
+            }
+        }
+        Apply { clusters, objects }
+    }
+
+    pub(super) fn delete(&mut self, path: &Path, file: &DeleteFile) -> Delete {
+        let clusters = self.clusters(&path.key("clusters"), &file.clusters);
+        if file.objects.is_empty() {
+            self.key_error(path, "nothing is deleted").help("add `objects`");
+        }
+        let objects: Vec<ObjectRef> = file
+            .objects
+            .iter()
+            .map(|object| ObjectRef {
+                api_version: object.api_version.clone(),
+                kind: object.kind.clone(),
+                namespace: object.namespace.clone(),
+                name: object.name.clone(),
+            })
+            .collect();
+        for object in &objects {
+            for cluster in &clusters {
+                self.pending.deleted(cluster, object.clone());
+            }
+        }
+        Delete { clusters, objects }
+    }
+
+    fn objects_of_file(&mut self, path: &Path, name: &str) -> Vec<Value> {
+        let file = match self.files.read(name) {
+            Ok(file) => file,
+            Err(cause) => {
+                self.error(path, format!("cannot read `{name}`: {cause}"));
+                return Vec::new();
+            }
+        };
+        let documents = match tree::parse_all(&file.text) {
+            Ok(documents) => documents,
+            Err(error) => {
+                let place = error.location().map(|place| format!(":{}:{}", place.line(), place.column()));
+                let message = format!("{}{}: {}", file.name, place.unwrap_or_default(), tree::message(&error));
+                self.error(path, message);
+                return Vec::new();
+            }
+        };
+        let objects: Vec<Value> = documents.iter().map(tree::Node::to_json).filter(|object| !object.is_null()).collect();
+        for (index, object) in objects.iter().enumerate() {
+            if let Err(missing) = reference(object) {
+                self.error(path, format!("{}: object {} has no `{missing}`", file.name, index + 1));
+            }
+        }
+        if objects.is_empty() {
+            self.error(path, format!("{} has no objects", file.name));
+        }
+        objects
+    }
+
+    fn inline_object(&mut self, path: &Path, object: &Map<String, Value>) -> Option<Value> {
+        let object = Value::Object(object.clone());
+        match reference(&object) {
+            Ok(name) => {
+                if name.kind == "VirtualService" {
+                    self.route_weights(path, &object);
+                }
+                Some(object)
+            }
+            Err(missing) => {
+                self.error(path, format!("this object has no `{missing}`"));
+                None
+            }
+        }
+    }
+
+    /// Istio takes route weights as proportions, so a sum other than 100 is legal and nearly always a slip.
+    fn route_weights(&mut self, path: &Path, object: &Value) {
+        let routes = object.pointer("/spec/http").and_then(Value::as_array).into_iter().flatten();
+        for (index, route) in routes.enumerate() {
+            let targets = route.get("route").and_then(Value::as_array).cloned().unwrap_or_default();
+            let weights: Vec<f64> = targets.iter().filter_map(|target| target.get("weight")?.as_f64()).collect();
+            let path = path.key("spec").key("http").index(index).key("route");
+            if let Some(negative) = weights.iter().position(|weight| *weight < 0.0) {
+                let path = path.index(negative).key("weight");
+                self.error(&path, format!("weight {} is below 0", weights[negative]));
+                continue;
+            }
+            let sum: f64 = weights.iter().sum();
+            if !weights.is_empty() && (sum - 100.0).abs() > 1e-9 {
+                self.warn(&path, format!("the weights of this route sum to {sum}, not 100"))
+                    .help("Istio takes them as proportions");
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Steps: exactly one action each, names unique, controls that only change the mesh.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::expect::{Measurement, samples_needed};
+use crate::diagnostic::suggest;
+use crate::diagnostic::tree::Path;
+use crate::scenario::file::{ConnectFile, ControlFile, ConvergeFile, LinkFile, StepFile, TrafficFile};
+use crate::scenario::plan::{Action, Check, Connect, Control, Converge, Link, Step, Traffic};
+use crate::topology::Discovery;
+
+/// Default of `converge.timeout`: a push takes milliseconds, a busy machine some seconds.
+const CONVERGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Default of `traffic.timeout`.
+const TRAFFIC_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default of `connect.timeout`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Words of the actions, as they stand in files.
+const ACTIONS: [&str; 9] =
+    ["sequence", "apply", "delete", "link", "unlink", "converge", "traffic", "connect", "control"];
+
+impl Context<'_> {
+    /// Checks a list of steps; their ids start with `prefix`.
+    pub(super) fn steps(&mut self, path: &Path, files: &[StepFile], prefix: &str) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            steps.extend(self.step(&path.index(index), file, format!("{prefix}{}", index + 1)));
+        }
+        steps
+    }
+
+    fn step(&mut self, path: &Path, file: &StepFile, id: String) -> Option<Step> {
+        let given = given(file);
+        let [word] = given.as_slice() else {
+            self.not_one_action(path, &given);
+            return None;
+        };
+        if file.expect.is_some() && !matches!(*word, "traffic" | "connect") {
+            self.key_error(&path.key("expect"), format!("`{word}` measures nothing that could be expected"))
+                .help("put `expect` beside `traffic` or `connect`");
+        }
+        let action = self.action(path, file, &id)?;
+        let name = file.name.clone().unwrap_or_else(|| said(&action));
+        self.name(path, file.name.as_deref());
+        let step = Step { id, name, location: self.document.location(path), action };
+        if !step.expectations().is_empty() {
+            self.measured.push(step.clone());
+        }
+        Some(step)
+    }
+
+    fn not_one_action(&mut self, path: &Path, given: &[&str]) {
+        match given {
+            [] => self
+                .error(path, "this step does nothing")
+                .help(format!("add one of `{}`", ACTIONS.join("`, `"))),
+            [_, second, ..] => self
+                .key_error(&path.key(*second), format!("this step does more than one thing: `{}`", given.join("`, `")))
+                .help("make it two steps"),
+            [_] => return,
+        };
+    }
+
+    fn name(&mut self, path: &Path, name: Option<&str>) {
+        let Some(name) = name else { return };
+        let path = path.key("name");
+        if name.trim().is_empty() {
+            self.error(&path, "the name is empty");
+        }
+        if let Some(first) = self.names.get(name).cloned() {
+            let related = self.document.span(&first);
+            self.error(&path, format!("step name `{name}` is used twice")).related(related, "first used here");
+        } else {
+            self.names.insert(name.to_owned(), path);
+        }
+    }
+
+    fn action(&mut self, path: &Path, file: &StepFile, id: &str) -> Option<Action> {
+        let expect = file.expect.as_deref();
+        if let Some(steps) = &file.sequence {
+            if steps.is_empty() {
+                self.key_error(&path.key("sequence"), "this sequence is empty");
+            }
+            return Some(Action::Sequence(self.steps(&path.key("sequence"), steps, &format!("{id}."))));
+        }
+        if let Some(apply) = &file.apply {
+            return Some(Action::Apply(self.apply(&path.key("apply"), apply)));
+        }
+        if let Some(delete) = &file.delete {
+            return Some(Action::Delete(self.delete(&path.key("delete"), delete)));
+        }
+        if let Some(link) = &file.link {
+            return Some(Action::Link(self.link(&path.key("link"), link, true)));
+        }
+        if let Some(link) = &file.unlink {
+            return Some(Action::Link(self.link(&path.key("unlink"), link, false)));
+        }
+        if let Some(converge) = &file.converge {
+            return Some(Action::Converge(self.converge(&path.key("converge"), converge)));
+        }
+        if let Some(traffic) = &file.traffic {
+            self.converged_before(&path.key("traffic"));
+            let expectations = self.expectations(&path.key("expect"), expect, Measurement::Traffic);
+            return self.traffic(&path.key("traffic"), traffic, expectations).map(Action::Traffic);
+        }
+        if let Some(connect) = &file.connect {
+            self.converged_before(&path.key("connect"));
+            let expectations = self.expectations(&path.key("expect"), expect, Measurement::Connect);
+            return self.connect(&path.key("connect"), connect, expectations).map(Action::Connect);
+        }
+        let control = file.control.as_ref()?;
+        self.control(&path.key("control"), control, id).map(Action::Control)
+    }
+
+    fn link(&mut self, path: &Path, file: &LinkFile, linked: bool) -> Link {
+        if self.topology.discovery != Discovery::RemoteSecrets {
+            let message = format!("topology {} does not use remote secrets", self.topology.name);
+            self.key_error(path, message).help("set `discovery: remote-secrets` there");
+        }
+        let clusters = self.clusters(&path.key("clusters"), &file.clusters);
+        if clusters.len() < 2 {
+            self.error(&path.key("clusters"), "it takes two clusters");
+        }
+        let mut pairs = Vec::new();
+        for reader in &clusters {
+            for of in clusters.iter().filter(|of| *of != reader) {
+                self.pending.linked(reader, of, linked);
+                pairs.push((reader.clone(), of.clone()));
+            }
+        }
+        Link { linked, pairs }
+    }
+
+    fn converge(&mut self, path: &Path, file: &ConvergeFile) -> Converge {
+        let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), CONVERGE_TIMEOUT);
+        let clusters = self.pending.take();
+        if clusters.is_empty() {
+            self.key_error(path, "nothing was changed since the last `converge`, so there is nothing to wait for");
+        }
+        Converge { clusters, timeout }
+    }
+
+    /// A measurement of a mesh that is still changing means nothing.
+    fn converged_before(&mut self, path: &Path) {
+        if !self.pending.is_empty() {
+            self.key_error(path, "this would measure before every proxy holds the changes made above")
+                .help("add a step with `converge: {}` before it");
+            // Said once; the steps after this one are not to blame.
+            self.pending.take();
+        }
+    }
+
+    fn traffic(
+        &mut self,
+        path: &Path,
+        file: &TrafficFile,
+        expectations: Vec<crate::scenario::plan::Expectation>,
+    ) -> Option<Traffic> {
+        let from = self.workload(&path.key("from"), &file.from);
+        if !file.url.starts_with("http://") || file.url.len() <= "http://".len() {
+            self.error(&path.key("url"), format!("`{}` is no absolute http URL", file.url))
+                .help("write it as the pod resolves it, such as `http://reviews:9080/reviews/0`");
+        }
+        let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), TRAFFIC_TIMEOUT);
+        let needed = samples_needed(&expectations);
+        if let Some(requests) = file.requests.filter(|requests| *requests < needed) {
+            let decides = expectations.iter().any(|expectation| matches!(expectation.check, Check::Split(_)));
+            if decides {
+                self.error(&path.key("requests"), format!("{requests} requests cannot decide what is expected here; {needed} would"))
+                    .help("leave `requests` out to send as many as needed");
+            }
+        }
+        Some(Traffic {
+            from: from?,
+            url: file.url.clone(),
+            headers: file.headers.clone(),
+            requests: file.requests.unwrap_or(needed),
+            connections: file.connections,
+            new_connection_per_request: file.new_connection_per_request,
+            timeout,
+            expectations,
+        })
+    }
+
+    fn connect(
+        &mut self,
+        path: &Path,
+        file: &ConnectFile,
+        expectations: Vec<crate::scenario::plan::Expectation>,
+    ) -> Option<Connect> {
+        let from = self.workload(&path.key("from"), &file.from);
+        let to = self.workload(&path.key("to"), &file.to);
+        let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), CONNECT_TIMEOUT);
+        let (from, to) = (from?, to?);
+        let Some(port) = file.port.or(to.port) else {
+            self.error(&path.key("to"), format!("{} listens on no port", to.name)).help("say which with `port`");
+            return None;
+        };
+        Some(Connect { from, to, port, plaintext_http: file.plaintext_http, timeout, expectations })
+    }
+
+    fn control(&mut self, path: &Path, file: &ControlFile, id: &str) -> Option<Control> {
+        let change = self.changes(&path.key("change"), &file.change, &format!("{id}.c"));
+        self.settle(&path.key("change"), "converge after the change, before the repetition");
+        let measure = self.repeated(&path.key("repeat"), &file.repeat);
+        let refuted = measure.as_ref().map(|measure| self.refuted(&path.key("refutes"), &file.refutes, measure));
+        let restore = self.changes(&path.key("restore"), &file.restore, &format!("{id}.r"));
+        self.settle(&path.key("restore"), "converge after the restoration, so that later steps measure the restored mesh");
+        Some(Control { change, measure: Box::new(measure?), refuted: refuted?, restore })
+    }
+
+    fn settle(&mut self, path: &Path, help: &str) {
+        if !self.pending.is_empty() {
+            self.key_error(path, "the last change here is not waited for").help(help);
+            self.pending.take();
+        }
+    }
+
+    /// Steps of a control: they may change the mesh and wait, and nothing else.
+    fn changes(&mut self, path: &Path, files: &[StepFile], prefix: &str) -> Vec<Step> {
+        if files.is_empty() {
+            self.key_error(path, "nothing is changed here").help("a control changes the mesh or a manifest, and restores it");
+        }
+        for (index, file) in files.iter().enumerate() {
+            for word in ["sequence", "traffic", "connect", "control"] {
+                if given(file).contains(&word) {
+                    let path = path.index(index).key(word);
+                    self.key_error(&path, format!("a control cannot do `{word}`")).help("it only changes the mesh; what it measures is repeated from an earlier step");
+                }
+            }
+        }
+        self.steps(path, files, prefix)
+    }
+
+    fn repeated(&mut self, path: &Path, name: &str) -> Option<Step> {
+        let found = self.measured.iter().find(|step| step.name == name).cloned();
+        if found.is_none() {
+            let names: Vec<String> = self.measured.iter().map(|step| step.name.clone()).collect();
+            self.error(path, format!("no earlier step with expectations is named `{name}`"))
+                .help(suggest::help(name, names.iter().map(String::as_str)));
+        }
+        found
+    }
+
+    fn refuted(&mut self, path: &Path, keys: &[String], measure: &Step) -> Vec<usize> {
+        if keys.is_empty() {
+            self.error(path, "this control refutes nothing, so it controls nothing");
+        }
+        let mut refuted = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            match measure.expectations().iter().position(|expectation| expectation.name == *key) {
+                Some(position) => refuted.push(position),
+                None => {
+                    let known: Vec<&str> = measure.expectations().iter().map(|expectation| expectation.name.as_str()).collect();
+                    self.error(&path.index(index), format!("step `{}` does not expect `{key}`", measure.name))
+                        .help(suggest::help(key, known));
+                }
+            }
+        }
+        refuted
+    }
+}
+
+/// The actions that a step has, by their words.
+fn given(file: &StepFile) -> Vec<&'static str> {
+    let there = [
+        file.sequence.is_some(),
+        file.apply.is_some(),
+        file.delete.is_some(),
+        file.link.is_some(),
+        file.unlink.is_some(),
+        file.converge.is_some(),
+        file.traffic.is_some(),
+        file.connect.is_some(),
+        file.control.is_some(),
+    ];
+    ACTIONS.into_iter().zip(there).filter_map(|(word, there)| there.then_some(word)).collect()
+}
+
+/// A name for a step that has none.
+fn said(action: &Action) -> String {
+    match action {
+        Action::Sequence(steps) => format!("{} steps", steps.len()),
+        Action::Apply(apply) => {
+            let objects: Vec<String> = apply
+                .objects
+                .iter()
+                .filter_map(|object| super::convergence::reference(object).ok())
+                .map(|object| object.key())
+                .collect();
+            format!("apply {} on {}", objects.join(", "), apply.clusters.join(", "))
+        }
+        Action::Delete(delete) => {
+            let objects: Vec<String> = delete.objects.iter().map(crate::scenario::plan::ObjectRef::key).collect();
+            format!("delete {} on {}", objects.join(", "), delete.clusters.join(", "))
+        }
+        Action::Link(link) => {
+            let verb = if link.linked { "create" } else { "remove" };
+            let pairs: Vec<String> = link.pairs.iter().map(|(reader, of)| format!("{of} on {reader}")).collect();
+            format!("{verb} remote secrets: {}", pairs.join(", "))
+        }
+        Action::Converge(converge) => {
+            let clusters: Vec<&str> = converge.clusters.iter().map(|cluster| cluster.cluster.as_str()).collect();
+            format!("every proxy concerned acknowledges ({})", clusters.join(", "))
+        }
+        Action::Traffic(traffic) => format!("{} requests to {}", traffic.requests, traffic.url),
+        Action::Connect(connect) => format!("connect from {} to {}", connect.from.name, connect.to.name),
+        Action::Control(control) => format!("control of `{}`", control.measure.name),
+    }
+}

@@ -1,0 +1,296 @@
+//! The YAML form of a scenario, as people write it. Field documentation here becomes the published schema.
+//!
+//! A step and an expectation are each a mapping with one key that says what it is. In Rust that is a struct of options,
+//! of which [`super::check`] demands exactly one: unlike an untagged enum it leaves every field its own place, its own
+//! documentation and its own error.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::keys::{ConnectionOutcome, FailureReason};
+use crate::topology::GatewayKind;
+use crate::topology::file::ApiVersion;
+
+/// The kind of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScenarioKind {
+    /// A scenario.
+    Scenario,
+}
+
+/// What is done to a mesh and what must hold then.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "meshproof scenario")]
+pub struct ScenarioFile {
+    /// Version of the format.
+    #[serde(rename = "apiVersion")]
+    pub api_version: ApiVersion,
+    /// Kind of the file.
+    pub kind: ScenarioKind,
+    /// Name of the scenario: lower-case letters, digits and `-`.
+    pub name: String,
+    /// What it shows, in a sentence.
+    pub description: String,
+    /// File of the topology that it runs on, relative to this file.
+    pub topology: String,
+    /// Words to select it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Values by name; `${parameters.name}` in any text below stands for them.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Value>,
+    /// What is done, in order. The first step that fails ends the scenario.
+    pub steps: Vec<StepFile>,
+    /// What is done afterwards, whatever happened.
+    #[serde(default)]
+    pub finally: Vec<StepFile>,
+}
+
+/// One step: a name and exactly one thing to do.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct StepFile {
+    /// Name of the step, unique in the scenario; said for it when left out.
+    pub name: Option<String>,
+    /// Steps one after the other, under one name.
+    pub sequence: Option<Vec<StepFile>>,
+    /// Creates or changes objects, by server-side apply.
+    pub apply: Option<ApplyFile>,
+    /// Deletes objects.
+    pub delete: Option<DeleteFile>,
+    /// Creates remote secrets, so that the control planes of these clusters read each other.
+    pub link: Option<LinkFile>,
+    /// Removes remote secrets.
+    pub unlink: Option<LinkFile>,
+    /// Waits until every proxy concerned acknowledged what was changed since the last `converge`.
+    pub converge: Option<ConvergeFile>,
+    /// Sends requests.
+    pub traffic: Option<TrafficFile>,
+    /// Opens one connection to the address of a pod.
+    pub connect: Option<ConnectFile>,
+    /// A negative control: breaks the mesh on purpose and demands that an earlier measurement is refuted.
+    pub control: Option<ControlFile>,
+    /// What must hold of `traffic` or `connect`.
+    pub expect: Option<Vec<ExpectFile>>,
+}
+
+/// Objects to apply.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApplyFile {
+    /// Clusters to apply to.
+    pub clusters: Vec<String>,
+    /// Files with Kubernetes objects, relative to this file.
+    pub files: Vec<String>,
+    /// Kubernetes objects, written out.
+    pub objects: Vec<Map<String, Value>>,
+}
+
+/// Objects to delete.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DeleteFile {
+    /// Clusters to delete from.
+    pub clusters: Vec<String>,
+    /// Which objects.
+    pub objects: Vec<ObjectFile>,
+}
+
+/// Names an object.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectFile {
+    /// Group and version, such as `networking.istio.io/v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Kind, such as `VirtualService`.
+    pub kind: String,
+    /// Namespace; leave it out for objects outside of namespaces.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+}
+
+/// Clusters whose control planes read each other.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkFile {
+    /// Each of these with each other, both ways.
+    pub clusters: Vec<String>,
+}
+
+/// How long to wait for the proxies.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ConvergeFile {
+    /// Longest wait, such as `30s`.
+    pub timeout: Option<String>,
+}
+
+/// Names a workload on a cluster.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkloadFile {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the Deployment, such as `reviews-v3`.
+    pub workload: String,
+    /// Its namespace; needed only where several have such a workload.
+    #[serde(default)]
+    pub namespace: Option<String>,
+}
+
+/// Requests to send.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrafficFile {
+    /// The workload whose pod sends them.
+    pub from: WorkloadFile,
+    /// Absolute `http` URL as that pod resolves it.
+    pub url: String,
+    /// Additional headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// How many requests; by default as many as the expectations need to be decided.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub requests: Option<u64>,
+    /// How many connections at a time. With 1, each request waits for the answer to the one before.
+    #[serde(default = "eight")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub connections: u32,
+    /// Whether each request opens its own connection.
+    #[serde(default)]
+    pub new_connection_per_request: bool,
+    /// Longest time for one answer, such as `5s`.
+    #[serde(default)]
+    pub timeout: Option<String>,
+}
+
+fn eight() -> u32 {
+    8
+}
+
+/// A connection to open.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConnectFile {
+    /// The workload whose pod connects.
+    pub from: WorkloadFile,
+    /// The workload whose pod address is connected to.
+    pub to: WorkloadFile,
+    /// Port; by default that of the application.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// Whether to send a plain-text HTTP request once connected.
+    #[serde(default)]
+    pub plaintext_http: bool,
+    /// Longest wait, such as `2s`.
+    #[serde(default)]
+    pub timeout: Option<String>,
+}
+
+/// A negative control.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlFile {
+    /// Changes of the mesh or of its configuration. Never of the measurement: that is repeated as it was.
+    pub change: Vec<StepFile>,
+    /// Name of an earlier step with `traffic` or `connect`, to be measured again.
+    pub repeat: String,
+    /// Which of its expectations must be refuted now, by their keys.
+    pub refutes: Vec<String>,
+    /// Undoes the change; done in any case.
+    pub restore: Vec<StepFile>,
+}
+
+/// One expectation: exactly one thing that must hold.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ExpectFile {
+    /// Requests are answered with status 200.
+    pub answered: Option<AnsweredFile>,
+    /// Answers are split by weight.
+    pub split: Option<SplitFile>,
+    /// Every answer came over mutual TLS between two identities.
+    pub mtls: Option<MtlsFile>,
+    /// Some requests fail, all for one reason in one place.
+    pub failures: Option<FailuresFile>,
+    /// How the connection attempt ends: any of these.
+    pub connection: Option<Vec<ConnectionOutcome>>,
+    /// Whether the pod itself is reached. An answer of another pod with the same address does not count.
+    pub reached: Option<bool>,
+}
+
+/// How many requests must be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AnsweredFile {
+    /// Every single one.
+    All,
+}
+
+/// A split by weight.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SplitFile {
+    /// What tells the categories apart: `version`, `cluster`, `network` or `pod`, or several joined by `@` as in
+    /// `version@cluster`.
+    pub by: String,
+    /// Percent by category; they sum to 100. A category of 0 must get nothing, and so must any that is not named.
+    /// `failed` stands for requests that are not answered with status 200.
+    #[serde(default)]
+    pub weights: BTreeMap<String, f64>,
+    /// Categories that share everything equally, in place of `weights`.
+    #[serde(default)]
+    pub equal: Vec<String>,
+    /// How far a share may be from its weight, in points of 100.
+    pub margin: f64,
+    /// Largest probability that a right split fails.
+    #[serde(default)]
+    pub false_fail: Option<f64>,
+    /// Largest probability that a split which is off by the margin passes.
+    #[serde(default)]
+    pub false_pass: Option<f64>,
+}
+
+/// Mutual TLS between two identities.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MtlsFile {
+    /// SPIFFE id of the caller, as the server's proxy verified it.
+    pub client: String,
+    /// SPIFFE id of the server, as it presented it.
+    pub server: String,
+    /// Gateways that the answers from beyond them must have come through, by the gateways' own counters.
+    #[serde(default)]
+    pub through: Vec<GatewayFile>,
+}
+
+/// A gateway on a cluster.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GatewayFile {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Which gateway.
+    pub gateway: GatewayKind,
+}
+
+/// Failures of one kind.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FailuresFile {
+    /// HTTP statuses that the client sees.
+    pub status: Vec<u16>,
+    /// Where the cause lies.
+    pub at: GatewayFile,
+    /// What the counters there must show.
+    pub reason: FailureReason,
+}

@@ -1,0 +1,210 @@
+//! The small vocabulary of scenario files: what splits are keyed by, how connections end, why requests fail.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Category of requests that were not answered with status 200.
+pub const FAILED: &str = "failed";
+
+/// One property of the workload that answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyPart {
+    /// Its version label.
+    Version,
+    /// Its cluster.
+    Cluster,
+    /// Its network.
+    Network,
+    /// Its pod.
+    Pod,
+}
+
+impl KeyPart {
+    const ALL: [Self; 4] = [Self::Version, Self::Cluster, Self::Network, Self::Pod];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Cluster => "cluster",
+            Self::Network => "network",
+            Self::Pod => "pod",
+        }
+    }
+}
+
+/// What tells the categories of a split apart: one property, or several joined by `@` as in `version@cluster`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SplitKey(Vec<KeyPart>);
+
+impl SplitKey {
+    /// The parts in order.
+    #[must_use]
+    pub fn parts(&self) -> &[KeyPart] {
+        &self.0
+    }
+
+    /// The category of an answer, given a look-up for its properties: `v3@cluster2`.
+    pub fn category(&self, property: impl Fn(KeyPart) -> String) -> String {
+        let values: Vec<String> = self.0.iter().map(|part| property(*part)).collect();
+        values.join("@")
+    }
+}
+
+/// The text is no split key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no property of an answer")]
+pub struct UnknownKey(pub String);
+
+impl FromStr for SplitKey {
+    type Err = UnknownKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let part = |word: &str| {
+            let known = KeyPart::ALL.into_iter().find(|part| part.word() == word);
+            known.ok_or_else(|| UnknownKey(word.to_owned()))
+        };
+        text.split('@').map(part).collect::<Result<Vec<_>, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for SplitKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<&str> = self.0.iter().map(|part| part.word()).collect();
+        formatter.write_str(&words.join("@"))
+    }
+}
+
+impl Serialize for SplitKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// How a connection attempt ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConnectionOutcome {
+    /// The connection opens, and an answer comes where one was asked for.
+    Answered,
+    /// The connection opens; nothing was asked.
+    Connected,
+    /// The other side refuses the connection.
+    Refused,
+    /// The other side opens the connection and closes it without an answer.
+    Reset,
+    /// Nothing happens in time.
+    Timeout,
+    /// A router says that there is no way.
+    Unreachable,
+}
+
+impl ConnectionOutcome {
+    /// The word used in files and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Connected => "connected",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Why requests fail, as a proxy's own counters tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureReason {
+    /// The gateway knows no such service or subset: `no_filter_chain_match` on its TLS listener.
+    NoFilterChainMatch,
+    /// The TLS handshake fails.
+    TlsHandshake,
+    /// No healthy endpoint is left.
+    NoHealthyUpstream,
+    /// The route does not exist.
+    NoRoute,
+}
+
+impl FailureReason {
+    /// The word used in files and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NoFilterChainMatch => "no-filter-chain-match",
+            Self::TlsHandshake => "tls-handshake",
+            Self::NoHealthyUpstream => "no-healthy-upstream",
+            Self::NoRoute => "no-route",
+        }
+    }
+}
+
+/// The text is no duration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no duration; write a number and a unit, such as `500ms`, `30s` or `2m`")]
+pub struct NoDuration(pub String);
+
+/// Reads `500ms`, `30s`, `2m` or `1h`.
+///
+/// # Errors
+/// [`NoDuration`] for anything else.
+pub fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
+    let error = || NoDuration(text.to_owned());
+    let split = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(error)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| error())?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(error()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(error)
+}
+
+/// Writes a duration as [`parse_duration`] reads it.
+#[must_use]
+pub fn duration_text(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    if milliseconds.is_multiple_of(1_000) { format!("{}s", milliseconds / 1_000) } else { format!("{milliseconds}ms") }
+}
+
+pub(crate) fn serialize_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&duration_text(*duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "5", "s", "5 s", "-5s", "1.5s", "99999999999999999999s", "5d", "18446744073709551615h"] {
+            assert_eq!(parse_duration(text), Err(NoDuration(text.to_owned())), "{text}");
+        }
+        assert_eq!(duration_text(Duration::from_millis(1_500)), "1500ms");
+        assert_eq!(duration_text(Duration::from_secs(90)), "90s");
+    }
+
+    #[test]
+    fn keys_join_properties() {
+        let key: SplitKey = "version@cluster".parse().expect("a key");
+        let category = key.category(|part| match part {
+            KeyPart::Version => "v3".to_owned(),
+            _ => "cluster2".to_owned(),
+        });
+        assert_eq!(category, "v3@cluster2");
+        assert_eq!(key.to_string(), "version@cluster");
+        assert_eq!("version@colour".parse::<SplitKey>(), Err(UnknownKey("colour".to_owned())));
+        assert!("".parse::<SplitKey>().is_err());
+    }
+}

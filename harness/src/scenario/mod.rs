@@ -1,0 +1,16 @@
+//! Scenarios: what is done to a mesh and what must hold then.
+//!
+//! [`file`] is the YAML form, [`check`] turns it into a [`plan`] and reports every problem at once, [`explain`] writes
+//! the plan as text. [`keys`] has the words of the language. No input or output here: files that a scenario refers to
+//! are asked for through [`check::ReadFile`].
+
+pub mod check;
+pub mod explain;
+pub mod file;
+pub mod keys;
+pub mod parameters;
+pub mod plan;
+
+pub use check::{ReadFile, read};
+pub use keys::{ConnectionOutcome, FailureReason, KeyPart, SplitKey};
+pub use plan::{Action, Check, Expectation, ObjectRef, Plan, Step};

@@ -1,0 +1,338 @@
+//! The checked form of a scenario, ready to be run: every name resolved, every sample planned.
+//!
+//! Nothing in here can be wrong in itself; what is left to go wrong is the world. [`super::check`] makes it from
+//! [`super::file`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use verdict::{RatePlan, SplitPlan};
+
+use super::keys::{ConnectionOutcome, FailureReason, SplitKey};
+use crate::diagnostic::Location;
+use crate::topology::{GatewayKind, Topology, Workload};
+
+/// A scenario that can be run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Name, unique in the catalogue; a DNS label.
+    pub name: String,
+    /// What it shows, for people.
+    pub description: String,
+    /// Name of the folder it lies in, such as `traffic-shift`.
+    pub area: String,
+    /// Words to select it by.
+    pub tags: Vec<String>,
+    /// Its file.
+    pub file: String,
+    /// The topology it runs on.
+    #[serde(skip)]
+    pub topology: Topology,
+    /// What is done, in order. The first step that fails ends the scenario.
+    pub steps: Vec<Step>,
+    /// What is done afterwards in any case, in order; a failure here does not stop the rest.
+    pub finally: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Position: `3`, and `3.2` for the second step inside it. Steps of `finally` start with `f`.
+    pub id: String,
+    /// Its name, unique in the scenario.
+    pub name: String,
+    /// Where it stands.
+    pub location: Location,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Steps one after the other, under one name.
+    Sequence(Vec<Step>),
+    /// Server-side apply of objects on clusters.
+    Apply(Apply),
+    /// Deletion of objects on clusters; an object that is not there is no error.
+    Delete(Delete),
+    /// Remote secrets are created or removed.
+    Link(Link),
+    /// Waits until every proxy concerned acknowledged what earlier steps changed.
+    Converge(Converge),
+    /// Requests are sent, once, and judged.
+    Traffic(Traffic),
+    /// One connection attempt to a pod address, judged.
+    Connect(Connect),
+    /// A negative control: after a change of the mesh, an earlier measurement must be refuted.
+    Control(Control),
+}
+
+/// Objects to apply.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Apply {
+    /// On each of these clusters.
+    pub clusters: Vec<String>,
+    /// Whole objects, in order.
+    pub objects: Vec<Value>,
+}
+
+/// Objects to delete.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delete {
+    /// On each of these clusters.
+    pub clusters: Vec<String>,
+    /// Which, in order.
+    pub objects: Vec<ObjectRef>,
+}
+
+/// Names an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRef {
+    /// `networking.istio.io/v1`.
+    pub api_version: String,
+    /// `VirtualService`.
+    pub kind: String,
+    /// Its namespace; `None` for objects outside of namespaces.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// As control planes report it: `VirtualService/bookinfo/reviews`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{}/{namespace}/{}", self.kind, self.name),
+            None => format!("{}/{}", self.kind, self.name),
+        }
+    }
+}
+
+/// Remote secrets to create or remove.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// Whether they shall exist afterwards.
+    pub linked: bool,
+    /// Each pair: the cluster whose control plane reads, and the cluster that it reads.
+    pub pairs: Vec<(String, String)>,
+}
+
+/// What every proxy concerned must have acknowledged.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Converge {
+    /// One entry a cluster that earlier steps changed.
+    pub clusters: Vec<ClusterConvergence>,
+    /// Longest wait.
+    #[serde(serialize_with = "super::keys::serialize_duration")]
+    pub timeout: Duration,
+}
+
+/// What one control plane and its proxies must hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterConvergence {
+    /// The cluster.
+    pub cluster: String,
+    /// Mesh configuration that must be in force, as last applied.
+    pub present: Vec<ObjectRef>,
+    /// Mesh configuration that must be gone.
+    pub absent: Vec<ObjectRef>,
+    /// Clusters that must be watched and read completely.
+    pub watched: Vec<String>,
+    /// Clusters that must not be watched.
+    pub not_watched: Vec<String>,
+}
+
+/// Requests to send and what to expect of them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// The workload whose pod sends.
+    pub from: Workload,
+    /// Absolute URL as that pod resolves it.
+    pub url: String,
+    /// Additional headers.
+    pub headers: BTreeMap<String, String>,
+    /// How many requests: what the expectations need, or more if the file says so.
+    pub requests: u64,
+    /// How many connections at a time, closed loop.
+    pub connections: u32,
+    /// Whether each request opens its own connection.
+    pub new_connection_per_request: bool,
+    /// Longest time for one answer.
+    #[serde(serialize_with = "super::keys::serialize_duration")]
+    pub timeout: Duration,
+    /// What must hold; at least one.
+    pub expectations: Vec<Expectation>,
+}
+
+/// One connection attempt and what to expect of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connect {
+    /// The workload whose pod connects.
+    pub from: Workload,
+    /// The workload whose pod address is connected to.
+    pub to: Workload,
+    /// Port at that address.
+    pub port: u16,
+    /// Whether a plain-text HTTP request is sent once connected.
+    pub plaintext_http: bool,
+    /// Longest wait.
+    #[serde(serialize_with = "super::keys::serialize_duration")]
+    pub timeout: Duration,
+    /// What must hold; at least one.
+    pub expectations: Vec<Expectation>,
+}
+
+/// A negative control.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Control {
+    /// Changes of the mesh or its configuration; never measurements.
+    pub change: Vec<Step>,
+    /// The earlier measurement, exactly as it was judged then.
+    pub measure: Box<Step>,
+    /// Which of its expectations must now be refuted, by index. The control fails unless each comes out as
+    /// [`verdict::Outcome::Fail`].
+    pub refuted: Vec<usize>,
+    /// Undoes the change; run in any case.
+    pub restore: Vec<Step>,
+}
+
+/// Something that must hold of a measurement.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Expectation {
+    /// The key it has in the file: `split`, `mtls`, ...
+    pub name: String,
+    /// Where it stands.
+    pub location: Location,
+    /// What must hold.
+    pub check: Check,
+}
+
+/// What must hold.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Check {
+    /// Requests that are not answered with status 200 are at most so frequent.
+    Answered(RatePlan),
+    /// Samples fall into categories by weight. Requests that are not answered with status 200 are in the category
+    /// [`super::keys::FAILED`].
+    Split(Split),
+    /// Every answer came over mutual TLS between these identities.
+    MutualTls(MutualTls),
+    /// Requests that failed did so for one reason in one place, and some did.
+    Failures(Failures),
+    /// The connection attempt ends in one of these ways.
+    Connection(Vec<ConnectionOutcome>),
+    /// Whether the pod itself was reached. An answer of another pod, which may have the same address on its own
+    /// network, does not count as reaching it.
+    Reached(bool),
+}
+
+/// A split by weight.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Split {
+    /// What tells the categories apart.
+    pub by: SplitKey,
+    /// Targets, margin, error rates and sample size.
+    pub plan: SplitPlan,
+}
+
+/// Mutual TLS between two identities.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MutualTls {
+    /// SPIFFE id of the caller, as the server's proxy verified it.
+    pub client: String,
+    /// SPIFFE id of the server, as it presented it.
+    pub server: String,
+    /// Gateways whose own counters must show the connections of the answers from beyond them.
+    pub through: Vec<Gateway>,
+}
+
+/// Failures of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failures {
+    /// HTTP status that the client sees.
+    pub status: Vec<u16>,
+    /// Where the cause lies.
+    pub at: Gateway,
+    /// What the counters there must show.
+    pub reason: FailureReason,
+}
+
+/// A gateway on a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gateway {
+    /// The cluster.
+    pub cluster: String,
+    /// Which gateway.
+    pub kind: GatewayKind,
+}
+
+impl Plan {
+    /// Every step in the order of the file, groups before their members, `finally` last. Steps inside of controls are
+    /// not included.
+    #[must_use]
+    pub fn flattened(&self) -> Vec<&Step> {
+        fn collect<'plan>(steps: &'plan [Step], into: &mut Vec<&'plan Step>) {
+            for step in steps {
+                into.push(step);
+                if let Action::Sequence(inner) = &step.action {
+                    collect(inner, into);
+                }
+            }
+        }
+        let mut steps = Vec::new();
+        collect(&self.steps, &mut steps);
+        collect(&self.finally, &mut steps);
+        steps
+    }
+
+    /// How many requests a run sends, those of controls included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.flattened().into_iter().map(Step::requests).sum()
+    }
+}
+
+impl Step {
+    /// How many requests the step itself sends; a group sends none, its members do.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        match &self.action {
+            Action::Traffic(traffic) => traffic.requests,
+            Action::Control(control) => control.measure.requests(),
+            Action::Connect(_) => 1,
+            Action::Sequence(_) | Action::Apply(_) | Action::Delete(_) | Action::Link(_) | Action::Converge(_) => 0,
+        }
+    }
+
+    /// What the step expects; nothing for steps that measure nothing.
+    #[must_use]
+    pub fn expectations(&self) -> &[Expectation] {
+        match &self.action {
+            Action::Traffic(traffic) => &traffic.expectations,
+            Action::Connect(connect) => &connect.expectations,
+            _ => &[],
+        }
+    }
+}

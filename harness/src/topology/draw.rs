@@ -1,0 +1,1 @@
+//! A topology as a small text drawing, for plans and consoles.

@@ -1,0 +1,171 @@
+//! The YAML form of a topology, as people write it. Field documentation here becomes the published schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::apps::AppName;
+use super::{Discovery, GatewayKind, Intermediate, Provider, RootOfTrust};
+
+/// The one version of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    /// First version; may still change.
+    #[serde(rename = "meshproof.dev/v1alpha1")]
+    V1Alpha1,
+}
+
+/// The kind of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TopologyKind {
+    /// A topology.
+    Topology,
+}
+
+/// Clusters, networks, trust, mesh and applications of an environment.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "meshproof topology")]
+pub struct TopologyFile {
+    /// Version of the format.
+    #[serde(rename = "apiVersion")]
+    pub api_version: ApiVersion,
+    /// Kind of the file.
+    pub kind: TopologyKind,
+    /// Name of the topology: lower-case letters, digits and `-`.
+    pub name: String,
+    /// What it is for, in a sentence.
+    #[serde(default)]
+    pub description: String,
+    /// Where the clusters come from, unless the command line says otherwise.
+    #[serde(default)]
+    pub provider: Provider,
+    /// Networks. Pods of different networks cannot reach each other but through gateways.
+    pub networks: Vec<NetworkFile>,
+    /// Kubernetes clusters.
+    pub clusters: Vec<ClusterFile>,
+    /// Certificates of workloads.
+    #[serde(default)]
+    pub trust: TrustFile,
+    /// What is installed as the mesh.
+    #[serde(default)]
+    pub mesh: MeshFile,
+    /// How clusters learn of each other's endpoints.
+    #[serde(default)]
+    pub discovery: Discovery,
+    /// Applications and where they run.
+    #[serde(default)]
+    pub apps: Vec<AppFile>,
+}
+
+/// A network.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkFile {
+    /// Name: lower-case letters, digits and `-`.
+    pub name: String,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterFile {
+    /// Name, also its id in the mesh: lower-case letters, digits and `-`.
+    pub name: String,
+    /// The network it is on.
+    pub network: String,
+    /// Addresses of pods, such as `10.244.0.0/16`. Clusters on different networks may use the same.
+    #[serde(default = "default_pod_subnet")]
+    pub pod_subnet: String,
+    /// Addresses of Services, such as `10.96.0.0/16`.
+    #[serde(default = "default_service_subnet")]
+    pub service_subnet: String,
+    /// Region, for locality; by default the name of the network.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Zone, for locality; by default the name of the cluster.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// Number of nodes.
+    #[serde(default = "default_nodes")]
+    #[schemars(range(min = 1, max = 9))]
+    pub nodes: u8,
+}
+
+fn default_pod_subnet() -> String {
+    "10.244.0.0/16".to_owned()
+}
+
+fn default_service_subnet() -> String {
+    "10.96.0.0/16".to_owned()
+}
+
+fn default_nodes() -> u8 {
+    1
+}
+
+/// Certificates of workloads.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TrustFile {
+    /// Trust domain of the SPIFFE ids.
+    pub domain: String,
+    /// The root of trust.
+    pub root: RootOfTrust,
+    /// Who signs below the root.
+    pub intermediate: Intermediate,
+}
+
+impl Default for TrustFile {
+    fn default() -> Self {
+        Self { domain: "cluster.local".to_owned(), root: RootOfTrust::default(), intermediate: Intermediate::default() }
+    }
+}
+
+/// What is installed as the mesh.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MeshFile {
+    /// Mesh id.
+    pub id: String,
+    /// Gateways, on every cluster.
+    pub gateways: Vec<GatewayKind>,
+}
+
+impl Default for MeshFile {
+    fn default() -> Self {
+        Self { id: "mesh1".to_owned(), gateways: vec![GatewayKind::Ingress, GatewayKind::Eastwest] }
+    }
+}
+
+/// An application in one namespace.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AppFile {
+    /// Which application.
+    pub app: AppName,
+    /// Its namespace.
+    pub namespace: String,
+    /// Whether its pods get a sidecar.
+    #[serde(default = "yes")]
+    pub sidecar: bool,
+    /// Where it runs.
+    pub clusters: Vec<PlacementFile>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// An application on a cluster.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlacementFile {
+    /// Name of the cluster.
+    pub name: String,
+    /// Versions by service, such as `reviews: [v1, v2]`. A service that is not named runs in all its versions; one with
+    /// an empty list does not run here.
+    #[serde(default)]
+    pub versions: BTreeMap<String, Vec<String>>,
+}

@@ -1,0 +1,1 @@
+//! Real kind configuration for each cluster of a topology.

@@ -1,0 +1,190 @@
+//! Topologies: clusters, networks, trust, mesh and applications of an environment, checked as a whole.
+//!
+//! [`file`] is the YAML form, [`validate`] turns it into [`Topology`] and reports every problem at once, [`draw`] shows
+//! it as text, [`kind`] and [`apps`] derive what other parts need from it. No input or output here: callers read files.
+
+pub mod apps;
+pub mod cidr;
+pub mod draw;
+pub mod file;
+pub mod kind;
+pub mod validate;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use apps::Workload;
+pub use cidr::Ipv4Cidr;
+
+/// Where the clusters come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// In-process Kubernetes: seconds, no Docker.
+    #[default]
+    Embedded,
+    /// Real kind clusters on Docker.
+    Kind,
+    /// Contexts of the user's kubeconfig.
+    Existing,
+}
+
+/// How the clusters of a mesh learn of each other's endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Discovery {
+    /// Each control plane reads the other clusters through remote secrets.
+    #[default]
+    RemoteSecrets,
+    /// The management plane federates services.
+    Hub,
+    /// Not at all.
+    None,
+}
+
+/// Where the root of trust comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootOfTrust {
+    /// One root for all clusters, so that their workloads trust each other.
+    #[default]
+    Shared,
+    /// A root for each cluster: their workloads do not trust each other.
+    PerCluster,
+}
+
+/// Who signs the certificates of workloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Intermediate {
+    /// An intermediate for each cluster, so that a certificate tells its cluster.
+    #[default]
+    PerCluster,
+    /// The root itself.
+    None,
+}
+
+/// A gateway of the mesh that is installed on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayKind {
+    /// `istio-ingressgateway`: for clients outside the mesh.
+    Ingress,
+    /// `istio-eastwestgateway`: for the other networks of the mesh.
+    Eastwest,
+}
+
+impl GatewayKind {
+    /// The Deployment and Service of the gateway, in namespace `istio-system`.
+    #[must_use]
+    pub fn deployment(self) -> &'static str {
+        match self {
+            Self::Ingress => "istio-ingressgateway",
+            Self::Eastwest => "istio-eastwestgateway",
+        }
+    }
+}
+
+/// A checked topology.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Topology {
+    /// Name, a DNS label.
+    pub name: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Where the clusters come from.
+    pub provider: Provider,
+    /// Names of the networks.
+    pub networks: Vec<String>,
+    /// The clusters.
+    pub clusters: Vec<Cluster>,
+    /// Certificates.
+    pub trust: Trust,
+    /// The mesh.
+    pub mesh: Mesh,
+    /// How clusters learn of each other.
+    pub discovery: Discovery,
+    /// Applications, each on one or more clusters.
+    pub apps: Vec<App>,
+}
+
+/// One Kubernetes cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    /// Name, a DNS label; also the mesh's cluster id.
+    pub name: String,
+    /// The network it is on.
+    pub network: String,
+    /// Addresses of pods.
+    pub pod_subnet: Ipv4Cidr,
+    /// Addresses of Services.
+    pub service_subnet: Ipv4Cidr,
+    /// Region, for locality.
+    pub region: String,
+    /// Zone, for locality.
+    pub zone: String,
+    /// Number of nodes.
+    pub nodes: u8,
+}
+
+/// How certificates are made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trust {
+    /// Trust domain of every SPIFFE id, such as `cluster.local`.
+    pub domain: String,
+    /// The root of trust.
+    pub root: RootOfTrust,
+    /// Intermediates below it.
+    pub intermediate: Intermediate,
+}
+
+/// What is installed as the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mesh {
+    /// Mesh id.
+    pub id: String,
+    /// Gateways on every cluster.
+    pub gateways: Vec<GatewayKind>,
+}
+
+/// An application in one namespace on one cluster or more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct App {
+    /// Which application.
+    pub app: apps::AppName,
+    /// Its namespace, the same on every cluster.
+    pub namespace: String,
+    /// Whether the namespace asks for sidecars.
+    pub sidecar: bool,
+    /// Where it runs.
+    pub placements: Vec<Placement>,
+}
+
+/// Which parts of an application run on a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// The cluster.
+    pub cluster: String,
+    /// Names of the Deployments, such as `reviews-v3`.
+    pub workloads: Vec<String>,
+}
+
+impl Topology {
+    /// The cluster of that name.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.clusters.iter().find(|cluster| cluster.name == name)
+    }
+
+    /// Every workload on every cluster, in the order of the file.
+    #[must_use]
+    pub fn workloads(&self) -> Vec<Workload> {
+        self.apps.iter().flat_map(|app| app.workloads(&self.trust.domain)).collect()
+    }
+}
