@@ -1,10 +1,11 @@
 //! What a handler needs to know about the request it answers, taken from its headers.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Request};
 
 use crate::forward;
 use crate::hop::{Peer, Seen};
@@ -27,18 +28,19 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Reads the head of a request.
-    pub fn from_head(parts: &Parts) -> Self {
-        let text = |name: &str| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
+    pub fn from_head<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
         Self {
-            peer: Peer::from_request(&parts.headers),
+            peer: Peer::from_request(headers),
             seen: Seen {
-                protocol: format!("{:?}", parts.version),
+                protocol: format!("{:?}", request.version()),
                 request_id: text("x-request-id"),
                 trace: text("traceparent").or_else(|| text("x-b3-traceid")),
                 end_user: text("end-user"),
             },
-            user: user_of_cookie(&parts.headers),
-            forward: forward::forwarded(&parts.headers),
+            user: user_of_cookie(headers),
+            forward: forward::forwarded(headers),
         }
     }
 
@@ -52,11 +54,16 @@ impl RequestContext {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for RequestContext {
+/// The context for a handler, as the layer around all handlers left it with the request.
+#[derive(Clone, Debug)]
+pub struct SharedContext(pub Arc<RequestContext>);
+
+impl<S: Sync> FromRequestParts<S> for SharedContext {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::from_head(parts))
+        let shared = parts.extensions.get::<Arc<RequestContext>>().cloned();
+        Ok(Self(shared.unwrap_or_else(|| Arc::new(RequestContext::from_head(&Request::from_parts(parts.clone(), ()))))))
     }
 }
 
@@ -68,8 +75,6 @@ fn user_of_cookie(headers: &HeaderMap) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     fn context(headers: &[(&str, &str)]) -> RequestContext {
@@ -77,7 +82,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        RequestContext::from_head(&request.body(()).unwrap().into_parts().0)
+        RequestContext::from_head(&request.body(()).unwrap())
     }
 
     #[test]

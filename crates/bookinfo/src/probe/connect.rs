@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::args::ConnectArgs;
 use super::failure::{ErrorClass, Failure};
+use crate::identity::{SERVED_BY_HEADER, ServedBy};
 
 /// Bytes of an answer that are read to find its status.
 const HEAD_LIMIT: usize = 16 << 10;
@@ -62,6 +63,15 @@ pub struct HttpReport {
     /// The system's words for a failure, or the first line of what is not HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Who answered, where the answer says so.
+    #[serde(default, rename = "servedBy", skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<ServedBy>,
+}
+
+impl HttpReport {
+    fn failed(outcome: HttpOutcome, detail: Option<String>) -> Self {
+        Self { outcome, status: None, detail, served_by: None }
+    }
 }
 
 /// The HTTP side of the outcome.
@@ -129,8 +139,8 @@ async fn watch(stream: &mut TcpStream, settle: Duration) -> Option<String> {
 async fn request(stream: &mut TcpStream, args: &ConnectArgs) -> HttpReport {
     match timeout(args.timeout, exchange(stream, args)).await {
         Ok(Ok(answer)) => read_status(&answer),
-        Ok(Err(error)) => HttpReport { outcome: HttpOutcome::Reset, status: None, detail: Some(error.to_string()) },
-        Err(_) => HttpReport { outcome: HttpOutcome::Timeout, status: None, detail: None },
+        Ok(Err(error)) => HttpReport::failed(HttpOutcome::Reset, Some(error.to_string())),
+        Err(_) => HttpReport::failed(HttpOutcome::Timeout, None),
     }
 }
 
@@ -150,18 +160,19 @@ async fn exchange(stream: &mut TcpStream, args: &ConnectArgs) -> io::Result<Vec<
 
 fn read_status(answer: &[u8]) -> HttpReport {
     if answer.is_empty() {
-        return HttpReport { outcome: HttpOutcome::Closed, status: None, detail: None };
+        return HttpReport::failed(HttpOutcome::Closed, None);
     }
     let text = String::from_utf8_lossy(answer);
     let line = text.lines().next().unwrap_or_default();
     let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
-    match status {
-        Some(status) => HttpReport { outcome: HttpOutcome::Answered, status: Some(status), detail: None },
-        None => {
-            let detail = Some(line.chars().take(80).collect());
-            HttpReport { outcome: HttpOutcome::Protocol, status: None, detail }
-        }
-    }
+    let Some(status) = status else {
+        return HttpReport::failed(HttpOutcome::Protocol, Some(line.chars().take(80).collect()));
+    };
+    let served_by = text.lines().take_while(|line| !line.is_empty()).find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case(SERVED_BY_HEADER).then(|| ServedBy::from_header(value.trim()))
+    });
+    HttpReport { outcome: HttpOutcome::Answered, status: Some(status), detail: None, served_by }
 }
 
 #[cfg(test)]
@@ -172,6 +183,9 @@ mod tests {
     fn answers_are_told_from_other_bytes() {
         let report = read_status(b"HTTP/1.1 403 Forbidden\r\n\r\n");
         assert_eq!((report.outcome, report.status), (HttpOutcome::Answered, Some(403)));
+        assert_eq!(report.served_by, None);
+        let report = read_status(b"HTTP/1.1 200 OK\r\nX-Served-By: pod=reviews-v3-1;cluster=cluster2\r\n\r\nx-served-by: no");
+        assert_eq!(report.served_by.and_then(|by| by.cluster).as_deref(), Some("cluster2"));
         assert_eq!(read_status(b"").outcome, HttpOutcome::Closed);
         // A TLS alert, as a server sends it to a client that speaks plaintext.
         assert_eq!(read_status(&[0x15, 3, 3, 0, 2, 2, 10]).outcome, HttpOutcome::Protocol);

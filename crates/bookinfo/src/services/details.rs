@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{App, catalogue, finish};
-use crate::context::RequestContext;
+use crate::context::SharedContext;
 use crate::respond::{answer, refuse};
 
 /// Serves `/details/<id>` and `/health`.
@@ -20,9 +20,9 @@ async fn health() -> Response {
     Json(json!({ "status": "Details is healthy" })).into_response()
 }
 
-async fn details(State(app): State<App>, Path(id): Path<String>, context: RequestContext) -> Response {
+async fn details(State(app): State<App>, Path(id): Path<String>, SharedContext(context): SharedContext) -> Response {
     match id.parse() {
-        Ok(id) => answer(&app, &context, StatusCode::OK, catalogue::details(id), &[]),
+        Ok(id) => answer(&app, &context, StatusCode::OK, &catalogue::details(id), &[]),
         Err(_) => refuse(&app, &context, StatusCode::BAD_REQUEST, "please provide numeric product id"),
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::catalogue::object;
 use super::{App, finish};
-use crate::context::RequestContext;
+use crate::context::SharedContext;
 use crate::respond::{answer, refuse};
 
 /// Longest request body that is read.
@@ -39,7 +39,7 @@ pub fn router(app: App) -> Router {
 async fn echo(
     State(app): State<App>,
     Query(wishes): Query<Wishes>,
-    context: RequestContext,
+    SharedContext(context): SharedContext,
     (method, uri, headers): (Method, Uri, HeaderMap),
     body: Bytes,
 ) -> Response {
@@ -55,7 +55,7 @@ async fn echo(
         "bodyLength": body.len(),
         "body": String::from_utf8_lossy(&body),
     }));
-    answer(&app, &context, status, fields, &[])
+    answer(&app, &context, status, &fields, &[])
 }
 
 fn seen_headers(headers: &HeaderMap) -> BTreeMap<&str, Vec<String>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Router, middleware};
+use http::HeaderValue;
 
 use crate::identity::ServedBy;
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ pub struct App(Arc<Inner>);
 pub struct Inner {
     /// Who this server is.
     pub served_by: ServedBy,
+    /// Header form of the identity; `None` when it cannot stand in a header.
+    pub served_by_header: Option<HeaderValue>,
     /// Whether each request is a line on standard output.
     pub access_log: bool,
     /// Counters of this server.
@@ -68,7 +71,9 @@ impl App {
             ratings_for_red: endpoint("ratings", 2_500),
         };
         let client = UpstreamClient::default();
-        Self(Arc::new(Inner { served_by, access_log, metrics: Metrics::default(), client, endpoints }))
+        let served_by_header = HeaderValue::from_str(&served_by.to_header()).ok();
+        let metrics = Metrics::default();
+        Self(Arc::new(Inner { served_by, served_by_header, access_log, metrics, client, endpoints }))
     }
 
     async fn call(&self, endpoint: &Endpoint, id: u64, headers: http::HeaderMap) -> Answer {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::catalogue::{PRODUCTS, object};
 use super::page::{self, Page};
 use super::{App, finish, session};
-use crate::context::RequestContext;
+use crate::context::{RequestContext, SharedContext};
 use crate::respond::{answer, refuse};
 use crate::upstream::Answer;
 
@@ -41,7 +41,7 @@ async fn stylesheet() -> Response {
 }
 
 /// The page is 200 even when a service behind it fails, as Istio's is: it shows what it has, and says what is missing.
-async fn productpage(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Response {
+async fn productpage(State(app): State<App>, SharedContext(context): SharedContext, headers: HeaderMap) -> Response {
     let forward = context.forward_as_user();
     // One after the other, as Istio's page does: a trace then shows the calls in the order of the page.
     let details = app.call(&app.endpoints.details, 0, forward.clone()).await;
@@ -66,7 +66,7 @@ fn page_as_json(app: &App, context: &RequestContext, details: Answer, reviews: A
         "details": details.fields,
         "reviews": reviews.fields,
     }));
-    answer(app, context, StatusCode::OK, fields, &[details.hop, reviews.hop])
+    answer(app, context, StatusCode::OK, &fields, &[details.hop, reviews.hop])
 }
 
 /// A client that names JSON and not HTML gets JSON.
@@ -75,19 +75,19 @@ fn wants_json(headers: &HeaderMap) -> bool {
     accepted.contains("application/json") && !accepted.contains("text/html")
 }
 
-async fn product(State(app): State<App>, Path(id): Path<String>, context: RequestContext) -> Response {
+async fn product(State(app): State<App>, Path(id): Path<String>, SharedContext(context): SharedContext) -> Response {
     let Ok(id) = id.parse() else { return no_number(&app, &context) };
     let answer = app.call(&app.endpoints.details, id, context.forward_as_user()).await;
     pass_on(&app, &context, answer, "product details")
 }
 
-async fn reviews(State(app): State<App>, Path(id): Path<String>, context: RequestContext) -> Response {
+async fn reviews(State(app): State<App>, Path(id): Path<String>, SharedContext(context): SharedContext) -> Response {
     let Ok(id) = id.parse() else { return no_number(&app, &context) };
     let answer = app.call(&app.endpoints.reviews, id, context.forward_as_user()).await;
     pass_on(&app, &context, answer, "product reviews")
 }
 
-async fn ratings(State(app): State<App>, Path(id): Path<String>, context: RequestContext) -> Response {
+async fn ratings(State(app): State<App>, Path(id): Path<String>, SharedContext(context): SharedContext) -> Response {
     let Ok(id) = id.parse() else { return no_number(&app, &context) };
     let answer = app.call(&app.endpoints.ratings, id, context.forward_as_user()).await;
     pass_on(&app, &context, answer, "product ratings")
@@ -101,8 +101,8 @@ fn no_number(app: &App, context: &RequestContext) -> Response {
 fn pass_on(app: &App, context: &RequestContext, upstream: Answer, what: &str) -> Response {
     let status = upstream.failure_status();
     match upstream.fields {
-        Some(fields) => answer(app, context, StatusCode::OK, fields, &[upstream.hop]),
-        None => answer(app, context, status, apology(what), &[upstream.hop]),
+        Some(fields) => answer(app, context, StatusCode::OK, &fields, &[upstream.hop]),
+        None => answer(app, context, status, &apology(what), &[upstream.hop]),
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::catalogue::{REVIEWS, object};
 use super::{App, finish};
-use crate::context::RequestContext;
+use crate::context::{RequestContext, SharedContext};
 use crate::respond::{answer, refuse};
 use crate::upstream::Answer;
 
@@ -40,7 +40,9 @@ impl ReviewsVersion {
 
 /// Serves `/reviews/<id>` and `/health`.
 pub fn router(app: App, version: ReviewsVersion) -> Router {
-    let handler = move |State(app), Path(id): Path<String>, context| reviews(app, version, id, context);
+    let handler = move |State(app), Path(id), SharedContext(context): SharedContext| async move {
+        reviews(&app, version, id, &context).await
+    };
     finish(app, Router::new().route("/health", get(health)).route("/reviews/{id}", get(handler)))
 }
 
@@ -48,9 +50,9 @@ async fn health() -> Response {
     Json(json!({ "status": "Reviews is healthy" })).into_response()
 }
 
-async fn reviews(app: App, version: ReviewsVersion, id: String, context: RequestContext) -> Response {
+async fn reviews(app: &App, version: ReviewsVersion, id: String, context: &RequestContext) -> Response {
     let Ok(id) = id.parse::<u64>() else {
-        return refuse(&app, &context, StatusCode::BAD_REQUEST, "please provide numeric product ID");
+        return refuse(app, context, StatusCode::BAD_REQUEST, "please provide numeric product ID");
     };
     let endpoint = match version {
         ReviewsVersion::V1 => None,
@@ -68,7 +70,7 @@ async fn reviews(app: App, version: ReviewsVersion, id: String, context: Request
         "reviews": reviews_with_stars(version, ratings.as_ref()),
     }));
     let hops: Vec<_> = ratings.into_iter().map(|ratings| ratings.hop).collect();
-    answer(&app, &context, StatusCode::OK, fields, &hops)
+    answer(app, context, StatusCode::OK, &fields, &hops)
 }
 
 fn reviews_with_stars(version: ReviewsVersion, ratings: Option<&Answer>) -> Vec<Value> {
