@@ -1,0 +1,3 @@
+//! stub
+/// S
+pub struct Synchronizer;
