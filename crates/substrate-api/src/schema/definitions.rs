@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
@@ -30,6 +31,18 @@ pub(crate) fn document(group: &str, version: &str) -> Option<&'static Document> 
     let entry = cache.entry((first.group, first.version));
     // Leaked on purpose: at most one document per group version, alive as long as the process.
     Some(*entry.or_insert_with(|| Box::leak(Box::new(generate(group, version)))))
+}
+
+/// `DeleteOptions`, `Status`, `ListMeta` and what they refer to: types that belong to every document.
+pub(crate) fn machinery() -> &'static Map<String, Value> {
+    static MACHINERY: OnceLock<Map<String, Value>> = OnceLock::new();
+    MACHINERY.get_or_init(|| {
+        let mut generator = SchemaSettings::openapi3().into_generator();
+        generator.subschema_for::<meta::DeleteOptions>();
+        generator.subschema_for::<meta::ListMeta>();
+        generator.subschema_for::<meta::Status>();
+        generator.take_definitions(false)
+    })
 }
 
 fn generate(group: &str, version: &str) -> Document {

@@ -15,7 +15,7 @@ mod unknown;
 mod validate;
 
 pub use builtin::{BuiltinKind, builtin, builtin_for, builtin_kinds, parse_gvk};
-pub(crate) use definitions::{Document, document};
+pub(crate) use definitions::{Document, document, machinery};
 pub use error::{CauseType, FieldError, invalid_message};
 pub use model::{ListType, MapType, PatchStrategy, Structural, ValueType};
 pub use unknown::strict_message;
