@@ -170,16 +170,16 @@ pub(super) fn set_http_options(cluster: &mut Cluster, options: Option<upstream::
 }
 
 /// The clusters of the application beside the proxy, one for each of its ports.
-pub(super) fn inbound(ports: &[InboundPort]) -> Vec<Cluster> {
+pub(super) fn inbound(context: &Context<'_>, ports: &[InboundPort]) -> Vec<Cluster> {
     let cluster = |port: &InboundPort| {
-        let mut cluster = application(&names::inbound_cluster(port.port));
+        let mut cluster = application(context, &names::inbound_cluster(port.port));
         set_http_options(&mut cluster, http_options(port.protocol));
         cluster
     };
     ports.iter().map(cluster).collect()
 }
 
-fn application(name: &str) -> Cluster {
+fn application(context: &Context<'_>, name: &str) -> Cluster {
     let mark = core::SocketOption {
         description: "exempt from capture".to_owned(),
         level: SOL_SOCKET,
@@ -191,7 +191,7 @@ fn application(name: &str) -> Cluster {
     Cluster {
         upstream_bind_config: Some(core::BindConfig {
             source_address: Some(pb::socket_address(INBOUND_SOURCE, 0)),
-            socket_options: vec![mark],
+            socket_options: if context.proxy.captured { vec![mark] } else { Vec::new() },
             ..Default::default()
         }),
         // The longest duration that Envoy takes: addresses of the application are kept for ever.
@@ -201,9 +201,9 @@ fn application(name: &str) -> Cluster {
 }
 
 /// The clusters that every sidecar has.
-pub(super) fn well_known() -> Vec<Cluster> {
+pub(super) fn well_known(context: &Context<'_>) -> Vec<Cluster> {
     let mut passthrough = original_destination("PassthroughCluster");
-    let mut inbound = application("InboundPassthroughCluster");
+    let mut inbound = application(context, "InboundPassthroughCluster");
     for cluster in [&mut passthrough, &mut inbound] {
         set_http_options(cluster, http_options(Protocol::Auto));
         cluster.alt_stat_name = String::new();

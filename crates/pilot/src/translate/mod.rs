@@ -74,8 +74,8 @@ fn sidecar(context: &mut Context<'_>) -> Translation {
     let ports = inbound::ports(context);
     let outbound = cluster::outbound(context);
     let mut clusters = outbound.clusters;
-    clusters.extend(cluster::inbound(&ports));
-    clusters.extend(cluster::well_known());
+    clusters.extend(cluster::inbound(context, &ports));
+    clusters.extend(cluster::well_known(context));
     let (mut listeners, routes) = outbound::listeners(context);
     listeners.push(inbound::listener(context, &ports));
     Translation { clusters, endpoints: outbound.endpoints, listeners, routes, problems: Vec::new() }

@@ -34,6 +34,8 @@ pub struct Proxy {
     pub locality: Locality,
     /// Container ports by name, where the pod is known.
     pub ports: BTreeMap<String, u16>,
+    /// Whether connections of the pod are captured, so that the proxy's own have to be marked.
+    pub captured: bool,
 }
 
 impl Proxy {
@@ -55,6 +57,7 @@ impl Proxy {
             labels: metadata.labels(),
             locality: Locality { region: locality.region, zone: locality.zone, subzone: locality.sub_zone },
             ports: BTreeMap::new(),
+            captured: metadata.text("INTERCEPTION_MODE") != Some("NONE"),
         })
     }
 

@@ -1,0 +1,77 @@
+//! The account of all proxies: who is connected and has acknowledged which snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::Type;
+use super::resources::Resources;
+use crate::model::{Problem, WorkloadKey};
+use crate::translate::Proxy;
+
+/// The account of one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TypeStatus {
+    /// Newest snapshot whose meaning was sent completely.
+    pub sent: u64,
+    /// Newest snapshot whose meaning the proxy holds.
+    pub acked: u64,
+    /// Why the proxy refused the last response.
+    pub error: Option<String>,
+}
+
+/// The account of one proxy.
+#[derive(Clone, Debug)]
+pub struct ProxyStatus {
+    /// The proxy as it introduced itself.
+    pub proxy: Proxy,
+    /// Which of its connections this is about.
+    pub connection: u64,
+    /// Whether that connection is open.
+    pub connected: bool,
+    /// By type.
+    pub types: BTreeMap<Type, TypeStatus>,
+    /// What it is to hold.
+    pub resources: Arc<Resources>,
+    /// What of the configuration has no effect on it.
+    pub problems: Vec<Problem>,
+}
+
+/// All proxies by node id.
+#[derive(Debug, Default)]
+pub struct Registry {
+    proxies: Mutex<BTreeMap<String, ProxyStatus>>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ProxyStatus>> {
+        // The accounts are plain values, whole after every statement.
+        self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the account of a proxy, unless a newer connection of it has one.
+    pub fn set(&self, status: ProxyStatus) {
+        let mut proxies = self.lock();
+        if proxies.get(&status.proxy.id).is_none_or(|known| known.connection <= status.connection) {
+            proxies.insert(status.proxy.id.clone(), status);
+        }
+    }
+
+    /// Notes the end of a connection.
+    pub fn disconnected(&self, id: &str, connection: u64) {
+        if let Some(status) = self.lock().get_mut(id).filter(|status| status.connection == connection) {
+            status.connected = false;
+        }
+    }
+
+    /// All accounts. Those of closed connections are dropped once `exists` says that the pod is gone.
+    pub fn all(&self, exists: impl Fn(&WorkloadKey) -> bool) -> Vec<ProxyStatus> {
+        let mut proxies = self.lock();
+        proxies.retain(|_, status| {
+            let proxy = &status.proxy;
+            status.connected || exists(&(proxy.cluster.clone(), proxy.namespace.clone(), proxy.name.clone()))
+        });
+        proxies.values().cloned().collect()
+    }
+}
