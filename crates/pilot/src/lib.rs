@@ -1,10 +1,14 @@
 //! An Istio-compatible control plane: watches clusters, translates what it finds into Envoy's configuration, and
 //! serves it to proxies.
 //!
-//! [`model`] collects, [`translate`] is pure, [`ads`] serves.
+//! [`model`] collects, [`translate`] is pure, [`ads`] and [`debug`] serve; [`ca`] is the certificate authority,
+//! [`inject`] adds proxies to pods, [`validation`] judges resources and [`webhook`] answers the API server with both.
+//! [`discovery`] starts everything.
 
 pub mod ads;
 pub mod ca;
+pub mod debug;
+pub mod discovery;
 pub mod inject;
 pub mod model;
 pub mod translate;

@@ -1,0 +1,9 @@
+//! The embedded Kubernetes as one process: fabric, API servers, controllers and node agents of every cluster.
+//!
+//! This crate only wires the parts together: [`world`] starts them, [`cluster`] is one cluster, [`loopback`] publishes
+//! LoadBalancer Services on the host. It knows nothing of meshes.
+
+mod backend;
+pub mod cluster;
+pub mod loopback;
+pub mod world;

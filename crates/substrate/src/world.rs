@@ -1,0 +1,155 @@
+//! The whole world: networks first, then every cluster side by side, then the state file and the announcement.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use substrate_config::{WorldConfig, WorldEvent, WorldState};
+use substrate_node::fabric::{self, ClusterNetworkConfig, Fabric, FabricConfig, InvalidCidr};
+use substrate_node::supervision::{World as Process, mount_tmpfs};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{self, Cluster};
+
+/// A world could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address range of the configuration is none.
+    #[error("cluster {cluster}: {field} {text:?} is no subnet")]
+    Subnet {
+        /// Cluster.
+        cluster: String,
+        /// Field of its configuration.
+        field: &'static str,
+        /// What stands there.
+        text: String,
+        /// Why it is none.
+        #[source]
+        source: InvalidCidr,
+    },
+    /// The networks could not be made.
+    #[error(transparent)]
+    Fabric(#[from] fabric::Error),
+    /// A cluster did not come up.
+    #[error("cluster {name}")]
+    Cluster {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: cluster::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {path}")]
+    File {
+        /// Which.
+        path: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running world; it ends with the process.
+pub struct World {
+    _fabric: Fabric,
+    _clusters: Vec<Cluster>,
+}
+
+/// Brings the world up and announces it.
+///
+/// # Errors
+/// [`Error`]; the caller exits, which ends whatever was started.
+pub async fn bring_up(
+    config: &WorldConfig,
+    process: &Process,
+    started: Instant,
+    cancel: &CancellationToken,
+) -> Result<World, Error> {
+    let volumes = config.state_directory.join("world");
+    private_directory(&volumes)?;
+    mount_tmpfs(volumes.as_std_path()).map_err(file(&volumes))?;
+    let fabric = Fabric::create(&fabric_config(config)?).await?;
+    let starts = config.clusters.iter().map(|cluster| start(config, cluster, &fabric, started, cancel));
+    let clusters = futures::future::try_join_all(starts).await?;
+    let state = WorldState {
+        name: config.name.clone(),
+        run_id: config.run_id.clone(),
+        process_id: process.host_pid,
+        process_start: process.start_time,
+        clusters: clusters.iter().map(|cluster| cluster.state.clone()).collect(),
+    };
+    write_private(&config.state_directory.join("world.json"), &serde_json::to_string_pretty(&state).unwrap_or_default())?;
+    announce(&WorldEvent::Ready { state });
+    Ok(World { _fabric: fabric, _clusters: clusters })
+}
+
+async fn start(
+    config: &WorldConfig,
+    cluster: &substrate_config::ClusterConfig,
+    fabric: &Fabric,
+    started: Instant,
+    cancel: &CancellationToken,
+) -> Result<Cluster, Error> {
+    let network = fabric.cluster(&cluster.name).expect("invariant: the fabric has every cluster of the configuration");
+    let running = Cluster::start(config, cluster, Arc::clone(&network), cancel)
+        .await
+        .map_err(|source| Error::Cluster { name: cluster.name.clone(), source })?;
+    announce(&WorldEvent::ClusterReady {
+        cluster: cluster.name.clone(),
+        milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    Ok(running)
+}
+
+fn fabric_config(config: &WorldConfig) -> Result<FabricConfig, Error> {
+    let parse = |cluster: &str, field: &'static str, text: &str| {
+        text.parse().map_err(|source| Error::Subnet { cluster: cluster.to_owned(), field, text: text.to_owned(), source })
+    };
+    let mut clusters = Vec::with_capacity(config.clusters.len());
+    for cluster in &config.clusters {
+        clusters.push(ClusterNetworkConfig {
+            name: cluster.name.clone(),
+            network: cluster.network.clone(),
+            pod_subnet: parse(&cluster.name, "podSubnet", &cluster.pod_subnet)?,
+            service_subnet: parse(&cluster.name, "serviceSubnet", &cluster.service_subnet)?,
+            node_subnet: parse(&cluster.name, "nodeSubnet", &cluster.node_subnet)?,
+        });
+    }
+    let networks = config.networks.iter().map(|network| fabric::NetworkConfig { name: network.name.clone() }).collect();
+    Ok(FabricConfig { networks, clusters })
+}
+
+/// Writes one event as a line of standard output. Nobody may read any more: that is no error of the world.
+pub fn announce(event: &WorldEvent) {
+    let line = serde_json::to_string(event).expect("invariant: an event serialises");
+    let mut stdout = io::stdout().lock();
+    drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+}
+
+/// Creates a folder that only its owner can look into.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn private_directory(path: &Utf8Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file(path))
+}
+
+/// Writes a file that only its owner can read, complete or not at all.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_private(path: &Utf8Path, text: &str) -> Result<(), Error> {
+    let draft = Utf8PathBuf::from(format!("{path}.new"));
+    let open = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft);
+    open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(file(path))?;
+    std::fs::rename(&draft, path).map_err(file(path))
+}
+
+fn file(path: &Utf8Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { path, source }
+}

@@ -1,0 +1,272 @@
+//! Convergence: every proxy concerned holds the configuration that carries a change, told by the control plane and
+//! agreed to by the proxies' own acknowledgements. Nothing is measured before.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::cluster::{Cluster, Error as ClusterError};
+use crate::install::remote_secret::ISTIO_SYSTEM;
+
+/// Between two looks at the control plane.
+const STEP: Duration = Duration::from_millis(20);
+
+/// The control plane's account of what each proxy holds (`/debug/syncz`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncStatus {
+    /// Number of the newest snapshot.
+    pub snapshot: u64,
+    /// Clusters that the control plane watches besides its own.
+    #[serde(default)]
+    pub clusters: Vec<WatchedCluster>,
+    /// Configuration by `Kind/namespace/name`.
+    #[serde(default)]
+    pub resources: BTreeMap<String, ResourceStatus>,
+    /// Every proxy that is or was connected.
+    #[serde(default)]
+    pub proxies: Vec<ProxyStatus>,
+}
+
+/// A cluster that is watched through a remote secret.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WatchedCluster {
+    /// Its id.
+    pub id: String,
+    /// Whether its objects have been read completely.
+    pub synced: bool,
+}
+
+/// Where a piece of configuration entered the snapshots.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceStatus {
+    /// The version of the object that the snapshot holds.
+    pub resource_version: String,
+    /// First snapshot that holds it.
+    pub snapshot: u64,
+}
+
+/// What one proxy holds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyStatus {
+    /// Pod name.
+    pub pod: String,
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Whether its stream is open.
+    pub connected: bool,
+    /// By type: `cds`, `eds`, `lds`, `rds`.
+    #[serde(default)]
+    pub types: BTreeMap<String, TypeStatus>,
+}
+
+/// What one proxy holds of one type.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TypeStatus {
+    /// Everything up to this snapshot is acknowledged.
+    pub acked: u64,
+    /// Text of the last rejection, where it still stands.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// What must have arrived.
+#[derive(Clone, Debug, Default)]
+pub struct Expectation {
+    /// `Kind/namespace/name` and the resourceVersion that must be in force; `None` where the object must be gone.
+    pub resources: BTreeMap<String, Option<String>>,
+    /// Clusters that must be watched and read.
+    pub watched: Vec<String>,
+    /// Clusters that must no longer be watched.
+    pub not_watched: Vec<String>,
+}
+
+/// It did not arrive, or a proxy refused it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The control plane could not be asked.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Its answer was not understood.
+    #[error("{cluster}: the control plane's /debug/syncz is not understood: {message}")]
+    Answer {
+        /// Cluster.
+        cluster: String,
+        /// Cause.
+        message: String,
+    },
+    /// Too slow.
+    #[error("{cluster}: {source}")]
+    TimedOut {
+        /// Cluster.
+        cluster: String,
+        /// What was awaited and seen.
+        #[source]
+        source: eventually::TimedOut,
+    },
+}
+
+/// Proof of convergence, for the report.
+#[derive(Clone, Debug)]
+pub struct Converged {
+    /// Snapshot that every proxy holds.
+    pub snapshot: u64,
+    /// How many proxies acknowledged it.
+    pub proxies: usize,
+}
+
+/// Asks a cluster's control plane.
+///
+/// # Errors
+/// [`Error::Cluster`] or [`Error::Answer`].
+pub async fn sync_status(cluster: &Cluster) -> Result<SyncStatus, Error> {
+    let pods = cluster.pods(ISTIO_SYSTEM, "app=istiod").await?;
+    let pod = pods.first().and_then(|pod| pod.metadata.name.clone()).ok_or_else(|| Error::Answer {
+        cluster: cluster.name().to_owned(),
+        message: "no pod with app=istiod runs".to_owned(),
+    })?;
+    let command = ["pilot-discovery", "request", "GET", "/debug/syncz"];
+    let output = cluster.exec(ISTIO_SYSTEM, &pod, "discovery", &command, Duration::from_secs(10)).await?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| Error::Answer { cluster: cluster.name().to_owned(), message: error.to_string() })
+}
+
+/// Waits until every connected proxy of the cluster has acknowledged what is expected.
+///
+/// # Errors
+/// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them.
+pub async fn converge(
+    cluster: &Cluster,
+    expectation: &Expectation,
+    deadline: Duration,
+) -> Result<Converged, Error> {
+    let what = format!("every proxy of {} to acknowledge the configuration", cluster.name());
+    eventually::poll(what, deadline, STEP, async || {
+        let status = sync_status(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
+        judge(&status, expectation)
+    })
+    .await
+    .map_err(|source| Error::TimedOut { cluster: cluster.name().to_owned(), source })
+}
+
+/// Whether the expectation holds, else what is missing in one line. Pure.
+fn judge(status: &SyncStatus, expectation: &Expectation) -> Result<Converged, String> {
+    let mut needed = 0;
+    for (name, version) in &expectation.resources {
+        let held = status.resources.get(name);
+        match (version, held) {
+            (None, None) => needed = needed.max(status.snapshot),
+            (None, Some(_)) => return Err(format!("the control plane still holds {name}")),
+            (Some(_), None) => return Err(format!("the control plane does not hold {name}")),
+            (Some(version), Some(held)) if &held.resource_version == version => needed = needed.max(held.snapshot),
+            (Some(version), Some(held)) => {
+                return Err(format!("{name} is held at version {}, expected is {version}", held.resource_version));
+            }
+        }
+    }
+    for id in &expectation.watched {
+        if !status.clusters.iter().any(|cluster| &cluster.id == id && cluster.synced) {
+            return Err(format!("cluster {id} is not watched or not read yet"));
+        }
+        needed = needed.max(status.snapshot);
+    }
+    for id in &expectation.not_watched {
+        if status.clusters.iter().any(|cluster| &cluster.id == id) {
+            return Err(format!("cluster {id} is still watched"));
+        }
+        needed = needed.max(status.snapshot);
+    }
+    let connected: Vec<&ProxyStatus> = status.proxies.iter().filter(|proxy| proxy.connected).collect();
+    if connected.is_empty() {
+        return Err("no proxy is connected".to_owned());
+    }
+    let lagging: Vec<String> = connected.iter().filter_map(|proxy| lag(proxy, needed)).collect();
+    if lagging.is_empty() {
+        return Ok(Converged { snapshot: needed, proxies: connected.len() });
+    }
+    Err(format!("snapshot {needed} is not acknowledged by {}", lagging.join(", ")))
+}
+
+fn lag(proxy: &ProxyStatus, needed: u64) -> Option<String> {
+    let name = format!("{}/{}", proxy.namespace, proxy.pod);
+    if proxy.types.is_empty() {
+        return Some(format!("{name} (has asked for nothing yet)"));
+    }
+    proxy.types.iter().find_map(|(kind, held)| match &held.error {
+        Some(error) => Some(format!("{name} ({kind} rejected: {error})")),
+        None if held.acked < needed => Some(format!("{name} ({kind} at {})", held.acked)),
+        None => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status(acked: u64, error: Option<&str>) -> SyncStatus {
+        serde_json::from_value(json!({
+            "snapshot": 7,
+            "clusters": [{ "id": "cluster2", "synced": true }],
+            "resources": { "VirtualService/bookinfo/reviews": { "resourceVersion": "12", "snapshot": 6 } },
+            "proxies": [
+                { "pod": "probe-1", "namespace": "bookinfo", "connected": true,
+                  "types": { "rds": { "acked": acked, "error": error } } },
+                { "pod": "gone-1", "namespace": "bookinfo", "connected": false, "types": {} },
+            ],
+        }))
+        .expect("a status")
+    }
+
+    fn expectation(version: Option<&str>) -> Expectation {
+        let resources =
+            BTreeMap::from([("VirtualService/bookinfo/reviews".to_owned(), version.map(str::to_owned))]);
+        Expectation { resources, ..Expectation::default() }
+    }
+
+    #[test]
+    fn a_proxy_that_acknowledged_the_snapshot_of_the_change_is_enough() {
+        let converged = judge(&status(6, None), &expectation(Some("12"))).expect("converged");
+        assert_eq!((converged.snapshot, converged.proxies), (6, 1));
+    }
+
+    #[test]
+    fn a_proxy_that_lags_is_named() {
+        let missing = judge(&status(5, None), &expectation(Some("12"))).expect_err("lags");
+        assert_eq!(missing, "snapshot 6 is not acknowledged by bookinfo/probe-1 (rds at 5)");
+    }
+
+    #[test]
+    fn a_rejection_is_quoted() {
+        let missing = judge(&status(6, Some("bad route")), &expectation(Some("12"))).expect_err("rejected");
+        assert!(missing.contains("rds rejected: bad route"), "{missing}");
+    }
+
+    #[test]
+    fn an_older_version_of_the_object_does_not_count() {
+        assert!(judge(&status(7, None), &expectation(Some("13"))).is_err());
+    }
+
+    #[test]
+    fn a_deleted_object_must_be_gone() {
+        assert!(judge(&status(7, None), &expectation(None)).is_err());
+    }
+
+    #[test]
+    fn a_watched_cluster_needs_the_newest_snapshot() {
+        let expectation = Expectation { watched: vec!["cluster2".to_owned()], ..Expectation::default() };
+        assert!(judge(&status(6, None), &expectation).is_err());
+        assert!(judge(&status(7, None), &expectation).is_ok());
+    }
+
+    #[test]
+    fn no_proxy_at_all_is_not_convergence() {
+        let mut status = status(7, None);
+        status.proxies.clear();
+        assert!(judge(&status, &expectation(Some("12"))).is_err());
+    }
+}

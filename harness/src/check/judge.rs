@@ -1,0 +1,210 @@
+//! Judges observations against expectations. Pure: the same observation always gets the same verdict.
+
+use serde_json::{Value, json};
+use verdict::Outcome;
+use verdict::text::thousands;
+
+use super::observation::{UNKNOWN, ConnectionObservation, GatewayCounters, Observation, TrafficObservation};
+use crate::scenario::keys::{ConnectionOutcome, FAILED, FailureReason};
+use crate::scenario::plan::{Check, Failures, MutualTls, Split};
+
+/// A verdict with its evidence.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The verdict.
+    pub outcome: Outcome,
+    /// One sentence each; for a failure the cause comes first.
+    pub evidence: Vec<String>,
+    /// The figures behind the evidence.
+    pub figures: Value,
+}
+
+impl Judgement {
+    fn new(outcome: Outcome, evidence: impl Into<String>, figures: Value) -> Self {
+        Self { outcome, evidence: vec![evidence.into()], figures }
+    }
+
+    fn not_applicable(check: &Check, what: &str) -> Self {
+        Self::new(Outcome::Fail, format!("{check:?} cannot be judged from {what}"), Value::Null)
+    }
+}
+
+/// Judges one expectation.
+#[must_use]
+pub fn judge(check: &Check, observation: &Observation) -> Judgement {
+    match (check, observation) {
+        (Check::Connection(allowed), Observation::Connection(seen)) => connection(allowed, seen),
+        (Check::Reached(wanted), Observation::Connection(seen)) => reached(*wanted, seen),
+        (check, Observation::Connection(_)) => Judgement::not_applicable(check, "a connection attempt"),
+        (check, Observation::Traffic(seen)) => traffic(check, seen),
+    }
+}
+
+fn traffic(check: &Check, seen: &TrafficObservation) -> Judgement {
+    match check {
+        Check::Answered(plan) => {
+            let verdict = plan.judge("requests without an answer of status 200", seen.not_answered(), seen.samples.requests);
+            let mut evidence = vec![verdict.sentence.clone()];
+            evidence.extend(why_not_answered(seen));
+            Judgement { outcome: verdict.outcome, evidence, figures: json!({ "rate": verdict, "statuses": seen.samples.by_status, "errors": seen.samples.errors }) }
+        }
+        Check::Split(expected) => split(expected, seen),
+        Check::MutualTls(expected) => mutual_tls(expected, seen),
+        Check::Failures(expected) => failures(expected, seen),
+        Check::Connection(_) | Check::Reached(_) => Judgement::not_applicable(check, "requests"),
+    }
+}
+
+fn why_not_answered(seen: &TrafficObservation) -> Option<String> {
+    if seen.not_answered() == 0 {
+        return None;
+    }
+    let statuses = seen.samples.by_status.iter().filter(|(status, _)| *status != "200");
+    let errors = seen.samples.errors.iter().filter(|(_, count)| **count > 0);
+    let mut causes: Vec<String> = statuses.map(|(status, count)| format!("status {status}: {}", thousands(*count))).collect();
+    causes.extend(errors.map(|(class, count)| format!("{class}: {}", thousands(*count))));
+    causes.extend(seen.samples.error_samples.first().map(|sample| format!("such as \"{}\"", sample.text)));
+    Some(causes.join(", "))
+}
+
+fn split(expected: &Split, seen: &TrafficObservation) -> Judgement {
+    let mut counts = seen.counts(&expected.by);
+    let failed = seen.not_answered();
+    if failed > 0 {
+        counts.insert(FAILED.to_owned(), failed);
+    }
+    let verdict = expected.plan.judge(&counts);
+    let mut evidence = vec![verdict.sentence()];
+    evidence.extend(verdict.categories.iter().map(|category| category.reason.clone()));
+    Judgement { outcome: verdict.outcome, evidence, figures: json!({ "by": expected.by, "split": verdict }) }
+}
+
+fn mutual_tls(expected: &MutualTls, seen: &TrafficObservation) -> Judgement {
+    let answered: Vec<_> = seen.samples.groups.iter().filter(|group| group.status == 200).collect();
+    let total: u64 = answered.iter().map(|group| group.count).sum();
+    let figures = json!({
+        "expected": { "client": expected.client, "server": expected.server },
+        "groups": answered,
+        "gateways": gateway_figures(seen),
+    });
+    if total == 0 {
+        return Judgement::new(Outcome::Inconclusive, "not observable: no request was answered", figures);
+    }
+    let wrong = answered.iter().find(|group| {
+        group.peer.as_deref() != Some(&expected.client) || group.server.as_deref() != Some(&expected.server)
+    });
+    if let Some(group) = wrong {
+        let saw = |identity: &Option<String>| identity.clone().unwrap_or_else(|| "no identity (plaintext)".to_owned());
+        let sentence = format!(
+            "refuted: {} answers of {}/{} saw client {} and presented {}; expected {} and {}",
+            thousands(group.count), known(&group.cluster), known(&group.pod), saw(&group.peer), saw(&group.server),
+            expected.client, expected.server,
+        );
+        return Judgement::new(Outcome::Fail, sentence, figures);
+    }
+    let mut judgement = Judgement::new(
+        Outcome::Pass,
+        format!(
+            "proved: in all {} answers the server's proxy verified {} and presented {}",
+            thousands(total), expected.client, expected.server
+        ),
+        figures,
+    );
+    for gateway in &expected.through {
+        let beyond: u64 =
+            answered.iter().filter(|group| group.cluster.as_ref() == Some(&gateway.cluster)).map(|group| group.count).sum();
+        let bytes = seen.gateway(gateway).bytes_passed_on;
+        let name = format!("{} of {}", gateway.kind.deployment(), gateway.cluster);
+        if beyond == 0 {
+            judgement.outcome = judgement.outcome.and(Outcome::Inconclusive);
+            judgement.evidence.insert(0, format!("not observable: no answer came from beyond {name}"));
+        } else if bytes == 0 {
+            judgement.outcome = Outcome::Fail;
+            judgement.evidence.insert(0, format!("{} answers came from {}, none through {name}", thousands(beyond), gateway.cluster));
+        } else {
+            judgement.evidence.push(format!(
+                "{} answers came from {}; {name} passed on {} bytes that it cannot read",
+                thousands(beyond), gateway.cluster, thousands(bytes)
+            ));
+        }
+    }
+    judgement
+}
+
+fn known(property: &Option<String>) -> &str {
+    property.as_deref().unwrap_or(UNKNOWN)
+}
+
+fn gateway_figures(seen: &TrafficObservation) -> Value {
+    seen.gateways.iter().map(|(gateway, counters)| json!({ "gateway": gateway, "counters": counters })).collect()
+}
+
+fn failures(expected: &Failures, seen: &TrafficObservation) -> Judgement {
+    let failed = seen.not_answered();
+    let figures = json!({
+        "statuses": seen.samples.by_status, "errors": seen.samples.errors, "gateways": gateway_figures(seen),
+    });
+    if failed == 0 {
+        return Judgement::new(Outcome::Fail, "no request failed", figures);
+    }
+    let right: u64 = expected.status.iter().filter_map(|status| seen.samples.by_status.get(&status.to_string())).sum();
+    if right != failed {
+        let causes = why_not_answered(seen).unwrap_or_default();
+        return Judgement::new(Outcome::Fail, format!("requests failed in other ways than expected: {causes}"), figures);
+    }
+    let counters = seen.gateway(&expected.at);
+    let count = reason_count(expected.reason, counters);
+    let place = format!("{} of {}", expected.at.kind.deployment(), expected.at.cluster);
+    if count == 0 {
+        let sentence = format!("{} requests failed, but {place} counted no {}", thousands(failed), expected.reason.word());
+        return Judgement::new(Outcome::Fail, sentence, figures);
+    }
+    let sentence = format!(
+        "{} requests failed with the expected status; {place} counted {} connections with {}",
+        thousands(failed), thousands(count), expected.reason.word()
+    );
+    Judgement::new(Outcome::Pass, sentence, figures)
+}
+
+fn reason_count(reason: FailureReason, counters: GatewayCounters) -> u64 {
+    match reason {
+        FailureReason::NoFilterChainMatch => counters.no_filter_chain_match,
+        FailureReason::TlsHandshake => counters.tls_errors,
+        FailureReason::NoHealthyUpstream => counters.no_healthy_upstream,
+        // A gateway that passes TLS on has no routes.
+        FailureReason::NoRoute => 0,
+    }
+}
+
+fn connection(allowed: &[ConnectionOutcome], seen: &ConnectionObservation) -> Judgement {
+    let words: Vec<&str> = allowed.iter().map(|outcome| outcome.word()).collect();
+    let outcome = if allowed.contains(&seen.outcome) { Outcome::Pass } else { Outcome::Fail };
+    let sentence = format!("{} ({}): {}; expected {}", seen.target, seen.address, seen.outcome.word(), words.join(" or "));
+    Judgement::new(outcome, sentence, connection_figures(seen))
+}
+
+fn reached(wanted: bool, seen: &ConnectionObservation) -> Judgement {
+    let figures = connection_figures(seen);
+    let opened = matches!(seen.outcome, ConnectionOutcome::Answered | ConnectionOutcome::Connected);
+    let outcome = match &seen.answered_by {
+        // Somebody answered at that address: only the name tells who.
+        Some(pod) => Some(*pod == seen.target),
+        None if opened => None,
+        None => Some(false),
+    };
+    let Some(was_reached) = outcome else {
+        let sentence = format!("{} opened a connection and did not say who it is", seen.address);
+        return Judgement::new(Outcome::Inconclusive, sentence, figures);
+    };
+    let sentence = match &seen.answered_by {
+        Some(pod) if !was_reached => format!("{} is not reached: at {} answers {pod}, a pod of its own network", seen.target, seen.address),
+        Some(_) => format!("{} is reached at {}", seen.target, seen.address),
+        None => format!("{} is not reached at {}: {}", seen.target, seen.address, seen.outcome.word()),
+    };
+    let outcome = if was_reached == wanted { Outcome::Pass } else { Outcome::Fail };
+    Judgement::new(outcome, sentence, figures)
+}
+
+fn connection_figures(seen: &ConnectionObservation) -> Value {
+    json!({ "target": seen.target, "address": seen.address, "outcome": seen.outcome, "answeredBy": seen.answered_by })
+}

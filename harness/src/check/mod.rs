@@ -1,0 +1,6 @@
+//! What is looked at to reach a verdict. Each module observes or judges one promise of a mesh.
+
+pub mod convergence;
+pub mod judge;
+pub mod observation;
+pub mod proxies;

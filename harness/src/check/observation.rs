@@ -1,0 +1,118 @@
+//! What was measured, as plain data: the input of [`super::judge`].
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::scenario::keys::{ConnectionOutcome, KeyPart, SplitKey};
+use crate::scenario::plan::Gateway;
+use crate::traffic::probe::{Group, Samples};
+
+/// Stands for a property of a workload that its answer did not tell.
+pub const UNKNOWN: &str = "unknown";
+
+/// A measurement.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// Requests and their answers.
+    Traffic(TrafficObservation),
+    /// One connection attempt.
+    Connection(ConnectionObservation),
+}
+
+/// Requests, their answers, and what gateways counted meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct TrafficObservation {
+    /// Cluster that the requests came from.
+    pub from_cluster: String,
+    /// Answers as the client counted them.
+    pub samples: Samples,
+    /// Counters of gateways that expectations name: growth during the measurement.
+    pub gateways: Vec<(Gateway, GatewayCounters)>,
+}
+
+/// Growth of a gateway's counters during a measurement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayCounters {
+    /// Bytes passed on to workloads.
+    pub bytes_passed_on: u64,
+    /// Connections that no filter chain wanted.
+    pub no_filter_chain_match: u64,
+    /// Connections to workloads that failed for lack of a healthy one.
+    pub no_healthy_upstream: u64,
+    /// TLS handshakes that failed.
+    pub tls_errors: u64,
+}
+
+/// One connection attempt to the address of a pod.
+#[derive(Clone, Debug)]
+pub struct ConnectionObservation {
+    /// How it ended.
+    pub outcome: ConnectionOutcome,
+    /// The address.
+    pub address: String,
+    /// The pod that was meant, as `cluster/pod`.
+    pub target: String,
+    /// The pod that answered, as `cluster/pod`, where one did and said so.
+    pub answered_by: Option<String>,
+}
+
+impl TrafficObservation {
+    /// Requests without an answer of status 200.
+    #[must_use]
+    pub fn not_answered(&self) -> u64 {
+        let good: u64 = self.samples.by_status.get("200").copied().unwrap_or(0);
+        self.samples.requests.saturating_sub(good)
+    }
+
+    /// Good answers by category.
+    #[must_use]
+    pub fn counts(&self, key: &SplitKey) -> BTreeMap<String, u64> {
+        self.samples.counts(|group| key.category(|part| property(group, part)))
+    }
+
+    /// Counters of one gateway.
+    #[must_use]
+    pub fn gateway(&self, gateway: &Gateway) -> GatewayCounters {
+        self.gateways.iter().find(|(seen, _)| seen == gateway).map(|(_, counters)| *counters).unwrap_or_default()
+    }
+}
+
+fn property(group: &Group, part: KeyPart) -> String {
+    let value = match part {
+        KeyPart::Version => &group.version,
+        KeyPart::Cluster => &group.cluster,
+        KeyPart::Network => &group.network,
+        KeyPart::Pod => &group.pod,
+    };
+    value.clone().unwrap_or_else(|| UNKNOWN.to_owned())
+}
+
+impl GatewayCounters {
+    /// From Envoy's counters by name.
+    #[must_use]
+    pub fn read(counters: &BTreeMap<String, u64>) -> Self {
+        let sum = |suffixes: &[&str]| {
+            counters.iter().filter(|(name, _)| suffixes.iter().any(|end| name.ends_with(end))).map(|(_, value)| value).sum()
+        };
+        Self {
+            bytes_passed_on: sum(&["upstream_cx_tx_bytes_total"]),
+            no_filter_chain_match: sum(&["no_filter_chain_match"]),
+            no_healthy_upstream: sum(&["upstream_cx_none_healthy"]),
+            tls_errors: sum(&["ssl.connection_error", "ssl.fail_verify_error", "ssl.fail_verify_no_cert", "ssl.fail_verify_san"]),
+        }
+    }
+
+    /// Growth since an earlier reading. A proxy that was restarted in between counts from zero.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        let growth = |now: u64, then: u64| if now >= then { now - then } else { now };
+        Self {
+            bytes_passed_on: growth(self.bytes_passed_on, before.bytes_passed_on),
+            no_filter_chain_match: growth(self.no_filter_chain_match, before.no_filter_chain_match),
+            no_healthy_upstream: growth(self.no_healthy_upstream, before.no_healthy_upstream),
+            tls_errors: growth(self.tls_errors, before.tls_errors),
+        }
+    }
+}

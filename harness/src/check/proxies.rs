@@ -1,0 +1,65 @@
+//! What the proxies themselves say: counters and certificates over Envoy's own administration interface.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+
+use crate::cluster::{Cluster, Error};
+
+/// Asks the proxy of a pod, as `kubectl exec POD -c istio-proxy -- pilot-agent request GET PATH` does.
+///
+/// # Errors
+/// Where the command fails.
+pub async fn request(cluster: &Cluster, namespace: &str, pod: &str, path: &str) -> Result<String, Error> {
+    let command = ["pilot-agent", "request", "GET", path];
+    let output = cluster.exec(namespace, pod, "istio-proxy", &command, Duration::from_secs(10)).await?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Counters of the proxies of all pods that match, summed by name; names that match `filter` (a regular expression).
+///
+/// # Errors
+/// Where a proxy cannot be asked.
+pub async fn counters(
+    cluster: &Cluster,
+    namespace: &str,
+    labels: &str,
+    filter: &str,
+) -> Result<BTreeMap<String, u64>, Error> {
+    let mut sums = BTreeMap::new();
+    for pod in cluster.pods(namespace, labels).await? {
+        let text = request(cluster, namespace, &pod.name_any(), &format!("stats?filter={filter}")).await?;
+        for (name, value) in parse(&text) {
+            *sums.entry(name).or_insert(0) += value;
+        }
+    }
+    Ok(sums)
+}
+
+/// `name: value` lines; histograms and text values are left out.
+fn parse(text: &str) -> Vec<(String, u64)> {
+    text.lines()
+        .filter_map(|line| {
+            let (name, value) = line.rsplit_once(": ")?;
+            Some((name.to_owned(), value.trim().parse().ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_and_histograms_left_out() {
+        let text = "cluster.a.ssl.handshake: 12\ncluster.b.time: P0(nan,1.0) P25(nan,2.0)\nlistener.0.0.0.0_15006.ssl.handshake: 3\n";
+        assert_eq!(
+            parse(text),
+            vec![
+                ("cluster.a.ssl.handshake".to_owned(), 12),
+                ("listener.0.0.0.0_15006.ssl.handshake".to_owned(), 3)
+            ]
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! Runs checked plans on running clusters. Everything that happens is sent as an event; nothing is printed here.
+
+mod context;
+mod measure;
+mod scenario;
+mod step;
+
+pub use context::Environment;
+pub use scenario::run_scenario;

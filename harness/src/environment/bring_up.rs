@@ -1,0 +1,162 @@
+//! Brings an environment up: clusters, then on each of them, side by side, trust, mesh, gateways and applications.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use substrate_config::{WorldConfig, WorldEvent};
+
+use super::first_request::first_request;
+use crate::cluster::Cluster;
+use crate::install::{apps, mesh, remote_secret};
+use crate::provider::embedded::{self, World};
+use crate::provider::programs::Programs;
+use crate::report::event::{EventKind, PhaseOutcome};
+use crate::report::stream::EventSender;
+use crate::topology::{Discovery, Topology};
+
+/// An environment could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The clusters did not come up.
+    #[error(transparent)]
+    Embedded(#[from] embedded::Error),
+    /// Something could not be installed on them.
+    #[error(transparent)]
+    Install(#[from] mesh::Error),
+    /// Everything is ready and no request gets across.
+    #[error(transparent)]
+    Crossing(#[from] eventually::TimedOut),
+    /// The topology asks for what this provider does not have yet.
+    #[error("{0}")]
+    NotSupported(String),
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn cure(&self) -> Option<String> {
+        match self {
+            Self::Embedded(embedded::Error::Failed { cure, .. }) if !cure.is_empty() => Some(cure.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Brings up everything that a topology names, up to applications that are ready. After an error nothing is left running.
+///
+/// # Errors
+/// [`Error`].
+pub async fn bring_up(
+    topology: &Topology,
+    config: &WorldConfig,
+    programs: &Programs,
+    events: &EventSender,
+) -> Result<(World, Vec<Cluster>), Error> {
+    let world = start_clusters(config, programs, events).await?;
+    match install(topology, &world, events).await {
+        Ok(clusters) => Ok((world, clusters)),
+        Err(error) => {
+            world.stop().await?;
+            Err(error)
+        }
+    }
+}
+
+async fn start_clusters(config: &WorldConfig, programs: &Programs, events: &EventSender) -> Result<World, Error> {
+    let title = format!("start {} clusters", config.clusters.len());
+    phase(events, "clusters", title, async {
+        let progress = |event: &WorldEvent| {
+            if let WorldEvent::ClusterReady { cluster, milliseconds } = event {
+                let message = format!("{cluster} ready after {:.1} s", f64::from(u32::try_from(*milliseconds).unwrap_or(u32::MAX)) / 1000.0);
+                events.send(EventKind::PhaseProgress { phase: "clusters".to_owned(), message });
+            }
+        };
+        let world = World::start(&programs.substrate, config, progress).await?;
+        let names: Vec<&str> = config.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        Ok((world, names.join(", ")))
+    })
+    .await
+}
+
+async fn install(topology: &Topology, world: &World, events: &EventSender) -> Result<Vec<Cluster>, Error> {
+    if topology.discovery == Discovery::Hub {
+        return Err(Error::NotSupported(
+            "discovery: hub needs the management plane, which this version does not have; use remote-secrets".to_owned(),
+        ));
+    }
+    let clusters = world.clusters().await?;
+    let authorities = mesh::authorities(topology)?;
+    let installs =
+        clusters.iter().map(|cluster| install_cluster(topology, cluster, &authorities[cluster.name()], events));
+    futures::future::try_join_all(installs).await?;
+    if topology.discovery == Discovery::RemoteSecrets {
+        link_all(&clusters, events).await?;
+        phase(events, "crossing", "send the first request across clusters".to_owned(), async {
+            let evidence = first_request(topology, &clusters).await?;
+            Ok(((), evidence.unwrap_or_else(|| "the topology has no pair of workloads to try".to_owned())))
+        })
+        .await?;
+    }
+    Ok(clusters)
+}
+
+async fn install_cluster(
+    topology: &Topology,
+    cluster: &Cluster,
+    authority: &BTreeMap<String, String>,
+    events: &EventSender,
+) -> Result<(), Error> {
+    let name = cluster.name();
+    let placeholders = mesh::placeholders(cluster, &topology.mesh.id, &topology.trust.domain);
+    phase(events, &format!("mesh/{name}"), format!("install the mesh on {name}"), async {
+        mesh::prepare(cluster, authority).await?;
+        mesh::install_control_plane(cluster, &placeholders).await?;
+        Ok(((), "control plane ready".to_owned()))
+    })
+    .await?;
+    let gateways = phase(events, &format!("gateways/{name}"), format!("start the gateways of {name}"), async {
+        let count = mesh::install_gateways(cluster, &topology.mesh.gateways, &placeholders).await?;
+        Ok(((), format!("{count} gateways ready")))
+    });
+    let applications = phase(events, &format!("apps/{name}"), format!("start the applications of {name}"), async {
+        cluster.apply_all(&apps::objects(topology, cluster, &placeholders)?).await.map_err(mesh::Error::from)?;
+        let count = apps::ready(topology, cluster).await?;
+        Ok(((), format!("{count} workloads ready")))
+    });
+    futures::future::try_join(gateways, applications).await?;
+    Ok(())
+}
+
+/// Lets every control plane read every other cluster.
+async fn link_all(clusters: &[Cluster], events: &EventSender) -> Result<(), Error> {
+    phase(events, "discovery", "exchange remote secrets".to_owned(), async {
+        let mut pairs = 0;
+        for target in clusters {
+            let secret = remote_secret::create(target).await.map_err(mesh::Error::from)?;
+            for reader in clusters.iter().filter(|reader| reader.name() != target.name()) {
+                reader.apply(&secret).await.map_err(mesh::Error::from)?;
+                pairs += 1;
+            }
+        }
+        Ok(((), format!("{pairs} remote secrets")))
+    })
+    .await
+}
+
+/// Runs a part and tells its beginning, its end and how long it took.
+async fn phase<T>(
+    events: &EventSender,
+    phase: &str,
+    title: String,
+    work: impl Future<Output = Result<(T, String), Error>>,
+) -> Result<T, Error> {
+    let started = Instant::now();
+    events.send(EventKind::PhaseStarted { phase: phase.to_owned(), title });
+    let result = work.await;
+    let (outcome, detail) = match &result {
+        Ok((_, detail)) => (PhaseOutcome::Done, format!("{detail} ({:.1} s)", started.elapsed().as_secs_f64())),
+        Err(error) => (PhaseOutcome::Failed, crate::cluster::chain(error)),
+    };
+    events.send(EventKind::PhaseFinished { phase: phase.to_owned(), outcome, detail });
+    result.map(|(value, _)| value)
+}

@@ -1,0 +1,73 @@
+//! The first proven request across clusters: the end of a bring-up, and what its speed is measured by.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::topology::{Topology, Workload};
+use crate::traffic::probe::{self, Request, Source};
+
+/// How long the mesh may take to carry a request across after everything in it is ready.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Enough that a fair choice among a handful of workloads misses the other cluster once in a million times at most.
+const REQUESTS: u64 = 64;
+
+/// Who calls whom.
+struct Route {
+    from: Workload,
+    to: Workload,
+}
+
+/// Sends requests from the probe of one cluster to a Service until one is answered on another cluster, over mutual TLS
+/// between the expected identities. Returns a sentence of evidence, or `None` where the topology has no such pair.
+///
+/// # Errors
+/// What was seen instead.
+pub async fn first_request(topology: &Topology, clusters: &[Cluster]) -> Result<Option<String>, eventually::TimedOut> {
+    let Some(route) = route(topology) else { return Ok(None) };
+    let Some(cluster) = clusters.iter().find(|cluster| cluster.name() == route.from.cluster) else { return Ok(None) };
+    let what = format!("an answer of {} on {} to {}", route.to.name, route.to.cluster, route.from.cluster);
+    eventually::poll(what, DEADLINE, Duration::from_millis(20), async || attempt(cluster, &route).await).await.map(Some)
+}
+
+fn route(topology: &Topology) -> Option<Route> {
+    let workloads = topology.workloads();
+    let from = workloads.iter().find(|workload| workload.sidecar && workload.port.is_none())?;
+    let here = |workload: &&Workload| workload.cluster == from.cluster;
+    // A Service that exists here too, so that its name resolves, and that is served there.
+    let to = workloads.iter().find(|workload| {
+        !here(workload)
+            && workload.sidecar
+            && workload.port.is_some()
+            && topology.cluster(&workload.cluster).map(|cluster| &cluster.network)
+                != topology.cluster(&from.cluster).map(|cluster| &cluster.network)
+            && workloads.iter().filter(here).any(|local| local.app == workload.app)
+    })?;
+    Some(Route { from: from.clone(), to: to.clone() })
+}
+
+async fn attempt(cluster: &Cluster, route: &Route) -> Result<String, String> {
+    let source = Source {
+        namespace: route.from.namespace.clone(),
+        selector: route.from.selector(),
+        container: route.from.container.clone(),
+    };
+    let port = route.to.port.unwrap_or_default();
+    let request = Request {
+        url: format!("http://{}.{}:{port}/health", route.to.app, route.to.namespace),
+        requests: REQUESTS,
+        connections: 1,
+        headers: BTreeMap::new(),
+        timeout: Duration::from_secs(2),
+        new_connection_per_request: false,
+    };
+    let samples = probe::send(cluster, &source, &request).await.map_err(|error| crate::cluster::chain(&error))?;
+    let beyond = samples.groups.iter().find(|group| group.cluster.as_ref() == Some(&route.to.cluster));
+    let Some(group) = beyond else {
+        return Err(format!("{} answers, none of {}; statuses {:?}", samples.answered, route.to.cluster, samples.by_status));
+    };
+    if group.peer.as_ref() == Some(&route.from.identity) && group.server.as_ref() == Some(&route.to.identity) {
+        return Ok(format!("{} of {} answered {} over mutual TLS", route.to.name, route.to.cluster, route.from.cluster));
+    }
+    Err(format!("an answer of {} came with client {:?} and server {:?}", route.to.cluster, group.peer, group.server))
+}

@@ -1,0 +1,10 @@
+//! An environment from a topology: brought up in parallel wherever nothing forces an order, kept, found again, taken down.
+
+mod bring_up;
+mod directory;
+mod first_request;
+mod world;
+
+pub use bring_up::{Error, bring_up};
+pub use directory::{Directory, state_root};
+pub use world::world_config;

@@ -1,0 +1,80 @@
+//! The sample applications: which manifests a topology's placements stand for, and their installation.
+
+use serde_json::{Value, json};
+
+use super::manifest::{self, Placeholders};
+use super::mesh::{Error, rolled_out};
+use crate::cluster::Cluster;
+use crate::topology::apps::AppName;
+use crate::topology::{App, GatewayKind, Topology};
+
+macro_rules! bookinfo {
+    ($name:literal) => {
+        (concat!("manifests/bookinfo/", $name), include_str!(concat!("../../../manifests/bookinfo/", $name)))
+    };
+}
+
+/// The manifest of each Deployment that a placement can name.
+const DEPLOYMENTS: &[(&str, (&str, &str))] = &[
+    ("productpage-v1", bookinfo!("productpage.yaml")),
+    ("details-v1", bookinfo!("details.yaml")),
+    ("ratings-v1", bookinfo!("ratings.yaml")),
+    ("reviews-v1", bookinfo!("reviews-v1.yaml")),
+    ("reviews-v2", bookinfo!("reviews-v2.yaml")),
+    ("reviews-v3", bookinfo!("reviews-v3.yaml")),
+    ("probe", bookinfo!("probe.yaml")),
+];
+const SERVICES: (&str, &str) = bookinfo!("services.yaml");
+const GATEWAY: (&str, &str) = bookinfo!("gateway.yaml");
+
+/// Everything that a topology puts onto one cluster, in the order in which it is applied.
+///
+/// # Errors
+/// [`Error::Manifest`] where a manifest of ours is broken.
+pub fn objects(topology: &Topology, cluster: &Cluster, placeholders: &Placeholders) -> Result<Vec<Value>, Error> {
+    let mut objects = Vec::new();
+    for app in &topology.apps {
+        let workloads = app.placements.iter().find(|placement| placement.cluster == cluster.name());
+        let Some(placement) = workloads else { continue };
+        objects.push(namespace(app));
+        let mut values = placeholders.clone();
+        values.insert("NAMESPACE", app.namespace.clone());
+        for (file, text) in manifests(topology, app, &placement.workloads) {
+            objects.extend(manifest::render(file, text, &values)?);
+        }
+    }
+    Ok(objects)
+}
+
+fn namespace(app: &App) -> Value {
+    let injection = if app.sidecar { "enabled" } else { "disabled" };
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": app.namespace, "labels": { "istio-injection": injection } },
+    })
+}
+
+fn manifests<'text>(topology: &Topology, app: &App, workloads: &[String]) -> Vec<(&'text str, &'text str)> {
+    let mut chosen = Vec::new();
+    if app.app == AppName::Bookinfo {
+        chosen.push(SERVICES);
+        if topology.mesh.gateways.contains(&GatewayKind::Ingress) {
+            chosen.push(GATEWAY);
+        }
+    }
+    let named = DEPLOYMENTS.iter().filter(|(name, _)| workloads.iter().any(|workload| workload == name));
+    chosen.extend(named.map(|(_, manifest)| *manifest));
+    chosen
+}
+
+/// Waits until every Deployment that a topology puts onto the cluster is available.
+///
+/// # Errors
+/// The first that is not.
+pub async fn ready(topology: &Topology, cluster: &Cluster) -> Result<usize, Error> {
+    let workloads: Vec<_> =
+        topology.workloads().into_iter().filter(|workload| workload.cluster == cluster.name()).collect();
+    let waits = workloads.iter().map(|workload| rolled_out(cluster, &workload.namespace, &workload.name));
+    futures::future::try_join_all(waits).await?;
+    Ok(workloads.len())
+}

@@ -1,0 +1,9 @@
+//! What is put onto fresh clusters, all of it through the Kubernetes API: definitions, trust, the mesh, gateways, applications.
+//!
+//! Knows no provider: the same manifests go to every kind of cluster.
+
+pub mod apps;
+mod diagnosis;
+pub mod manifest;
+pub mod mesh;
+pub mod remote_secret;

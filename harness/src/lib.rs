@@ -1,0 +1,15 @@
+//! The library that scenarios are written with.
+
+pub mod check;
+pub mod cluster;
+pub mod diagnostic;
+pub mod engine;
+pub mod environment;
+pub mod install;
+pub mod provider;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod topology;
+pub mod traffic;
+pub mod trust;

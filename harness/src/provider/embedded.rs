@@ -1,0 +1,259 @@
+//! The embedded provider: one supervisor process per environment, `meshproof-substrate`, that runs every cluster.
+//!
+//! The supervisor dies with the lease (its standard input) under `e2e`, and by signal for an environment that was kept.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use substrate_config::{WorldConfig, WorldEvent, WorldState};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::cluster::{Access, Cluster};
+
+/// How long the clusters may take to come up on a busy machine.
+const BRING_UP: Duration = Duration::from_secs(60);
+/// How long a supervisor may take to end before it is killed.
+const TEAR_DOWN: Duration = Duration::from_secs(5);
+
+/// The embedded world could not be brought up or down. Always an environment failure, never a verdict on the mesh.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or process operation failed.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The supervisor reported a failure.
+    #[error("{message}")]
+    Failed {
+        /// What went wrong.
+        message: String,
+        /// What to do.
+        cure: String,
+    },
+    /// The supervisor ended without a word.
+    #[error("the embedded Kubernetes ended during bring-up ({status}); its log is {log}")]
+    Ended {
+        /// Exit status.
+        status: String,
+        /// Standard error of the supervisor.
+        log: Utf8PathBuf,
+    },
+    /// The clusters were not ready in time.
+    #[error("the clusters were not ready within {} s; the log is {log}", BRING_UP.as_secs())]
+    Slow {
+        /// Standard error of the supervisor.
+        log: Utf8PathBuf,
+    },
+    /// A kubeconfig that the supervisor wrote cannot be used.
+    #[error("cannot use {path}: {message}")]
+    Kubeconfig {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The cause.
+        message: String,
+    },
+}
+
+/// A running world.
+pub struct World {
+    process: Option<Child>,
+    lease: Option<ChildStdin>,
+    state: WorldState,
+}
+
+fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let action = action.into();
+    move |source| Error::Io { action, source }
+}
+
+impl World {
+    /// Starts the supervisor and waits until every cluster is ready; `progress` sees each event.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is left running.
+    pub async fn start(
+        program: &Utf8Path,
+        config: &WorldConfig,
+        mut progress: impl FnMut(&WorldEvent),
+    ) -> Result<Self, Error> {
+        let directory = &config.state_directory;
+        create_private_directory(directory)?;
+        let config_path = directory.join("config.json");
+        let text = serde_json::to_vec_pretty(config).expect("invariant: plain data serialises");
+        std::fs::write(&config_path, text).map_err(io(format!("write {config_path}")))?;
+        let log = directory.join("supervisor.log");
+        let mut process = spawn(program, &config_path, &log, config.exit_on_stdin_eof)?;
+        let lease = process.stdin.take();
+        let stdout = process.stdout.take().expect("invariant: standard output is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let ready = tokio::time::timeout(BRING_UP, wait_until_ready(&mut lines, &mut progress)).await;
+        let failure = match ready {
+            Ok(Ok(Some(state))) => return Ok(Self { process: Some(process), lease, state }),
+            Ok(Ok(None)) => match process.wait().await {
+                Ok(status) => Error::Ended { status: status.to_string(), log },
+                Err(source) => Error::Io { action: "wait for the supervisor".to_owned(), source },
+            },
+            Ok(Err(error)) => error,
+            Err(_elapsed) => Error::Slow { log },
+        };
+        drop(lease);
+        if tokio::time::timeout(TEAR_DOWN, process.wait()).await.is_err() {
+            process.kill().await.map_err(io("end the supervisor"))?;
+        }
+        Err(failure)
+    }
+
+    /// Attaches to a world that was kept, or `None` where none runs under that state directory.
+    ///
+    /// # Errors
+    /// Where `world.json` exists and cannot be read.
+    pub fn attach(state_directory: &Utf8Path) -> Result<Option<Self>, Error> {
+        let path = state_directory.join("world.json");
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Io { action: format!("read {path}"), source }),
+        };
+        let state: WorldState = serde_json::from_slice(&text)
+            .map_err(|error| Error::Io { action: format!("read {path}"), source: error.into() })?;
+        Ok(is_alive(&state).then_some(Self { process: None, lease: None, state }))
+    }
+
+    /// What the supervisor said of itself.
+    #[must_use]
+    pub fn state(&self) -> &WorldState {
+        &self.state
+    }
+
+    /// Handles of the clusters.
+    ///
+    /// # Errors
+    /// [`Error::Kubeconfig`].
+    pub async fn clusters(&self) -> Result<Vec<Cluster>, Error> {
+        let mut clusters = Vec::with_capacity(self.state.clusters.len());
+        for cluster in &self.state.clusters {
+            let access = Access {
+                kubeconfig: cluster.kubeconfig.clone(),
+                server_for_other_clusters: cluster.server_for_other_clusters.clone(),
+            };
+            let client = client(&cluster.kubeconfig).await?;
+            clusters.push(Cluster::new(&cluster.name, &cluster.network, access, client));
+        }
+        Ok(clusters)
+    }
+
+    /// Lets the world go on without this process, which until now was its lease.
+    ///
+    /// # Errors
+    /// Where the supervisor cannot be told; it ends then.
+    pub async fn keep(mut self) -> Result<(), Error> {
+        let Some(mut lease) = self.lease.take() else { return Ok(()) };
+        let told = async {
+            lease.write_all(b"keep\n").await?;
+            lease.flush().await
+        };
+        told.await.map_err(io("tell the supervisor to stay"))
+    }
+
+    /// Ends the world and waits until it is gone.
+    ///
+    /// # Errors
+    /// Where the supervisor cannot be signalled.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        drop(self.lease.take());
+        let pid = Pid::from_raw(i32::try_from(self.state.process_id).unwrap_or(i32::MAX));
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            if !is_alive(&self.state) {
+                break;
+            }
+            match kill(pid, signal) {
+                Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+                Err(error) => return Err(Error::Io { action: format!("end process {pid}"), source: error.into() }),
+            }
+            if self.gone().await {
+                break;
+            }
+        }
+        if let Some(mut process) = self.process.take() {
+            process.wait().await.map_err(io("wait for the supervisor"))?;
+        }
+        Ok(())
+    }
+
+    async fn gone(&self) -> bool {
+        eventually::poll("the supervisor to end", TEAR_DOWN, Duration::from_millis(5), async || {
+            if is_alive(&self.state) { Err("it still runs") } else { Ok(()) }
+        })
+        .await
+        .is_ok()
+    }
+}
+
+fn spawn(program: &Utf8Path, config: &Utf8Path, log: &Utf8Path, lease: bool) -> Result<Child, Error> {
+    let log_file = std::fs::File::create(log).map_err(io(format!("write {log}")))?;
+    let mut command = Command::new(program);
+    command
+        .args(["run", "--config", config.as_str()])
+        .stdin(if lease { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(log_file)
+        // Ctrl-C goes to the whole foreground group; the runner tears down in order instead.
+        .process_group(0);
+    command.spawn().map_err(io(format!("start {program}")))
+}
+
+async fn wait_until_ready(
+    lines: &mut Lines<BufReader<ChildStdout>>,
+    progress: &mut impl FnMut(&WorldEvent),
+) -> Result<Option<WorldState>, Error> {
+    while let Some(line) = lines.next_line().await.map_err(io("read from the supervisor"))? {
+        let event: WorldEvent = serde_json::from_str(&line)
+            .map_err(|error| Error::Io { action: format!("understand the supervisor's `{line}`"), source: error.into() })?;
+        progress(&event);
+        match event {
+            WorldEvent::ClusterReady { .. } => {}
+            WorldEvent::Ready { state } => return Ok(Some(state)),
+            WorldEvent::Failed { message, cure } => return Err(Error::Failed { message, cure }),
+        }
+    }
+    Ok(None)
+}
+
+async fn client(path: &Utf8Path) -> Result<kube::Client, Error> {
+    let broken = |message: String| Error::Kubeconfig { path: path.to_owned(), message };
+    let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(|error| broken(error.to_string()))?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
+        .await
+        .map_err(|error| broken(error.to_string()))?;
+    // A retry inside the client would hide what a verdict is about.
+    config.default_retry = false;
+    kube::Client::try_from(config).map_err(|error| broken(error.to_string()))
+}
+
+/// Creates a folder that only its owner can look into.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn create_private_directory(path: &Utf8Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(format!("create {path}")))
+}
+
+/// Whether the very process that wrote the state still runs; a reused process id does not count, nor does a zombie.
+fn is_alive(state: &WorldState) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", state.process_id)) else { return false };
+    // The command name may hold spaces and parentheses; fields count from after its last ")".
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let started = fields.get(19).and_then(|field| field.parse::<u64>().ok());
+    fields.first() != Some(&"Z") && started == Some(state.process_start)
+}

@@ -1,0 +1,5 @@
+//! Where clusters come from. After provisioning, code sees [`crate::cluster::Cluster`] handles and never a provider.
+
+pub mod embedded;
+pub mod images;
+pub mod programs;

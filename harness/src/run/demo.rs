@@ -1,0 +1,131 @@
+//! An environment to show: up, a URL to open, steady traffic until the user has seen enough, down.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt as _;
+use kube::api::Api;
+
+use super::{Interruption, Job, fail, machine};
+use crate::cluster::Cluster;
+use crate::environment::{Directory, bring_up, world_config};
+use crate::install::remote_secret::ISTIO_SYSTEM;
+use crate::report::RunOutcome;
+use crate::report::event::EventKind;
+use crate::report::stream::EventSender;
+use crate::topology::GatewayKind;
+use crate::traffic::probe::{self, Request, Source};
+
+/// Where the embedded provider says which loopback port leads to a port of a Service.
+const HOST_PORTS: &str = "substrate.meshproof.dev/host-ports";
+/// Requests of one round of steady traffic.
+const ROUND: u64 = 100;
+
+/// Brings the topology up, says where to look, sends traffic until interrupted, and tears down.
+pub async fn demo(job: &Job, events: &EventSender, interruption: &Interruption) -> RunOutcome {
+    let programs = match machine::prepare(events).await {
+        Ok(programs) => programs,
+        Err(outcome) => return outcome,
+    };
+    let directory = Directory::new(&job.state_root, &job.environment);
+    let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), &programs, true);
+    let token = interruption.token();
+    let up = token.run_until_cancelled(bring_up(&job.topology, &config, &programs, events)).await;
+    let outcome = match up {
+        Some(Ok((world, clusters))) => {
+            show(&clusters, events).await;
+            token.run_until_cancelled(steady_traffic(job, &clusters, events)).await;
+            match world.stop().await {
+                Ok(()) => RunOutcome::Passed,
+                Err(error) => {
+                    fail(events, &error, None, Vec::new());
+                    RunOutcome::EnvironmentFailed
+                }
+            }
+        }
+        Some(Err(error)) => {
+            fail(events, &error, error.cure(), Vec::new());
+            RunOutcome::EnvironmentFailed
+        }
+        None => interruption.outcome().unwrap_or(RunOutcome::Interrupted),
+    };
+    if let Err(error) = directory.remove() {
+        fail(events, &error, Some(format!("remove {} by hand", directory.path())), Vec::new());
+    }
+    outcome
+}
+
+async fn show(clusters: &[Cluster], events: &EventSender) {
+    for cluster in clusters {
+        match ingress_url(cluster).await {
+            Ok(Some(url)) => {
+                let what = format!("product page of {}", cluster.name());
+                events.send(EventKind::FileWritten { what, path: format!("{url}/productpage") });
+            }
+            Ok(None) => events.warn(format!("{} publishes no ingress gateway on this host", cluster.name()), None),
+            Err(error) => events.warn(crate::cluster::chain(&error), None),
+        }
+        let what = format!("kubeconfig of {}", cluster.name());
+        events.send(EventKind::FileWritten { what, path: cluster.access().kubeconfig.to_string() });
+    }
+}
+
+/// The URL on this host that leads to a cluster's ingress gateway, where the provider publishes one.
+///
+/// # Errors
+/// Where the cluster cannot be asked.
+pub async fn ingress_url(cluster: &Cluster) -> Result<Option<String>, crate::cluster::Error> {
+    let api: Api<Service> = Api::namespaced(cluster.client(), ISTIO_SYSTEM);
+    let name = GatewayKind::Ingress.deployment();
+    let service = api
+        .get_opt(name)
+        .await
+        .map_err(|source| cluster.api_error(format!("get Service {ISTIO_SYSTEM}/{name}"), source))?;
+    let ports = service.and_then(|service| service.annotations().get(HOST_PORTS).cloned());
+    let ports: BTreeMap<String, String> = ports.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    Ok(ports.get("80").map(|address| format!("http://{address}")))
+}
+
+/// Rounds of requests to the product page from every cluster that has a probe. Never returns.
+async fn steady_traffic(job: &Job, clusters: &[Cluster], events: &EventSender) {
+    let workloads = job.topology.workloads();
+    let probes = workloads.iter().filter(|workload| workload.sidecar && workload.port.is_none());
+    let senders = probes.filter_map(|from| {
+        let cluster = clusters.iter().find(|cluster| cluster.name() == from.cluster)?;
+        let source = Source {
+            namespace: from.namespace.clone(),
+            selector: from.selector(),
+            container: from.container.clone(),
+        };
+        Some(send_for_ever(cluster, source, events))
+    });
+    futures::future::join_all(senders).await;
+    std::future::pending::<()>().await;
+}
+
+async fn send_for_ever(cluster: &Cluster, source: Source, events: &EventSender) {
+    let phase = format!("traffic/{}", cluster.name());
+    events.send(EventKind::PhaseStarted { phase: phase.clone(), title: format!("traffic on {}", cluster.name()) });
+    let request = Request {
+        url: "http://productpage:9080/productpage".to_owned(),
+        requests: ROUND,
+        connections: 2,
+        headers: BTreeMap::new(),
+        timeout: Duration::from_secs(5),
+        new_connection_per_request: false,
+    };
+    loop {
+        let message = match probe::send(cluster, &source, &request).await {
+            Ok(samples) => {
+                let rate = f64::from(u32::try_from(samples.answered).unwrap_or(u32::MAX)) / (samples.duration_ms / 1000.0).max(0.001);
+                format!("{rate:.0} requests a second, {} of {} without an answer", samples.failed(), samples.requests)
+            }
+            Err(error) => {
+                events.warn(crate::cluster::chain(&error), None);
+                return;
+            }
+        };
+        events.send(EventKind::PhaseProgress { phase: phase.clone(), message });
+    }
+}

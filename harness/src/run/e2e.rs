@@ -1,0 +1,117 @@
+//! The main job: bring up, prove, report, tear down. Whatever happens on the way, nothing is left.
+
+use std::time::Instant;
+
+use camino::Utf8Path;
+
+use super::scenarios::run_all;
+use super::{Interruption, Job, fail, machine};
+use crate::engine::Environment;
+use crate::environment::{Directory, bring_up, world_config};
+use crate::provider::embedded::World;
+use crate::provider::programs::Programs;
+use crate::report::RunOutcome;
+use crate::report::event::{EventKind, PhaseOutcome};
+use crate::report::stream::EventSender;
+
+/// Runs the job in an environment of its own.
+pub async fn e2e(job: &Job, events: &EventSender, interruption: &Interruption) -> RunOutcome {
+    let programs = match machine::prepare(events).await {
+        Ok(programs) => programs,
+        Err(outcome) => return outcome,
+    };
+    let directory = Directory::new(&job.state_root, &job.environment);
+    let outcome = in_world(job, &programs, &directory, events, interruption).await;
+    if outcome != RunOutcome::Passed {
+        keep_logs(&directory, &job.out, events);
+    }
+    if let Err(error) = directory.remove() {
+        fail(events, &error, Some(format!("remove {} by hand", directory.path())), Vec::new());
+        return outcome.worse(RunOutcome::EnvironmentFailed);
+    }
+    outcome
+}
+
+async fn in_world(
+    job: &Job,
+    programs: &Programs,
+    directory: &Directory,
+    events: &EventSender,
+    interruption: &Interruption,
+) -> RunOutcome {
+    let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), programs, true);
+    // Dropping the future drops the lease, which ends the world.
+    let up = interruption.token().run_until_cancelled(bring_up(&job.topology, &config, programs, events)).await;
+    let (world, clusters) = match up {
+        Some(Ok(up)) => up,
+        Some(Err(error)) => {
+            fail(events, &error, error.cure(), Vec::new());
+            return RunOutcome::EnvironmentFailed;
+        }
+        None => return interruption.outcome().unwrap_or(RunOutcome::Interrupted),
+    };
+    let outcome = run_all(&Environment::new(clusters), &job.plans, events, interruption).await;
+    outcome.worse(tear_down(world, events).await)
+}
+
+async fn tear_down(world: World, events: &EventSender) -> RunOutcome {
+    let phase = "tear-down".to_owned();
+    events.send(EventKind::PhaseStarted { phase: phase.clone(), title: "tear down".to_owned() });
+    let started = Instant::now();
+    let stopped = world.stop().await;
+    let (outcome, result, detail) = match &stopped {
+        Ok(()) => (PhaseOutcome::Done, RunOutcome::Passed, format!("nothing left ({:.1} s)", started.elapsed().as_secs_f64())),
+        Err(error) => (PhaseOutcome::Failed, RunOutcome::EnvironmentFailed, crate::cluster::chain(error)),
+    };
+    events.send(EventKind::PhaseFinished { phase, outcome, detail });
+    result
+}
+
+/// Copies what containers and the supervisor wrote beside the reports.
+fn keep_logs(directory: &Directory, out: &Utf8Path, events: &EventSender) {
+    let target = out.join("logs");
+    match copy_logs(directory.path(), &target) {
+        Ok(0) => {}
+        Ok(_) => events.send(EventKind::FileWritten { what: "logs".to_owned(), path: target.to_string() }),
+        Err(error) => events.warn(format!("the logs could not be kept: {error}"), None),
+    }
+}
+
+fn copy_logs(from: &Utf8Path, to: &Utf8Path) -> std::io::Result<usize> {
+    let mut copied = 0;
+    let entries = match from.read_dir_utf8() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copied += copy_logs(entry.path(), &target)?;
+        } else if entry.path().extension() == Some("log") {
+            std::fs::create_dir_all(to)?;
+            std::fs::copy(entry.path(), &target)?;
+            copied += 1;
+        }
+    }
+    Ok(copied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_copied_and_credentials_are_not() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let path = Utf8Path::from_path(directory.path()).expect("UTF-8");
+        let pod = path.join("state/clusters/cluster1/logs/pod");
+        std::fs::create_dir_all(&pod).expect("created");
+        std::fs::write(pod.join("0.log"), "hello").expect("written");
+        std::fs::write(path.join("state/clusters/cluster1/kubeconfig"), "secret").expect("written");
+        assert_eq!(copy_logs(&path.join("state"), &path.join("out")).expect("copied"), 1);
+        assert!(path.join("out/clusters/cluster1/logs/pod/0.log").is_file());
+        assert!(!path.join("out/clusters/cluster1/kubeconfig").exists());
+    }
+}

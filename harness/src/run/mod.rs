@@ -1,0 +1,43 @@
+//! Whole runs: what each command does, from the look at the machine to the exit code. Tells everything as events.
+
+mod demo;
+mod e2e;
+mod interruption;
+mod kept;
+mod machine;
+mod scenarios;
+
+pub use demo::demo;
+pub use e2e::e2e;
+pub use interruption::Interruption;
+pub use kept::{Kept, KeptError, down, find, list, run_on_kept, up};
+
+use camino::Utf8PathBuf;
+
+use crate::report::stream::EventSender;
+use crate::scenario::plan::Plan;
+use crate::topology::Topology;
+
+/// What a run is about.
+pub struct Job {
+    /// Name of the environment, a DNS label.
+    pub environment: String,
+    /// Unique id of the run.
+    pub run_id: String,
+    /// The topology to bring up.
+    pub topology: Topology,
+    /// The topology as the user wrote it, to be found again beside a kept environment.
+    pub topology_text: String,
+    /// The scenarios to run, in order.
+    pub plans: Vec<Plan>,
+    /// Folder of reports and, after a failure, of logs.
+    pub out: Utf8PathBuf,
+    /// The state folder of all environments.
+    pub state_root: Utf8PathBuf,
+}
+
+/// Tells that something went wrong outside of any verdict.
+fn fail(events: &EventSender, error: &(dyn std::error::Error + 'static), cure: Option<String>, evidence: Vec<String>) {
+    let message = crate::cluster::chain(error);
+    events.send(crate::report::event::EventKind::Failure { message, cure, evidence });
+}
