@@ -84,11 +84,12 @@ where
         let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| CallError::Body(error.to_string()))?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     };
-    tokio::pin!(connection);
+    tokio::pin!(call, connection);
+    // A connection that has ended has handed over its answer, or its failure, to the call.
     tokio::select! {
-        answer = call => answer,
-        // A connection that ends before its answer carries the reason; the call then fails at once.
-        ended = &mut connection => Err(ended.map_or_else(CallError::from, |()| CallError::Body("the connection ended early".to_owned()))),
+        biased;
+        answer = &mut call => return answer,
+        _ended = &mut connection => {}
     }
+    call.await
 }
-
