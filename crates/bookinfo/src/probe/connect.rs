@@ -11,6 +11,8 @@ use tokio::time::{Instant, timeout};
 
 use super::args::ConnectArgs;
 use super::failure::{ErrorClass, Failure};
+use crate::hop::{PEER_HEADER, Peer};
+use crate::identity::{SERVED_BY_HEADER, ServedBy};
 use crate::identity::{SERVED_BY_HEADER, ServedBy};
 
 /// Bytes of an answer that are read to find its status.
@@ -54,6 +56,7 @@ pub enum TcpOutcome {
 
 /// What came of a plaintext HTTP request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HttpReport {
     /// What came of it.
     pub outcome: HttpOutcome,
@@ -163,16 +166,20 @@ fn read_status(answer: &[u8]) -> HttpReport {
         return HttpReport::failed(HttpOutcome::Closed, None);
     }
     let text = String::from_utf8_lossy(answer);
-    let line = text.lines().next().unwrap_or_default();
-    let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
-    let Some(status) = status else {
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or_default();
+    let Some(status) = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.parse().ok()) else {
         return HttpReport::failed(HttpOutcome::Protocol, Some(line.chars().take(80).collect()));
     };
-    let served_by = text.lines().take_while(|line| !line.is_empty()).find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case(SERVED_BY_HEADER).then(|| ServedBy::from_header(value.trim()))
-    });
-    HttpReport { outcome: HttpOutcome::Answered, status: Some(status), detail: None, served_by }
+    let headers: Vec<_> = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(": ")).collect();
+    let header = |name: &str| headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+    HttpReport {
+        outcome: HttpOutcome::Answered,
+        status: Some(status),
+        served_by: header(SERVED_BY_HEADER).map(ServedBy::from_header),
+        peer: header(PEER_HEADER).map(Peer::from_header),
+        detail: None,
+    }
 }
 
 #[cfg(test)]
@@ -181,10 +188,13 @@ mod tests {
 
     #[test]
     fn answers_are_told_from_other_bytes() {
-        let report = read_status(b"HTTP/1.1 403 Forbidden\r\n\r\n");
+        let report = read_status(b"HTTP/1.1 403 Forbidden\r\nX-Served-By: pod=p;cluster=c\r\n\r\nbody: no");
         assert_eq!((report.outcome, report.status), (HttpOutcome::Answered, Some(403)));
+        assert_eq!(report.served_by.and_then(|server| server.cluster).as_deref(), Some("c"));
+        assert_eq!(report.peer, None);
         assert_eq!(report.served_by, None);
-        let report = read_status(b"HTTP/1.1 200 OK\r\nX-Served-By: pod=reviews-v3-1;cluster=cluster2\r\n\r\nx-served-by: no");
+        let report =
+            read_status(b"HTTP/1.1 200 OK\r\nX-Served-By: pod=reviews-v3-1;cluster=cluster2\r\n\r\nx-served-by: no");
         assert_eq!(report.served_by.and_then(|by| by.cluster).as_deref(), Some("cluster2"));
         assert_eq!(read_status(b"").outcome, HttpOutcome::Closed);
         // A TLS alert, as a server sends it to a client that speaks plaintext.

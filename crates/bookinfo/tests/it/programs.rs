@@ -193,6 +193,9 @@ async fn connections_are_tried_and_told_apart() {
     let report = probe(&["connect", "--address", &open, "--plaintext-http", "--path", "/ratings/0"]).await;
     assert_eq!((&report["outcome"], &report["http"]["status"]), (&json!("connected"), &json!(200)));
 
+    assert_eq!(report["http"]["servedBy"]["pod"], "ratings-v1-pod");
+    assert_eq!(report["http"]["peer"], json!({ "uri": null, "by": null }));
+
     let refused = closed_port().await.to_string();
     let report = probe(&["connect", "--address", &refused]).await;
     assert_eq!((&report["outcome"], report.get("http")), (&json!("refused"), None));
