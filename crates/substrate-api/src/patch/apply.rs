@@ -1,6 +1,6 @@
 //! Server-side apply: merge a configuration, drop what its manager no longer applies, and refuse conflicts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -107,28 +107,28 @@ fn merge(schema: Option<&Structural>, current: &Value, applied: &Value) -> Value
     }
 }
 
-/// Applied items stand in their order; the others keep their places between them.
+/// Applied items stand in their order. Items that only the object has keep their places: before the applied items, as
+/// far as no applied item comes before them in the object.
 fn merge_items(schema: Option<&Structural>, current: &[Value], applied: &[Value]) -> Value {
     let items = schema.and_then(|schema| schema.items.as_deref());
     let element = |item: &Value| item_element(schema, item).ok();
     let places: BTreeMap<String, usize> =
         current.iter().enumerate().filter_map(|(index, item)| Some((element(item)?, index))).collect();
-    let applied_elements: Vec<Option<String>> = applied.iter().map(element).collect();
-    let mut rest = current.iter().enumerate().filter(|(_, item)| {
-        let element = element(item);
-        element.is_none() || !applied_elements.contains(&element)
-    }).peekable();
+    let place_of = |item: &Value| element(item).and_then(|element| places.get(&element)).copied();
+    let mut pending: BTreeSet<usize> = applied.iter().filter_map(place_of).collect();
+    let shared = pending.clone();
+    let mut next = 0;
     let mut merged = Vec::with_capacity(current.len() + applied.len());
-    for (item, element) in applied.iter().zip(&applied_elements) {
-        let place = element.as_ref().and_then(|element| places.get(element)).copied();
-        if let Some(place) = place {
-            while let Some((_, other)) = rest.next_if(|(index, _)| *index < place) {
-                merged.push(other.clone());
-            }
+    for item in applied {
+        while next < current.len() && !pending.contains(&next) {
+            merged.extend((!shared.contains(&next)).then(|| current[next].clone()));
+            next += 1;
         }
+        let place = place_of(item);
         merged.push(place.map_or_else(|| item.clone(), |place| merge(items, &current[place], item)));
+        pending.retain(|waiting| Some(*waiting) != place);
     }
-    merged.extend(rest.map(|(_, item)| item.clone()));
+    merged.extend((next..current.len()).filter(|index| !shared.contains(index)).map(|index| current[index].clone()));
     Value::Array(merged)
 }
 

@@ -45,13 +45,18 @@ fn both(schema: Option<&Structural>, before: &Value, after: &Value) -> Compariso
     result
 }
 
-/// A value that appears or disappears as a whole: every node on the way counts.
+/// A value that appears or disappears as a whole. Maps, lists and items count themselves, besides what is in them;
+/// objects with declared fields only when they are empty.
 fn whole(schema: Option<&Structural>, value: &Value) -> FieldSet {
     let mut set = FieldSet::leaf();
     if shape(schema, value) != Shape::Leaf {
         for (element, (child, value)) in parts(schema, value) {
-            set.insert(element, whole(child, value));
+            let mut below = whole(child, value);
+            below.member |= element.starts_with("k:");
+            set.insert(element, below);
         }
+        let has_declared_fields = schema.is_some_and(|schema| !schema.properties.is_empty());
+        set.member = set.children.is_empty() || !has_declared_fields;
     }
     set
 }

@@ -171,7 +171,7 @@ mod tests {
     fn scalar_lists_are_sets_where_tagged_and_replaced_elsewhere() {
         let current = json!({"metadata": {"finalizers": ["a", "b"]}, "spec": {"externalIPs": ["1", "2"]}});
         let patch = json!({"metadata": {"finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]}, "spec": {"externalIPs": ["3"]}});
-        assert_eq!(patched("v1, Kind=Service", current, patch), json!({"metadata": {"finalizers": ["b", "c"]}, "spec": {"externalIPs": ["3"]}}));
+        assert_eq!(patched("v1, Kind=Service", current, patch), json!({"metadata": {"finalizers": ["c", "b"]}, "spec": {"externalIPs": ["3"]}}));
     }
 
     #[test]

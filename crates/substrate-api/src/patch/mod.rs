@@ -94,3 +94,6 @@ pub fn apply(kind: PatchKind, gvk: &str, current: &Value, patch: &Value) -> Resu
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,6 +192,9 @@ impl Parser<'_> {
         match Regex::new(text) {
             Ok(regex) => Some(regex),
             Err(problem) => {
+                // The library draws the place over several lines; the last one says what is wrong.
+                let problem = problem.to_string();
+                let problem = problem.lines().last().unwrap_or_default();
                 let detail = format!("must be a valid regular expression, but isn't: {problem}");
                 self.errors.push(FieldError::invalid(format!("{path}.pattern"), text.into(), detail));
                 None
@@ -278,7 +281,7 @@ impl Parser<'_> {
                     let required = items.and_then(|i| i.rules.as_ref()).is_some_and(|rules| rules.required.contains(key));
                     if !required && property.default.is_none() {
                         let field = format!("{path}.items.properties[{key}].default");
-                        self.errors.push(FieldError::required(field, format!("this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property")));
+                        self.errors.push(FieldError::required(field, "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"));
                     }
                 }
             }

@@ -380,7 +380,16 @@ mod tests {
             "map": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
             "ref": {"$ref": "#/x", "type": "string"}}});
         let errors: Vec<String> = Structural::parse(&schema).unwrap_err().into_iter().map(|error| error.below("spec.versions[0].schema").to_string()).collect();
-        insta::assert_snapshot!(errors.join("\n"), @r"");
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        spec.versions[0].schema.openAPIV3Schema.properties[untyped].type: Required value: must not be empty for specified object fields
+        spec.versions[0].schema.openAPIV3Schema.properties[list].items: Required value: must be specified
+        spec.versions[0].schema.openAPIV3Schema.properties[both].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive
+        spec.versions[0].schema.openAPIV3Schema.properties[closed].additionalProperties: Forbidden: additionalProperties cannot be set to false
+        spec.versions[0].schema.openAPIV3Schema.properties[text].pattern: Invalid value: "(": must be a valid regular expression, but isn't: error: unclosed group
+        spec.versions[0].schema.openAPIV3Schema.properties[text].allOf[0].default: Forbidden: must be empty to be structural
+        spec.versions[0].schema.openAPIV3Schema.properties[map].items.properties[name].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property
+        spec.versions[0].schema.openAPIV3Schema.properties[ref].$ref: Forbidden: $ref is not supported
+        "#);
         assert!(Structural::parse(&json!({"properties": {}})).is_err());
         assert!(Structural::parse(&json!({"type": "string"})).is_err());
         assert!(Structural::parse(&json!(1)).is_err());
