@@ -178,8 +178,8 @@ async fn connect(near: (&Namespace, u32, &str), far: (&Namespace, u32)) -> Resul
         .map_err(Error::kernel(what))
 }
 
-fn forwarding_link(index: u32, neighbour: Mac) -> [netlink::Change; 2] {
-    [netlink::set_forwarding(index, true), netlink::neighbour(index, netlink::GATEWAY, neighbour)]
+fn forwarding_link(index: u32, neighbour: Mac) -> [netlink::Change; 3] {
+    [netlink::set_up(index, true), netlink::set_forwarding(index, true), netlink::neighbour(index, netlink::GATEWAY, neighbour)]
 }
 
 /// Locally administered, unique on its link.

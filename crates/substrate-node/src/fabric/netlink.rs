@@ -140,13 +140,13 @@ fn acknowledgements(datagram: &[u8]) -> io::Result<Vec<(u32, io::Result<()>)>> {
     Ok(outcomes)
 }
 
-/// A veth pair, both sides up: one side here, the other in the namespace `far_namespace`.
+/// A veth pair: one side here and up, the other in the namespace `far_namespace` and still down, since the kernel
+/// opens a side only when it knows the other.
 pub(super) fn veth(near: &LinkEnd<'_>, far: &LinkEnd<'_>, far_namespace: BorrowedFd<'_>) -> Change {
     let peer = LinkUnspec::new_with_name(far.name)
         .append_extra_attribute(LinkAttribute::Address(far.mac.to_vec()))
         .append_extra_attribute(LinkAttribute::NetNsFd(far_namespace.as_raw_fd()))
         .index(far.index)
-        .up()
         .build();
     let link = LinkMessageBuilder::<LinkVeth>::new(near.name, far.name)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))

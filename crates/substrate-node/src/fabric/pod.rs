@@ -130,6 +130,7 @@ fn make(node: &Inside, plan: &PodPlan) -> io::Result<Arc<OwnedFd>> {
         netlink::link_route(plan.link, Cidr::host(plan.address), Some(plan.node_address)),
     ])?;
     pod.netlink.apply(vec![
+        netlink::set_up(UPLINK, true),
         netlink::set_forwarding(UPLINK, false),
         netlink::address(UPLINK, plan.address),
         netlink::neighbour(UPLINK, netlink::GATEWAY, NODE_MAC),

@@ -66,9 +66,11 @@ fn endpoint_chain(text: &mut String, number: usize, service: &ServiceEntry, port
         .enumerate()
         .map(|(index, endpoint)| format!("{index} : {} . {}", endpoint.ip(), endpoint.port()))
         .collect();
-    // Names go through a comment only: they come from users, and `nft` has its own idea of identifiers.
+    // Chains are numbered, not named: names come from users, and `nft` has its own idea of identifiers.
     let _ = writeln!(text, "  chain port-{number} {{");
-    let _ = writeln!(text, "    # {}/{}", service.namespace, service.name);
+    let name = format!("{}/{}", service.namespace, service.name);
+    let name: String = name.chars().filter(|character| !character.is_control()).collect();
+    let _ = writeln!(text, "    # {name}");
     let target = match port.endpoints.as_slice() {
         [only] => format!("{}:{}", only.ip(), only.port()),
         _ => format!("{choice} mod {count} map {{ {} }}", endpoints.join(", ")),
