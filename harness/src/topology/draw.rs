@@ -1,1 +1,127 @@
-//! A topology as a small text drawing, for plans and consoles.
+//! A topology as a small text drawing, for plans and consoles. ASCII only, at most 100 columns.
+
+use super::{Cluster, Discovery, Intermediate, Provider, RootOfTrust, Topology};
+
+/// Inner width of a box; two of them and the gap between fit 100 columns.
+const WIDTH: usize = 44;
+const GAP: &str = "    ";
+
+/// The drawing, with a line feed at the end of each line.
+#[must_use]
+pub fn draw(topology: &Topology) -> String {
+    let mut lines = vec![headline(topology)];
+    if !topology.description.is_empty() {
+        lines.push(topology.description.clone());
+    }
+    for pair in topology.clusters.chunks(2) {
+        lines.push(String::new());
+        lines.extend(side_by_side(topology, pair));
+    }
+    lines.push(String::new());
+    lines.extend(joined(topology));
+    lines.into_iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn headline(topology: &Topology) -> String {
+    let provider = match topology.provider {
+        Provider::Embedded => "embedded",
+        Provider::Kind => "kind",
+        Provider::Existing => "existing clusters",
+    };
+    let root = match topology.trust.root {
+        RootOfTrust::Shared => "one root",
+        RootOfTrust::PerCluster => "a root per cluster",
+    };
+    let intermediate = match topology.trust.intermediate {
+        Intermediate::PerCluster => ", an intermediate per cluster",
+        Intermediate::None => "",
+    };
+    let (name, mesh, domain) = (&topology.name, &topology.mesh.id, &topology.trust.domain);
+    format!("{name} ({provider}): {mesh}, trust domain {domain}, {root}{intermediate}")
+}
+
+fn side_by_side(topology: &Topology, clusters: &[Cluster]) -> Vec<String> {
+    let bodies: Vec<Vec<String>> = clusters.iter().map(|cluster| body(topology, cluster)).collect();
+    let height = bodies.iter().map(Vec::len).max().unwrap_or(0);
+    let row = |cell: &dyn Fn(usize) -> String| (0..clusters.len()).map(cell).collect::<Vec<_>>().join(GAP);
+    let mut lines = vec![row(&|column| edge(&clusters[column].name, &clusters[column].network))];
+    for line in 0..height {
+        lines.push(row(&|column| cell(bodies[column].get(line).map_or("", String::as_str))));
+    }
+    lines.push(row(&|_| format!("+{}+", "-".repeat(WIDTH + 2))));
+    lines
+}
+
+/// The upper edge of a box, with the names of cluster and network in it.
+fn edge(cluster: &str, network: &str) -> String {
+    let text = clipped(&format!(" {cluster} on {network} "), WIDTH);
+    format!("+-{text}{}+", "-".repeat(WIDTH + 1 - text.chars().count()))
+}
+
+fn cell(text: &str) -> String {
+    format!("| {:WIDTH$} |", clipped(text, WIDTH))
+}
+
+fn clipped(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(2)).collect();
+    format!("{kept}..")
+}
+
+fn body(topology: &Topology, cluster: &Cluster) -> Vec<String> {
+    let mut lines = vec![
+        format!("{}/{}", cluster.region, cluster.zone),
+        format!("pods {}  services {}", cluster.pod_subnet, cluster.service_subnet),
+    ];
+    for app in &topology.apps {
+        let Some(placement) = app.placements.iter().find(|placement| placement.cluster == cluster.name) else {
+            continue;
+        };
+        let outside = if app.sidecar { "" } else { " (no sidecar)" };
+        lines.push(format!("{}{outside}:", app.namespace));
+        lines.extend(wrapped(&placement.workloads, WIDTH - 2).into_iter().map(|line| format!("  {line}")));
+    }
+    let gateways: Vec<&str> = topology.mesh.gateways.iter().map(|gateway| gateway.deployment()).collect();
+    lines.push("istio-system:".to_owned());
+    let names: Vec<String> = std::iter::once("istiod").chain(gateways).map(str::to_owned).collect();
+    lines.extend(wrapped(&names, WIDTH - 2).into_iter().map(|line| format!("  {line}")));
+    lines
+}
+
+/// Words in lines that are at most so wide.
+fn wrapped(words: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.clone()),
+        }
+    }
+    lines
+}
+
+/// How the clusters reach each other, one line for each pair.
+fn joined(topology: &Topology) -> Vec<String> {
+    let discovery = match topology.discovery {
+        Discovery::RemoteSecrets => "endpoints by remote secrets",
+        Discovery::Hub => "endpoints by the management plane",
+        Discovery::None => "endpoints unknown to each other",
+    };
+    let mut lines = Vec::new();
+    for (index, first) in topology.clusters.iter().enumerate() {
+        for second in &topology.clusters[index + 1..] {
+            let way = if first.network == second.network {
+                "pod to pod"
+            } else {
+                "through east-west gateways only"
+            };
+            lines.push(format!("{} <-> {}: {way}, mutual TLS, {discovery}", first.name, second.name));
+        }
+    }
+    lines
+}
