@@ -1,8 +1,6 @@
 //! The ADS service: one task for each stream, which feeds requests and snapshots into a [`Session`].
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,10 +10,13 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use mesh_types::SpiffeId;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
+use tonic::transport::CertificateDer;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Type;
@@ -30,9 +31,11 @@ const BUFFERED: usize = 16;
 /// Proxies with many resources send long first requests when they reconnect.
 const MESSAGE_LIMIT: usize = 64 << 20;
 
-/// Finds out who opened a stream; nothing where the connection is not authenticated on purpose (tests, plain text).
-pub type Authenticate =
-    Arc<dyn Fn(&Request<Streaming<DeltaDiscoveryRequest>>) -> Pin<Box<dyn Future<Output = Result<Option<SpiffeId>, Status>> + Send>> + Send + Sync>;
+/// Certificates that a caller presented, its own first.
+type Certificates = Option<Arc<Vec<CertificateDer<'static>>>>;
+
+/// Finds out who opened a stream; nothing where connections are not authenticated on purpose, as in tests.
+pub type Authenticate = Arc<dyn Fn(MetadataMap, Certificates) -> BoxFuture<'static, Result<Option<SpiffeId>, Status>> + Send + Sync>;
 
 /// The ADS service.
 #[derive(Clone)]
@@ -75,7 +78,7 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let caller = (self.shared.authenticate)(&request).await?;
+        let caller = (self.shared.authenticate)(request.metadata().clone(), request.peer_certs()).await?;
         let (responses, stream) = mpsc::channel(BUFFERED);
         let connection = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(serve(Arc::clone(&self.shared), connection, caller, request.into_inner(), responses));

@@ -65,13 +65,16 @@ impl Registry {
         }
     }
 
-    /// All accounts. Those of closed connections are dropped once `exists` says that the pod is gone.
-    pub fn all(&self, exists: impl Fn(&WorkloadKey) -> bool) -> Vec<ProxyStatus> {
-        let mut proxies = self.lock();
-        proxies.retain(|_, status| {
+    /// All accounts.
+    pub fn all(&self) -> Vec<ProxyStatus> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Drops the accounts of closed connections whose pods are gone.
+    pub fn forget_gone(&self, exists: impl Fn(&WorkloadKey) -> bool) {
+        self.lock().retain(|_, status| {
             let proxy = &status.proxy;
             status.connected || exists(&(proxy.cluster.clone(), proxy.namespace.clone(), proxy.name.clone()))
         });
-        proxies.values().cloned().collect()
     }
 }

@@ -117,6 +117,7 @@ impl Drop for Remotes {
 async fn follow_cluster(store: Arc<Store>, id: String, kubeconfig: String) {
     match client(&kubeconfig).await {
         Ok(client) => {
+            store.set_client(&id, client.clone());
             let watch = cluster::run(Arc::clone(&store), id.clone(), client.clone());
             tokio::join!(watch, heartbeat(&store, &id, client));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kube::Client;
 use mesh_types::object::Resource;
 use mesh_types::{DestinationRule, Gateway, Kind, Object, PeerAuthentication, VirtualService};
 use serde_json::Value;
@@ -12,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::assemble::assemble;
 use super::objects::{Key, Tables};
+use crate::ca::ClusterClients;
+
 use super::{ConfigVersion, Configs, Mesh, Problem, Settings, State};
 
 /// A quiet time of this length ends the collection of changes.
@@ -22,7 +25,6 @@ const DEBOUNCE_MAX: Duration = Duration::from_millis(50);
 const REMOTE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The tables of all clusters and the configuration of the own one.
-#[derive(Debug)]
 pub struct Store {
     settings: Arc<Settings>,
     inner: Mutex<Inner>,
@@ -30,11 +32,12 @@ pub struct Store {
     published: watch::Sender<Option<Arc<Mesh>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     clusters: BTreeMap<String, Tables>,
     configs: BTreeMap<Kind, BTreeMap<Key, Value>>,
     secrets_read: bool,
+    clients: BTreeMap<String, Client>,
 }
 
 impl Store {
@@ -75,9 +78,18 @@ impl Store {
         }
     }
 
+    /// Notes how the API server of a cluster is reached.
+    pub fn set_client(&self, cluster: &str, client: Client) {
+        self.lock().clients.insert(cluster.to_owned(), client);
+    }
+
     /// Forgets a cluster and everything in it.
     pub fn forget(&self, cluster: &str) {
-        let known = self.lock().clusters.remove(cluster).is_some();
+        let known = {
+            let mut inner = self.lock();
+            inner.clients.remove(cluster);
+            inner.clusters.remove(cluster).is_some()
+        };
         if known {
             self.dirty.notify_one();
         }
@@ -154,6 +166,13 @@ impl Store {
         let earlier = previous.as_ref().map(|mesh| &*mesh.config_versions);
         let config_versions = Arc::new(config_versions(&state.configs, earlier, number));
         Some(Mesh { number, settings: Arc::clone(&self.settings), state: Arc::new(state), config_versions })
+    }
+}
+
+impl ClusterClients for Store {
+    fn client(&self, cluster_id: &str) -> Option<Client> {
+        let id = if cluster_id.is_empty() { &self.settings.cluster } else { cluster_id };
+        self.lock().clients.get(id).cloned()
     }
 }
 

@@ -1,0 +1,111 @@
+//! What the control plane knows and has told whom, over HTTP for people and tests. Reads only.
+
+mod answers;
+pub mod client;
+
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::ads::status::Registry;
+use crate::model::Mesh;
+
+pub use answers::{Syncz, syncz};
+
+/// Where the answers come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The latest snapshot.
+    pub snapshots: watch::Receiver<Option<Arc<Mesh>>>,
+    /// The account of all proxies.
+    pub registry: Arc<Registry>,
+    /// Whether everything is served.
+    pub serves: watch::Receiver<bool>,
+}
+
+/// The routes of the monitoring port.
+pub fn router(sources: Sources) -> Router {
+    Router::new()
+        .route("/debug/syncz", get(serve_syncz))
+        .route("/debug/endpointz", get(serve_endpointz))
+        .route("/debug/configz", get(serve_configz))
+        .route("/debug/clusterz", get(serve_clusterz))
+        .route("/debug/config_dump", get(serve_config_dump))
+        .route("/metrics", get(serve_metrics))
+        .route("/version", get(serve_version))
+        .route("/ready", get(serve_ready))
+        .with_state(sources)
+}
+
+/// The routes of the readiness port.
+pub fn readiness(sources: Sources) -> Router {
+    Router::new().route("/ready", get(serve_ready)).with_state(sources)
+}
+
+/// Serves until cancelled.
+pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) -> io::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await
+}
+
+async fn serve_syncz(State(sources): State<Sources>) -> Response {
+    match snapshot(&sources) {
+        Some(mesh) => Json(syncz(&mesh, &sources.registry)).into_response(),
+        None => not_ready(),
+    }
+}
+
+async fn serve_endpointz(State(sources): State<Sources>) -> Response {
+    snapshot(&sources).map_or_else(not_ready, |mesh| Json(answers::endpoints(&mesh)).into_response())
+}
+
+async fn serve_configz(State(sources): State<Sources>) -> Response {
+    snapshot(&sources).map_or_else(not_ready, |mesh| Json(answers::configs(&mesh, &sources.registry)).into_response())
+}
+
+async fn serve_clusterz(State(sources): State<Sources>) -> Response {
+    snapshot(&sources).map_or_else(not_ready, |mesh| Json(&*mesh.state.clusters).into_response())
+}
+
+#[derive(Deserialize)]
+struct WhichProxy {
+    #[serde(rename = "proxyID")]
+    id: Option<String>,
+}
+
+async fn serve_config_dump(State(sources): State<Sources>, Query(which): Query<WhichProxy>) -> Response {
+    let Some(id) = which.id else { return (StatusCode::BAD_REQUEST, "query proxyID=<pod>.<namespace> is missing").into_response() };
+    match answers::resources(&sources.registry, &id) {
+        Some(dump) => Json(dump).into_response(),
+        None => (StatusCode::NOT_FOUND, format!("no proxy {id} has connected")).into_response(),
+    }
+}
+
+async fn serve_metrics(State(sources): State<Sources>) -> Response {
+    let text = answers::metrics(snapshot(&sources).as_deref(), &sources.registry);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+async fn serve_version() -> &'static str {
+    concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n")
+}
+
+async fn serve_ready(State(sources): State<Sources>) -> Response {
+    if *sources.serves.borrow() { StatusCode::OK.into_response() } else { not_ready() }
+}
+
+fn snapshot(sources: &Sources) -> Option<Arc<Mesh>> {
+    sources.snapshots.borrow().clone()
+}
+
+fn not_ready() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "the cluster has not been read completely yet\n").into_response()
+}

@@ -1,0 +1,241 @@
+//! Starts and stops the control plane: watchers, certificate authority, xDS, webhooks, monitoring.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use kube::{Client, Config};
+use mesh_types::{Kind, names};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::ads::server::{Ads, Authenticate};
+use crate::ads::status::Registry;
+use crate::ca::{self, Authenticator, Authority, CertificateService, ServingTls};
+use crate::debug::{self, Sources};
+use crate::inject::MeshSettings;
+use crate::model::store::Store;
+use crate::model::{Mesh, Settings, cluster, remote};
+use crate::webhook;
+
+/// Settings of the process, from its command line or environment.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Id of the cluster that this control plane runs in.
+    #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
+    pub cluster_id: String,
+    /// Namespace of the control plane; the root namespace of configuration.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system")]
+    pub namespace: String,
+    /// Trust domain of workload identities.
+    #[arg(long, env = "TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: String,
+    /// DNS domain of Services.
+    #[arg(long, env = "DOMAIN_SUFFIX", default_value = "cluster.local")]
+    pub domain: String,
+    /// Id of the mesh.
+    #[arg(long, env = "MESH_ID", default_value = "cluster.local")]
+    pub mesh_id: String,
+    /// Name of the control plane's Service.
+    #[arg(long, env = "ISTIOD_SERVICE", default_value = "istiod")]
+    pub service: String,
+    /// Image of the proxies that are injected.
+    #[arg(long, env = "PROXY_IMAGE", default_value = "meshproof/proxy:dev")]
+    pub proxy_image: String,
+    /// When that image is pulled.
+    #[arg(long, env = "PROXY_IMAGE_PULL_POLICY")]
+    pub proxy_image_pull_policy: Option<String>,
+    /// Log level of the proxies that are injected.
+    #[arg(long, env = "PROXY_LOG_LEVEL", default_value = "warning")]
+    pub proxy_log_level: String,
+}
+
+impl Options {
+    /// What injection takes from the settings; the network is learnt from the cluster.
+    pub fn mesh_settings(&self) -> MeshSettings {
+        MeshSettings {
+            cluster_id: self.cluster_id.clone(),
+            mesh_id: self.mesh_id.clone(),
+            trust_domain: self.trust_domain.clone(),
+            proxy_image: self.proxy_image.clone(),
+            image_pull_policy: self.proxy_image_pull_policy.clone(),
+            discovery_address: format!("{}.{}.svc:{}", self.service, self.namespace, names::PORT_XDS_TLS),
+            proxy_log_level: self.proxy_log_level.clone(),
+            ..MeshSettings::default()
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            cluster: self.cluster_id.clone(),
+            root_namespace: self.namespace.clone(),
+            domain: self.domain.clone(),
+            trust_domain: self.trust_domain.clone(),
+            mesh: self.mesh_id.clone(),
+        }
+    }
+}
+
+/// Why the control plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// There is no cluster to work in.
+    #[error("no cluster configuration: {0}")]
+    Configuration(#[from] kube::config::InferConfigError),
+    /// No client can be made of the configuration.
+    #[error("no client for the cluster: {0}")]
+    Client(#[from] kube::Error),
+    /// There is no certificate authority.
+    #[error("no certificate authority: {0}")]
+    Authority(#[from] ca::AuthorityError),
+    /// There is no certificate to serve with.
+    #[error("no serving certificate: {0}")]
+    Serving(#[from] ca::serving::ServingError),
+    /// A port is taken.
+    #[error("cannot listen on port {port}: {source}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// No handler for signals.
+    #[error("cannot handle signals: {0}")]
+    Signal(std::io::Error),
+}
+
+/// Runs the control plane until a signal ends it.
+pub async fn run(options: Options) -> Result<(), DiscoveryError> {
+    // A second provider cannot be there in this program; the first call wins in any case.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut config = Config::infer().await?;
+    config.default_retry = false;
+    let client = Client::try_from(config)?;
+    let cancel = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let store = Store::new(options.settings());
+    watch_clusters(&mut tasks, &store, &client, &cancel);
+    let (serving, serves) = watch::channel(false);
+    let sources = Sources { snapshots: store.snapshots(), registry: Arc::default(), serves };
+    let monitoring = listen(names::PORT_MONITORING).await?;
+    let readiness = listen(names::PORT_READY).await?;
+    tasks.spawn(http(monitoring, debug::router(sources.clone()), cancel.clone()));
+    tasks.spawn(http(readiness, debug::readiness(sources.clone()), cancel.clone()));
+
+    let authority = Authority::load_and_watch(client.clone(), &options.namespace, &options.trust_domain, cancel.clone()).await?;
+    let tls = ServingTls::start(&authority, ca::serving::names(&options.service, &options.namespace), cancel.clone())?;
+    tasks.spawn(ca::publish::run(client.clone(), Arc::clone(&authority), cancel.clone()));
+    tasks.spawn(grpc(listen(names::PORT_XDS_TLS).await?, tls.clone(), Arc::clone(&authority), &store, sources.registry, &options, cancel.clone()));
+    let webhooks = listen(names::PORT_WEBHOOK).await?;
+    tasks.spawn(serve_webhooks(webhooks, tls, options, store.snapshots(), client, authority, serving, cancel.clone()));
+    until_signalled().await?;
+    tracing::info!("stopping");
+    cancel.cancel();
+    tasks.shutdown().await;
+    Ok(())
+}
+
+fn watch_clusters(tasks: &mut JoinSet<()>, store: &Arc<Store>, client: &Client, cancel: &CancellationToken) {
+    tasks.spawn(Arc::clone(store).publish(cancel.clone()));
+    tasks.spawn(cluster::run(Arc::clone(store), store.settings().cluster.clone(), client.clone()));
+    tasks.spawn(remote::run(Arc::clone(store), client.clone()));
+    store.set_client(&store.settings().cluster, client.clone());
+    for kind in Kind::ALL {
+        tasks.spawn(cluster::run_config(Arc::clone(store), kind, client.clone()));
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, DiscoveryError> {
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+    TcpListener::bind(address).await.map_err(|source| DiscoveryError::Listen { port, source })
+}
+
+async fn http(listener: TcpListener, router: axum::Router, cancel: CancellationToken) {
+    if let Err(error) = debug::serve(listener, router, cancel).await {
+        tracing::error!(%error, "monitoring ended");
+    }
+}
+
+fn grpc(
+    listener: TcpListener,
+    tls: ServingTls,
+    authority: Arc<Authority>,
+    store: &Arc<Store>,
+    registry: Arc<Registry>,
+    options: &Options,
+    cancel: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let authenticator = Authenticator::new(Arc::clone(store) as Arc<dyn ca::ClusterClients>, options.trust_domain.clone());
+    let ads = Ads::new(store.snapshots(), registry, authenticated(authenticator.clone())).into_service();
+    let certificates = CertificateService::new(authority, authenticator);
+    async move {
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)))
+            .add_service(ads)
+            .add_service(certificates)
+            .serve_with_incoming_shutdown(ca::incoming(listener, tls.grpc), cancel.cancelled_owned());
+        if let Err(error) = server.await {
+            tracing::error!(%error, "xDS ended");
+        }
+    }
+}
+
+fn authenticated(authenticator: Authenticator) -> Authenticate {
+    Arc::new(move |metadata, certificates| {
+        let authenticator = authenticator.clone();
+        Box::pin(async move { Ok(Some(authenticator.authenticate(&metadata, certificates).await?.identity)) })
+    })
+}
+
+/// Webhooks are served once the cluster is known, because injection needs its network.
+#[expect(clippy::too_many_arguments, reason = "a task takes what it owns; a struct would only rename the list")]
+async fn serve_webhooks(
+    listener: TcpListener,
+    tls: ServingTls,
+    options: Options,
+    mut snapshots: watch::Receiver<Option<Arc<Mesh>>>,
+    client: Client,
+    authority: Arc<Authority>,
+    serving: watch::Sender<bool>,
+    cancel: CancellationToken,
+) {
+    let (settings, current) = watch::channel(Arc::new(options.mesh_settings()));
+    let follow = async {
+        let mut started = false;
+        while snapshots.changed().await.is_ok() {
+            let Some(mesh) = snapshots.borrow_and_update().clone() else { continue };
+            let own = mesh.state.clusters.iter().find(|cluster| cluster.id == options.cluster_id);
+            let network = own.map(|cluster| cluster.network.clone()).filter(|network| !network.is_empty());
+            settings.send_if_modified(|settings| {
+                let changed = settings.network != network;
+                *settings = Arc::new(MeshSettings { network, ..(**settings).clone() });
+                changed
+            });
+            if !started {
+                started = true;
+                serving.send_replace(true);
+            }
+        }
+    };
+    let mut ready = serving.subscribe();
+    let serve = async {
+        if ready.wait_for(|ready| *ready).await.is_ok() {
+            let webhooks = webhook::serve(listener, tls.https, webhook::router(current), cancel.clone());
+            tokio::join!(webhooks, webhook::keep_bundles(client, authority, cancel.clone()));
+        }
+    };
+    tokio::join!(follow, serve);
+}
+
+async fn until_signalled() -> Result<(), DiscoveryError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DiscoveryError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DiscoveryError::Signal)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
