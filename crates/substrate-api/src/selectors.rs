@@ -61,7 +61,8 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         for (key, value) in object.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
             let value = value.as_str().ok_or_else(|| error(format!("matchLabels[{key}] must be a string")))?;
-            requirements.push(LabelRequirement { key: key.clone(), operator: LabelOperator::In([value.to_owned()].into()) });
+            requirements
+                .push(LabelRequirement { key: key.clone(), operator: LabelOperator::In([value.to_owned()].into()) });
         }
         for expression in object.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
             requirements.push(requirement_of_expression(expression)?);
@@ -191,7 +192,10 @@ fn parse_set_requirement(head: &str, tail: &str) -> Result<LabelRequirement, Sel
         return Err(error("unable to parse requirement: found '', expected: ',' or ')'"));
     };
     if !rest.trim().is_empty() {
-        return Err(error(format!("unable to parse requirement: found '{}', expected: ',' or 'end of string'", rest.trim())));
+        return Err(error(format!(
+            "unable to parse requirement: found '{}', expected: ',' or 'end of string'",
+            rest.trim()
+        )));
     }
     let Some((key, word)) = head.trim().rsplit_once(char::is_whitespace) else {
         return Err(error(format!("unable to parse requirement: found '{}', expected: in, notin", head.trim())));
@@ -220,8 +224,12 @@ fn requirement_of_expression(expression: &Value) -> Result<LabelRequirement, Sel
         ("NotIn", false) => LabelOperator::NotIn(values),
         ("Exists", true) => LabelOperator::Exists,
         ("DoesNotExist", true) => LabelOperator::DoesNotExist,
-        ("In" | "NotIn", true) => return Err(error("values: Invalid value: for 'in', 'notin' operators, values set can't be empty")),
-        ("Exists" | "DoesNotExist", false) => return Err(error("values: Invalid value: values set must be empty for exists and does not exist")),
+        ("In" | "NotIn", true) => {
+            return Err(error("values: Invalid value: for 'in', 'notin' operators, values set can't be empty"));
+        }
+        ("Exists" | "DoesNotExist", false) => {
+            return Err(error("values: Invalid value: values set must be empty for exists and does not exist"));
+        }
         (other, _) => return Err(error(format!("{other:?} is not a valid label selector operator"))),
     };
     Ok(LabelRequirement { key: label_key(text("key"))?, operator })
@@ -231,12 +239,15 @@ fn label_key(text: &str) -> Result<String, SelectorError> {
     let text = text.trim();
     let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
     let prefix_ok = prefix.is_none_or(|prefix| {
-        prefix.len() <= 253 && prefix.split('.').all(|part| is_edged(part, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-"))
+        prefix.len() <= 253
+            && prefix.split('.').all(|part| is_edged(part, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-"))
     });
     if prefix_ok && name.len() <= 63 && is_edged(name, |c| c.is_ascii_alphanumeric(), "-_.") {
         return Ok(text.to_owned());
     }
-    Err(error(format!("unable to parse requirement: <nil>: Invalid value: {text:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character")))
+    Err(error(format!(
+        "unable to parse requirement: <nil>: Invalid value: {text:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+    )))
 }
 
 fn label_value(text: &str) -> Result<String, SelectorError> {
@@ -244,11 +255,18 @@ fn label_value(text: &str) -> Result<String, SelectorError> {
     if text.is_empty() || (text.len() <= 63 && is_edged(text, |c| c.is_ascii_alphanumeric(), "-_.")) {
         return Ok(text.to_owned());
     }
-    Err(error(format!("unable to parse requirement: values[0]: Invalid value: {text:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character")))
+    Err(error(format!(
+        "unable to parse requirement: values[0]: Invalid value: {text:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+    )))
 }
 
 fn label_bound(text: &str) -> Result<i64, SelectorError> {
-    text.trim().parse().map_err(|_| error(format!("values[0]: Invalid value: {:?}: for 'Gt', 'Lt' operators, the value must be an integer", text.trim())))
+    text.trim().parse().map_err(|_| {
+        error(format!(
+            "values[0]: Invalid value: {:?}: for 'Gt', 'Lt' operators, the value must be an integer",
+            text.trim()
+        ))
+    })
 }
 
 /// Non-empty, starts and ends with a character that `edge` accepts, and between them also `inner` ones.
@@ -283,9 +301,9 @@ impl FieldSelector {
 
     /// Whether every requirement holds; a missing field counts as the empty string.
     pub fn matches(&self, object: &Value) -> bool {
-        self.requirements.iter().all(|requirement| {
-            (field_text(object, &requirement.path) == requirement.value) == requirement.equal
-        })
+        self.requirements
+            .iter()
+            .all(|requirement| (field_text(object, &requirement.path) == requirement.value) == requirement.equal)
     }
 
     /// True when nothing is required.
@@ -357,9 +375,16 @@ fn unescape(value: &str) -> Result<String, SelectorError> {
         match character {
             '\\' => match characters.next() {
                 Some(next @ ('\\' | ',' | '=')) => plain.push(next),
-                other => return Err(error(format!("invalid field selector: invalid escape sequence: \\{}", other.map(String::from).unwrap_or_default()))),
+                other => {
+                    return Err(error(format!(
+                        "invalid field selector: invalid escape sequence: \\{}",
+                        other.map(String::from).unwrap_or_default()
+                    )));
+                }
             },
-            '=' | ',' => return Err(error(format!("invalid field selector: unescaped character in value: {character}"))),
+            '=' | ',' => {
+                return Err(error(format!("invalid field selector: unescaped character in value: {character}")));
+            }
             _ => plain.push(character),
         }
     }
@@ -419,7 +444,22 @@ mod tests {
 
     #[test]
     fn malformed_label_selectors_are_refused() {
-        for selector in ["app in (a", "app)", "a b", "=x", "app in a", "-a=b", "a=b,,c", "a=b c", "a>x", "!", "a!b", "a in (b) c", "a in ((b))", "A_/b"] {
+        for selector in [
+            "app in (a",
+            "app)",
+            "a b",
+            "=x",
+            "app in a",
+            "-a=b",
+            "a=b,,c",
+            "a=b c",
+            "a>x",
+            "!",
+            "a!b",
+            "a in (b) c",
+            "a in ((b))",
+            "A_/b",
+        ] {
             assert!(LabelSelector::parse(selector).is_err(), "{selector}");
         }
     }

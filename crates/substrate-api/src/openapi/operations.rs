@@ -58,7 +58,10 @@ impl Kind<'_> {
             return None;
         }
         let mut parameters = Vec::new();
-        for (name, what) in [("name", "name of the object"), ("namespace", "object name and auth scope, such as for teams and projects")] {
+        for (name, what) in [
+            ("name", "name of the object"),
+            ("namespace", "object name and auth scope, such as for teams and projects"),
+        ] {
             if path.contains(&format!("{{{name}}}")) {
                 parameters.push(json!({"name": name, "in": "path", "description": what, "required": true, "schema": {"type": "string", "uniqueItems": true}}));
             }
@@ -146,10 +149,20 @@ fn query(name: &str, kind: &str, description: &str) -> Value {
 }
 
 fn parameters(verb: &str) -> Vec<Value> {
-    let dry_run = || query("dryRun", "string", "When present, indicates that modifications should not be persisted; 'All' is the only value.");
+    let dry_run = || {
+        query(
+            "dryRun",
+            "string",
+            "When present, indicates that modifications should not be persisted; 'All' is the only value.",
+        )
+    };
     let manager = || query("fieldManager", "string", "The name associated with the actor that makes these changes.");
     let validation = || {
-        query("fieldValidation", "string", "What to do about unknown or duplicate fields: 'Ignore', 'Warn' or 'Strict'.")
+        query(
+            "fieldValidation",
+            "string",
+            "What to do about unknown or duplicate fields: 'Ignore', 'Warn' or 'Strict'.",
+        )
     };
     let selection = || {
         vec![

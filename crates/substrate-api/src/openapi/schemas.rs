@@ -18,7 +18,8 @@ pub(super) fn reference_to(group: &str, version: &str, kind: &str, resource: &Re
     if resource.custom_schema.is_some() && of_resource {
         return reference(&definition_name(group, version, kind));
     }
-    let builtin = builtin_kinds().iter().find(|known| known.kind == kind && known.group == group && known.version == version);
+    let builtin =
+        builtin_kinds().iter().find(|known| known.kind == kind && known.group == group && known.version == version);
     match builtin {
         Some(known) => reference(&known.definition()),
         None if of_resource => reference(&definition_name_of_list(resource)),
@@ -86,8 +87,11 @@ fn references_in(schema: &Value) -> Vec<String> {
 fn kubernetes_style(schema: &Value) -> Value {
     match schema {
         Value::Object(object) if object.len() > 1 && object.contains_key("$ref") => {
-            let mut wrapped: Map<String, Value> =
-                object.iter().filter(|(name, _)| *name != "$ref").map(|(name, value)| (name.clone(), value.clone())).collect();
+            let mut wrapped: Map<String, Value> = object
+                .iter()
+                .filter(|(name, _)| *name != "$ref")
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
             wrapped.insert("allOf".to_owned(), json!([{"$ref": object["$ref"]}]));
             Value::Object(wrapped)
         }
@@ -105,7 +109,8 @@ fn definition_name(group: &str, version: &str, kind: &str) -> String {
 
 fn definition_name_of_list(resource: &ResourceInfo) -> String {
     let ResourceInfo { group, version, kind, .. } = resource;
-    let builtin = builtin_kinds().iter().find(|known| known.kind == kind && known.group == group && known.version == version);
+    let builtin =
+        builtin_kinds().iter().find(|known| known.kind == kind && known.group == group && known.version == version);
     match builtin {
         Some(known) => format!("{}List", known.definition()),
         None => definition_name(group, version, &resource.list_kind()),
@@ -120,7 +125,8 @@ fn custom_definition(resource: &ResourceInfo, schema: &Value) -> Value {
     if !definition["properties"].is_object() {
         definition["properties"] = json!({});
     }
-    let metadata = json!({"description": "Standard object's metadata.", "allOf": [reference(&format!("{META}.ObjectMeta"))]});
+    let metadata =
+        json!({"description": "Standard object's metadata.", "allOf": [reference(&format!("{META}.ObjectMeta"))]});
     let (api_version, kind) = type_fields();
     definition["properties"]["apiVersion"] = api_version;
     definition["properties"]["kind"] = kind;
@@ -167,7 +173,7 @@ fn add_meta(definitions: &mut Map<String, Value>) {
     }
     let machinery = crate::schema::machinery();
     add(definitions, machinery);
-    definitions.entry(format!("{META}.Patch")).or_insert_with(|| {
-        json!({"description": "A patch of an object in one of the patch formats.", "type": "object"})
-    });
+    definitions.entry(format!("{META}.Patch")).or_insert_with(
+        || json!({"description": "A patch of an object in one of the patch formats.", "type": "object"}),
+    );
 }

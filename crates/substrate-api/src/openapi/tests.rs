@@ -40,7 +40,9 @@ fn cron_tabs() -> ResourceInfo {
         plural: "crontabs".into(),
         namespaced: false,
         verbs: all_verbs(),
-        custom_schema: Some(json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"image": {"type": "string"}}}}})),
+        custom_schema: Some(
+            json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"image": {"type": "string"}}}}}),
+        ),
         ..ResourceInfo::default()
     }
 }
@@ -71,16 +73,23 @@ fn a_builtin_document_has_what_kubectl_apply_looks_for() {
     let document = v3_document("apps", "v1", &[deployments(), cron_tabs()]);
     assert_references_resolve(&document);
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(paths, [
-        "/apis/apps/v1/deployments",
-        "/apis/apps/v1/namespaces/{namespace}/deployments",
-        "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
-        "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale",
-        "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/status",
-    ]);
+    assert_eq!(
+        paths,
+        [
+            "/apis/apps/v1/deployments",
+            "/apis/apps/v1/namespaces/{namespace}/deployments",
+            "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
+            "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale",
+            "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/status",
+        ]
+    );
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert_eq!(patch["x-kubernetes-group-version-kind"], json!({"group": "apps", "kind": "Deployment", "version": "v1"}));
-    let parameters: Vec<&str> = patch["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"],
+        json!({"group": "apps", "kind": "Deployment", "version": "v1"})
+    );
+    let parameters: Vec<&str> =
+        patch["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert_eq!(parameters, ["dryRun", "fieldManager", "fieldValidation", "force"]);
     assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_some());
     let schemas = &document["components"]["schemas"];
@@ -88,9 +97,18 @@ fn a_builtin_document_has_what_kubectl_apply_looks_for() {
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
     assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
     assert_eq!(containers["x-kubernetes-list-type"], "map");
-    assert_eq!(schemas["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"], json!([{"group": "apps", "kind": "Deployment", "version": "v1"}]));
-    assert_eq!(schemas["io.k8s.api.apps.v1.DeploymentList"]["x-kubernetes-group-version-kind"][0]["kind"], "DeploymentList");
-    assert_eq!(schemas["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"]["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec");
+    assert_eq!(
+        schemas["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"],
+        json!([{"group": "apps", "kind": "Deployment", "version": "v1"}])
+    );
+    assert_eq!(
+        schemas["io.k8s.api.apps.v1.DeploymentList"]["x-kubernetes-group-version-kind"][0]["kind"],
+        "DeploymentList"
+    );
+    assert_eq!(
+        schemas["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"]["allOf"][0]["$ref"],
+        "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"
+    );
 }
 
 #[test]
@@ -102,7 +120,10 @@ fn a_custom_document_offers_no_strategic_merge_patch() {
     assert!(content.get("application/apply-patch+yaml").is_some());
     let schema = &document["components"]["schemas"]["com.example.stable.v1.CronTab"];
     assert_eq!(schema["properties"]["spec"]["properties"]["image"]["type"], "string");
-    assert_eq!(schema["properties"]["metadata"]["allOf"][0]["$ref"], "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    assert_eq!(
+        schema["properties"]["metadata"]["allOf"][0]["$ref"],
+        "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+    );
 }
 
 #[test]
@@ -124,7 +145,9 @@ fn version_two_has_the_same_content_in_its_own_form() {
     let definition = &document["definitions"]["io.k8s.api.apps.v1.Deployment"];
     assert_eq!(definition["properties"]["spec"]["$ref"], "#/definitions/io.k8s.api.apps.v1.DeploymentSpec");
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert!(patch["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "fieldValidation" && p["type"] == "string"));
+    assert!(
+        patch["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "fieldValidation" && p["type"] == "string")
+    );
     assert!(patch["parameters"].as_array().unwrap().iter().any(|p| p["in"] == "body"));
     assert!(patch["consumes"].as_array().unwrap().contains(&json!("application/strategic-merge-patch+json")));
 }

@@ -47,7 +47,9 @@ fn path_item(item: &Value) -> Value {
 fn operation(operation: &Value) -> Value {
     let mut converted = operation.clone();
     let mut all = parameters(&operation["parameters"]);
-    if let (Some(list), Some(content)) = (all.as_array_mut(), operation.pointer("/requestBody/content").and_then(Value::as_object)) {
+    if let (Some(list), Some(content)) =
+        (all.as_array_mut(), operation.pointer("/requestBody/content").and_then(Value::as_object))
+    {
         let schema = content.values().next().map(|media| schema_of(&media["schema"])).unwrap_or_default();
         list.push(json!({"name": "body", "in": "body", "required": operation["requestBody"]["required"] == true, "schema": schema}));
         converted["consumes"] = content.keys().cloned().collect();
@@ -58,7 +60,8 @@ fn operation(operation: &Value) -> Value {
         object.shift_remove("requestBody");
     }
     let answer = schema_of(&operation["responses"]["200"]["content"]["application/json"]["schema"]);
-    converted["responses"] = json!({"200": {"description": "OK", "schema": answer}, "401": {"description": "Unauthorized"}});
+    converted["responses"] =
+        json!({"200": {"description": "OK", "schema": answer}, "401": {"description": "Unauthorized"}});
     converted
 }
 
@@ -87,7 +90,9 @@ fn schema_of(schema: &Value) -> Value {
                         let target = target.replace("#/components/schemas/", "#/definitions/");
                         converted.insert(name.clone(), target.into());
                     }
-                    ("allOf", Value::Array(list)) if list.len() == 1 => converted.extend(take(&mut schema_of(&list[0]))),
+                    ("allOf", Value::Array(list)) if list.len() == 1 => {
+                        converted.extend(take(&mut schema_of(&list[0])))
+                    }
                     ("oneOf" | "anyOf" | "not" | "nullable", _) => {}
                     _ => drop(converted.insert(name.clone(), schema_of(value))),
                 }

@@ -26,11 +26,13 @@ pub fn server_side_apply(
     now: &str,
 ) -> Result<Value, ApplyError> {
     let applied = &without_managed_fields(applied)?;
-    let invalid = |message: String| ApplyError::Invalid { message: format!("failed to create typed patch object: {message}") };
+    let invalid =
+        |message: String| ApplyError::Invalid { message: format!("failed to create typed patch object: {message}") };
     let has_status = is_status_subresource(schema);
     let wanted = strip(fields_of(schema, applied).map_err(invalid)?, subresource, has_status);
     let mut managers = managers_of(current);
-    let mine = managers.iter().position(|entry| entry.is(manager, true, subresource)).map(|place| managers.remove(place));
+    let mine =
+        managers.iter().position(|entry| entry.is(manager, true, subresource)).map(|place| managers.remove(place));
     let previous = mine.as_ref().map(|entry| entry.fields.clone()).unwrap_or_default();
 
     let mut merged = current.map_or_else(|| applied.clone(), |current| merge(schema, current, applied));
@@ -133,7 +135,13 @@ fn merge_items(schema: Option<&Structural>, current: &[Value], applied: &[Value]
 }
 
 /// Removes from `value` what `previous` has, `wanted` has not, and no other manager owns.
-fn prune(schema: Option<&Structural>, value: &mut Value, previous: &FieldSet, wanted: Option<&FieldSet>, others: &[&FieldSet]) {
+fn prune(
+    schema: Option<&Structural>,
+    value: &mut Value,
+    previous: &FieldSet,
+    wanted: Option<&FieldSet>,
+    others: &[&FieldSet],
+) {
     match value {
         Value::Object(object) => prune_fields(schema, object, previous, wanted, others),
         Value::Array(list) => {

@@ -67,7 +67,9 @@ type Parts<'a> = BTreeMap<String, (Option<&'a Structural>, &'a Value)>;
 fn parts<'a>(schema: Option<&'a Structural>, value: &'a Value) -> Parts<'a> {
     match value {
         Value::Object(object) => {
-            let part = |(name, value): (&String, &'a Value)| (field_element(name), (schema.and_then(|s| s.field(name)), value));
+            let part = |(name, value): (&String, &'a Value)| {
+                (field_element(name), (schema.and_then(|s| s.field(name)), value))
+            };
             object.iter().map(part).collect()
         }
         Value::Array(list) => {

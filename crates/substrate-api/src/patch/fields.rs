@@ -198,7 +198,11 @@ fn fields_at(schema: Option<&Structural>, value: &Value, path: &str) -> Result<F
                 if set.children.contains_key(&element) {
                     return Err(format!("{path}: duplicate entries for key {}", shown(&element)));
                 }
-                let mut below = if item.is_object() { fields_at(items, item, &format!("{path}{}", shown(&element)))? } else { FieldSet::default() };
+                let mut below = if item.is_object() {
+                    fields_at(items, item, &format!("{path}{}", shown(&element)))?
+                } else {
+                    FieldSet::default()
+                };
                 below.member = true;
                 set.insert(element, below);
             }

@@ -9,7 +9,11 @@ pub(super) fn json_patch(current: &Value, patch: &Value) -> Result<Value, PatchE
         .map_err(|problem| PatchError::BadRequest(format!("error decoding patch: {problem}")))?;
     let mut patched = current.clone();
     json_patch::patch(&mut patched, &operations).map_err(|problem| PatchError::Rejected(problem.to_string()))?;
-    if patched.is_object() { Ok(patched) } else { Err(PatchError::Rejected("the patched document is not an object".into())) }
+    if patched.is_object() {
+        Ok(patched)
+    } else {
+        Err(PatchError::Rejected("the patched document is not an object".into()))
+    }
 }
 
 pub(super) fn merge_patch(current: &Value, patch: &Value) -> Result<Value, PatchError> {
@@ -48,17 +52,24 @@ mod tests {
     use super::*;
 
     fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), (0..4i64).prop_map(Value::from), "[a-c]{0,2}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (0..4i64).prop_map(Value::from),
+            "[a-c]{0,2}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                proptest::collection::btree_map("[a-d]", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+                proptest::collection::btree_map("[a-d]", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
     }
 
     fn any_object() -> impl Strategy<Value = Value> {
-        proptest::collection::btree_map("[a-d]", any_json(), 0..4).prop_map(|map| Value::Object(map.into_iter().collect()))
+        proptest::collection::btree_map("[a-d]", any_json(), 0..4)
+            .prop_map(|map| Value::Object(map.into_iter().collect()))
     }
 
     proptest! {
@@ -80,7 +91,10 @@ mod tests {
     #[test]
     fn json_patch_refuses_what_does_not_fit() {
         let current = json!({"a": 1, "list": [1, 2]});
-        let patched = json_patch(&current, &json!([{"op": "test", "path": "/a", "value": 1}, {"op": "add", "path": "/list/-", "value": 3}]));
+        let patched = json_patch(
+            &current,
+            &json!([{"op": "test", "path": "/a", "value": 1}, {"op": "add", "path": "/list/-", "value": 3}]),
+        );
         assert_eq!(patched.unwrap(), json!({"a": 1, "list": [1, 2, 3]}));
         assert_eq!(json_patch(&current, &json!([{"op": "test", "path": "/a", "value": 2}])).unwrap_err().code(), 422);
         assert_eq!(json_patch(&current, &json!([{"op": "remove", "path": "/none"}])).unwrap_err().code(), 422);

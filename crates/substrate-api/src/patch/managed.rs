@@ -82,7 +82,9 @@ pub(super) fn managers_of(object: Option<&Value>) -> Vec<Manager> {
 /// Writes the managers back: those that apply first, then by time and name; those without fields are dropped.
 pub(super) fn record(object: &mut Value, mut managers: Vec<Manager>) {
     managers.retain(|manager| !manager.fields.is_empty());
-    managers.sort_by(|a, b| (!a.applies, &a.time, &a.name, &a.subresource).cmp(&(!b.applies, &b.time, &b.name, &b.subresource)));
+    managers.sort_by(|a, b| {
+        (!a.applies, &a.time, &a.name, &a.subresource).cmp(&(!b.applies, &b.time, &b.name, &b.subresource))
+    });
     let Some(object) = object.as_object_mut() else { return };
     let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     let Some(metadata) = metadata.as_object_mut() else { return };
@@ -106,9 +108,10 @@ pub fn track_update(
     now: &str,
     schema: Option<&Structural>,
 ) {
-    let reset = after.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|entries| {
-        entries.iter().all(|entry| entry.as_object().is_some_and(Map::is_empty))
-    });
+    let reset = after
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+        .is_some_and(|entries| entries.iter().all(|entry| entry.as_object().is_some_and(Map::is_empty)));
     let mut managers = if reset { Vec::new() } else { managers_of(before) };
     let comparison = compare(schema, before, Some(after));
     let has_status = is_status_subresource(schema);
@@ -162,7 +165,8 @@ fn limit(managers: &mut Vec<Manager>) {
     if updates <= MAX_UPDATE_MANAGERS {
         return;
     }
-    let (mut ordinary, applying): (Vec<Manager>, Vec<Manager>) = managers.drain(..).partition(|manager| !manager.applies);
+    let (mut ordinary, applying): (Vec<Manager>, Vec<Manager>) =
+        managers.drain(..).partition(|manager| !manager.applies);
     ordinary.sort_by(|a, b| a.time.cmp(&b.time));
     let surplus = ordinary.len() - MAX_UPDATE_MANAGERS + 1;
     let rest = ordinary.split_off(surplus);

@@ -23,7 +23,12 @@ pub(super) fn merge(
     }
 }
 
-fn merge_scalars(existing: &[Value], change: &[Value], deleted: Option<&[Value]>, order: Option<&[Value]>) -> Vec<Value> {
+fn merge_scalars(
+    existing: &[Value],
+    change: &[Value],
+    deleted: Option<&[Value]>,
+    order: Option<&[Value]>,
+) -> Vec<Value> {
     let mut merged: Vec<Value> = Vec::new();
     let kept = existing.iter().filter(|item| deleted.is_none_or(|deleted| !deleted.contains(item)));
     for item in kept.chain(change) {
@@ -56,7 +61,10 @@ fn merge_keyed(
             continue;
         }
         let Some(identity) = item.get(key) else {
-            return Err(PatchError::BadRequest(format!("map: {} does not contain declared merge key: {key}", Value::Object(item.clone()))));
+            return Err(PatchError::BadRequest(format!(
+                "map: {} does not contain declared merge key: {key}",
+                Value::Object(item.clone())
+            )));
         };
         match wanted {
             Directive::Delete => merged.retain(|old| old.get(key) != Some(identity)),
@@ -91,7 +99,8 @@ fn put_in_order(
         let wanted = identity(item);
         list.iter().position(|other| wanted.is_some() && identity(other) == wanted)
     };
-    let (mut ordered, others): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|item| place(order, item).is_some());
+    let (mut ordered, others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| place(order, item).is_some());
     ordered.sort_by_key(|item| place(order, item));
     let mut result = Vec::with_capacity(ordered.len() + others.len());
     let (mut ordered, mut others) = (ordered.into_iter().peekable(), others.into_iter().peekable());
@@ -125,21 +134,38 @@ mod tests {
 
     #[test]
     fn containers_are_merged_by_name() {
-        let current = pod(json!({"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "1"}]}));
-        let patch = pod(json!({"containers": [{"name": "b", "image": "2"}, {"name": "c", "image": "3", "env": [{"name": "E", "value": null}]}]}));
+        let current =
+            pod(json!({"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "1"}]}));
+        let patch = pod(
+            json!({"containers": [{"name": "b", "image": "2"}, {"name": "c", "image": "3", "env": [{"name": "E", "value": null}]}]}),
+        );
         assert_eq!(
             patched("v1, Kind=Pod", current, patch),
-            pod(json!({"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "2"}, {"name": "c", "image": "3", "env": [{"name": "E"}]}]}))
+            pod(
+                json!({"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "2"}, {"name": "c", "image": "3", "env": [{"name": "E"}]}]})
+            )
         );
     }
 
     #[test]
     fn items_and_lists_can_be_deleted_and_replaced() {
-        let current = || pod(json!({"containers": [{"name": "a", "image": "1"}, {"name": "b"}], "nodeSelector": {"x": "1", "y": "2"}}));
+        let current = || {
+            pod(
+                json!({"containers": [{"name": "a", "image": "1"}, {"name": "b"}], "nodeSelector": {"x": "1", "y": "2"}}),
+            )
+        };
         let delete = pod(json!({"containers": [{"name": "a", "$patch": "delete"}], "nodeSelector": {"x": null}}));
-        assert_eq!(patched("/v1, Kind=Pod", current(), delete), pod(json!({"containers": [{"name": "b"}], "nodeSelector": {"y": "2"}})));
-        let replace = pod(json!({"containers": [{"$patch": "replace"}, {"name": "z"}], "nodeSelector": {"$patch": "replace", "z": "3"}}));
-        assert_eq!(patched("v1, Kind=Pod", current(), replace), pod(json!({"containers": [{"name": "z"}], "nodeSelector": {"z": "3"}})));
+        assert_eq!(
+            patched("/v1, Kind=Pod", current(), delete),
+            pod(json!({"containers": [{"name": "b"}], "nodeSelector": {"y": "2"}}))
+        );
+        let replace = pod(
+            json!({"containers": [{"$patch": "replace"}, {"name": "z"}], "nodeSelector": {"$patch": "replace", "z": "3"}}),
+        );
+        assert_eq!(
+            patched("v1, Kind=Pod", current(), replace),
+            pod(json!({"containers": [{"name": "z"}], "nodeSelector": {"z": "3"}}))
+        );
         let delete_map = pod(json!({"nodeSelector": {"$patch": "delete"}}));
         assert_eq!(patched("v1, Kind=Pod", current(), delete_map)["spec"]["nodeSelector"], json!({}));
     }
@@ -148,22 +174,41 @@ mod tests {
     fn retain_keys_drops_the_rest_of_the_object() {
         let current = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
         let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
-        assert_eq!(patched("apps/v1, Kind=Deployment", current.clone(), patch), json!({"spec": {"strategy": {"type": "Recreate"}}}));
+        assert_eq!(
+            patched("apps/v1, Kind=Deployment", current.clone(), patch),
+            json!({"spec": {"strategy": {"type": "Recreate"}}})
+        );
         let wrong = json!({"spec": {"strategy": {"$retainKeys": ["other"], "type": "Recreate"}}});
         assert_eq!(apply(PatchKind::Strategic, "apps/v1, Kind=Deployment", &current, &wrong).unwrap_err().code(), 400);
         let volumes = pod(json!({"volumes": [{"name": "v", "emptyDir": {}}]}));
-        let other_source = pod(json!({"volumes": [{"name": "v", "$retainKeys": ["name", "secret"], "secret": {"secretName": "s"}}]}));
-        assert_eq!(patched("v1, Kind=Pod", volumes, other_source), pod(json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]})));
+        let other_source =
+            pod(json!({"volumes": [{"name": "v", "$retainKeys": ["name", "secret"], "secret": {"secretName": "s"}}]}));
+        assert_eq!(
+            patched("v1, Kind=Pod", volumes, other_source),
+            pod(json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}))
+        );
     }
 
     #[test]
     fn order_directives_place_items() {
         let current = pod(json!({"containers": [{"name": "a"}, {"name": "server"}, {"name": "b"}]}));
-        let patch = pod(json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "new"}, {"name": "a"}], "containers": [{"name": "new"}]}));
-        let names: Vec<Value> = patched("v1, Kind=Pod", current.clone(), patch)["spec"]["containers"].as_array().unwrap().iter().map(|c| c["name"].clone()).collect();
+        let patch = pod(
+            json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "new"}, {"name": "a"}], "containers": [{"name": "new"}]}),
+        );
+        let names: Vec<Value> = patched("v1, Kind=Pod", current.clone(), patch)["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["name"].clone())
+            .collect();
         assert_eq!(names, ["server", "b", "new", "a"]);
         let only_order = pod(json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}));
-        let names: Vec<Value> = patched("v1, Kind=Pod", current, only_order)["spec"]["containers"].as_array().unwrap().iter().map(|c| c["name"].clone()).collect();
+        let names: Vec<Value> = patched("v1, Kind=Pod", current, only_order)["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["name"].clone())
+            .collect();
         assert_eq!(names, ["server", "b", "a"]);
     }
 
@@ -171,7 +216,10 @@ mod tests {
     fn scalar_lists_are_sets_where_tagged_and_replaced_elsewhere() {
         let current = json!({"metadata": {"finalizers": ["a", "b"]}, "spec": {"externalIPs": ["1", "2"]}});
         let patch = json!({"metadata": {"finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]}, "spec": {"externalIPs": ["3"]}});
-        assert_eq!(patched("v1, Kind=Service", current, patch), json!({"metadata": {"finalizers": ["c", "b"]}, "spec": {"externalIPs": ["3"]}}));
+        assert_eq!(
+            patched("v1, Kind=Service", current, patch),
+            json!({"metadata": {"finalizers": ["c", "b"]}, "spec": {"externalIPs": ["3"]}})
+        );
     }
 
     #[test]
@@ -186,7 +234,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_merged_is_refused() {
-        let refused = |gvk: &str, patch: Value| apply(PatchKind::Strategic, gvk, &pod(json!({"containers": [{"name": "a"}]})), &patch).unwrap_err().code();
+        let refused = |gvk: &str, patch: Value| {
+            apply(PatchKind::Strategic, gvk, &pod(json!({"containers": [{"name": "a"}]})), &patch).unwrap_err().code()
+        };
         assert_eq!(refused("example.com/v1, Kind=CronTab", json!({})), 415);
         assert_eq!(refused("v1, Kind=Pod", json!([])), 400);
         assert_eq!(refused("v1, Kind=Pod", pod(json!({"containers": [{"image": "x"}]}))), 400);
@@ -195,17 +245,28 @@ mod tests {
         assert_eq!(refused("v1, Kind=Pod", pod(json!({"$setElementOrder/containers": {}, "containers": []}))), 400);
     }
 
+    /// Image, environment and arguments.
+    type AnyContainer = (Option<String>, Vec<Value>, Option<Vec<String>>);
+
     fn any_pod() -> impl Strategy<Value = Value> {
         let name = || prop_oneof![Just("a"), Just("b"), Just("c")];
-        let env = proptest::collection::btree_map(name(), "[x-z]", 0..3)
-            .prop_map(|env| env.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>());
-        let container = (proptest::option::of("[p-r]"), env, proptest::option::of(proptest::collection::vec("[0-9]", 1..3)));
+        let env = proptest::collection::btree_map(name(), "[x-z]", 0..3).prop_map(|env| {
+            env.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>()
+        });
+        let container =
+            (proptest::option::of("[p-r]"), env, proptest::option::of(proptest::collection::vec("[0-9]", 1..3)));
         let containers = proptest::collection::btree_map(name(), container, 1..3).prop_map(|containers| {
-            let one = |(name, (image, env, args)): (&str, (Option<String>, Vec<Value>, Option<Vec<String>>))| {
+            let one = |(name, (image, env, args)): (&str, AnyContainer)| {
                 let mut container = json!({"name": name});
-                if let Some(image) = image { container["image"] = image.into(); }
-                if !env.is_empty() { container["env"] = env.into(); }
-                if let Some(args) = args { container["args"] = args.into(); }
+                if let Some(image) = image {
+                    container["image"] = image.into();
+                }
+                if !env.is_empty() {
+                    container["env"] = env.into();
+                }
+                if let Some(args) = args {
+                    container["args"] = args.into();
+                }
                 container
             };
             containers.into_iter().map(one).collect::<Vec<_>>()

@@ -123,8 +123,13 @@ fn retain_keys(current: &mut Map<String, Value>, patch: &Map<String, Value>) -> 
         return Err(PatchError::BadRequest("$retainKeys must be a list".into()));
     };
     let is_retained = |name: &str| retained.iter().any(|key| key == name);
-    if let Some(extra) = patch.iter().find(|(name, value)| !is_directive(name) && !value.is_null() && !is_retained(name)) {
-        return Err(PatchError::BadRequest(format!("$retainKeys directive doesn't contain the key {:?} that the patch sets", extra.0)));
+    if let Some(extra) =
+        patch.iter().find(|(name, value)| !is_directive(name) && !value.is_null() && !is_retained(name))
+    {
+        return Err(PatchError::BadRequest(format!(
+            "$retainKeys directive doesn't contain the key {:?} that the patch sets",
+            extra.0
+        )));
     }
     current.retain(|name, _| is_retained(name));
     Ok(())

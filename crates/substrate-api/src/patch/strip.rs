@@ -3,8 +3,17 @@
 use super::fields::FieldSet;
 
 const METADATA: &[&str] = &[
-    "name", "namespace", "generateName", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-    "selfLink", "uid", "generation", "managedFields", "resourceVersion",
+    "name",
+    "namespace",
+    "generateName",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "uid",
+    "generation",
+    "managedFields",
+    "resourceVersion",
 ];
 
 /// Drops what nobody owns, and keeps of a write through the `status` subresource only the status, of another write

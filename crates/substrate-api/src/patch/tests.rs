@@ -32,7 +32,12 @@ fn deployment(replicas: Option<i64>, containers: Value) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": {"app": "web"}}, "spec": spec})
 }
 
-fn apply(current: Option<&Value>, applied: &Value, manager: &str, schema: Option<&Structural>) -> Result<Value, ApplyError> {
+fn apply(
+    current: Option<&Value>,
+    applied: &Value,
+    manager: &str,
+    schema: Option<&Structural>,
+) -> Result<Value, ApplyError> {
     server_side_apply(current, applied, manager, false, None, schema, T1)
 }
 
@@ -47,7 +52,10 @@ fn entry<'a>(object: &'a Value, manager: &str) -> &'a Value {
 
 #[test]
 fn the_first_apply_creates_and_records_what_it_sets() {
-    let applied = deployment(Some(2), json!([{"name": "a", "image": "x:1", "ports": [{"containerPort": 80}], "env": [], "resources": {}}]));
+    let applied = deployment(
+        Some(2),
+        json!([{"name": "a", "image": "x:1", "ports": [{"containerPort": 80}], "env": [], "resources": {}}]),
+    );
     let created = apply(None, &applied, "kubectl", deployment_schema()).unwrap();
     insta::assert_json_snapshot!(created["metadata"]["managedFields"]);
     assert_eq!(created["spec"], applied["spec"]);
@@ -58,14 +66,23 @@ fn fields_that_are_no_longer_applied_go_away() {
     let created = apply(None, &config_map(json!({"a": "1", "b": "2"})), "m", config_map_schema()).unwrap();
     let second = apply_config(&created, json!({"b": "3"}), "m").unwrap();
     assert_eq!(second["data"], json!({"b": "3"}));
-    let empty = apply(Some(&second), &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}), "m", config_map_schema()).unwrap();
+    let empty = apply(
+        Some(&second),
+        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}),
+        "m",
+        config_map_schema(),
+    )
+    .unwrap();
     assert_eq!(empty.get("data"), None);
     assert_eq!(empty["metadata"].get("managedFields"), None);
 }
 
 #[test]
 fn list_items_that_are_no_longer_applied_go_away() {
-    let two = deployment(Some(1), json!([{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}, {"name": "b", "image": "1"}]));
+    let two = deployment(
+        Some(1),
+        json!([{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}, {"name": "b", "image": "1"}]),
+    );
     let one = deployment(None, json!([{"name": "a", "image": "2", "env": [{"name": "Y", "value": "2"}]}]));
     let created = apply(None, &two, "m", deployment_schema()).unwrap();
     let second = apply(Some(&created), &one, "m", deployment_schema()).unwrap();
@@ -79,7 +96,10 @@ fn what_others_own_stays() {
     let theirs = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "annotations": {"k": "v"}},
         "spec": {"template": {"spec": {"containers": [{"name": "proxy", "image": "p"}, {"name": "a", "env": [{"name": "E", "value": "1"}]}]}}}});
     let both = apply(Some(&created), &theirs, "theirs", deployment_schema()).unwrap();
-    assert_eq!(both["spec"]["template"]["spec"]["containers"], json!([{"name": "proxy", "image": "p"}, {"name": "a", "image": "1", "env": [{"name": "E", "value": "1"}]}]));
+    assert_eq!(
+        both["spec"]["template"]["spec"]["containers"],
+        json!([{"name": "proxy", "image": "p"}, {"name": "a", "image": "1", "env": [{"name": "E", "value": "1"}]}])
+    );
     let again = apply(Some(&both), &mine, "mine", deployment_schema()).unwrap();
     assert_eq!(again, both);
     let without_theirs = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
@@ -87,7 +107,10 @@ fn what_others_own_stays() {
     assert_eq!(back["spec"], created["spec"]);
     assert_eq!(back["metadata"].get("annotations"), None);
     let nobody_but_theirs = apply(Some(&both), &without_theirs, "mine", deployment_schema()).unwrap();
-    assert_eq!(nobody_but_theirs["spec"], json!({"template": {"spec": {"containers": [{"name": "proxy", "image": "p"}, {"name": "a", "env": [{"name": "E", "value": "1"}]}]}}}));
+    assert_eq!(
+        nobody_but_theirs["spec"],
+        json!({"template": {"spec": {"containers": [{"name": "proxy", "image": "p"}, {"name": "a", "env": [{"name": "E", "value": "1"}]}]}}})
+    );
 }
 
 #[test]
@@ -98,8 +121,20 @@ fn another_managers_value_is_a_conflict_unless_forced_or_equal() {
     let error = apply_config(&created, json!({"a": "2", "b": "2"}), "second").unwrap_err();
     assert_eq!((error.code(), error.reason()), (409, "Conflict"));
     assert_eq!(error.to_string(), "Apply failed with 2 conflicts: conflicts with \"first\":\n- .data.a\n- .data.b");
-    assert_eq!(error.causes()[0], json!({"reason": "FieldManagerConflict", "message": "conflict with \"first\"", "field": ".data.a"}));
-    let forced = server_side_apply(Some(&created), &config_map(json!({"a": "2"})), "second", true, None, config_map_schema(), T2).unwrap();
+    assert_eq!(
+        error.causes()[0],
+        json!({"reason": "FieldManagerConflict", "message": "conflict with \"first\"", "field": ".data.a"})
+    );
+    let forced = server_side_apply(
+        Some(&created),
+        &config_map(json!({"a": "2"})),
+        "second",
+        true,
+        None,
+        config_map_schema(),
+        T2,
+    )
+    .unwrap();
     assert_eq!(forced["data"], json!({"a": "2", "b": "1"}));
     assert_eq!(entry(&forced, "first")["fieldsV1"], json!({"f:data": {"f:b": {}}}));
     // Having lost the field, the first manager may now not take it back without force.
@@ -111,21 +146,30 @@ fn another_managers_value_is_a_conflict_unless_forced_or_equal() {
 
 #[test]
 fn ordinary_writers_own_what_they_change() {
-    let created = apply(None, &deployment(Some(1), json!([{"name": "a", "image": "1"}])), "owner", deployment_schema()).unwrap();
+    let created =
+        apply(None, &deployment(Some(1), json!([{"name": "a", "image": "1"}])), "owner", deployment_schema()).unwrap();
     let mut scaled = created.clone();
     scaled["spec"]["replicas"] = 5.into();
     track_update(Some(&created), &mut scaled, "kubectl-scale", Some("scale"), T2, deployment_schema());
     assert_eq!(entry(&scaled, "kubectl-scale")["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
     assert_eq!(entry(&scaled, "owner")["fieldsV1"]["f:spec"].get("f:replicas"), None);
-    let error = apply(Some(&scaled), &deployment(Some(1), json!([{"name": "a", "image": "1"}])), "owner", deployment_schema()).unwrap_err();
-    assert_eq!(error.to_string(), "Apply failed with 1 conflict: conflict with \"kubectl-scale\" with subresource \"scale\" using apps/v1 at 2026-01-01T00:00:02Z: .spec.replicas");
-    let other = apply(Some(&scaled), &deployment(None, json!([{"name": "a", "image": "2"}])), "owner", deployment_schema()).unwrap();
+    let error =
+        apply(Some(&scaled), &deployment(Some(1), json!([{"name": "a", "image": "1"}])), "owner", deployment_schema())
+            .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"kubectl-scale\" with subresource \"scale\" using apps/v1 at 2026-01-01T00:00:02Z: .spec.replicas"
+    );
+    let other =
+        apply(Some(&scaled), &deployment(None, json!([{"name": "a", "image": "2"}])), "owner", deployment_schema())
+            .unwrap();
     assert_eq!(other["spec"]["replicas"], 5);
 }
 
 #[test]
 fn creation_and_updates_are_tracked() {
-    let mut created = deployment(Some(1), json!([{"name": "a", "image": "1", "ports": [{"containerPort": 80, "protocol": "TCP"}]}]));
+    let mut created =
+        deployment(Some(1), json!([{"name": "a", "image": "1", "ports": [{"containerPort": 80, "protocol": "TCP"}]}]));
     created["status"] = json!({"replicas": 0});
     track_update(None, &mut created, "kubectl-create", None, T1, deployment_schema());
     insta::assert_json_snapshot!(created["metadata"]["managedFields"]);
@@ -135,10 +179,13 @@ fn creation_and_updates_are_tracked() {
     let mut status = created.clone();
     status["status"] = json!({"replicas": 1, "conditions": [{"type": "Available", "status": "True"}]});
     track_update(Some(&created), &mut status, "controller", Some("status"), T2, deployment_schema());
-    assert_eq!(entry(&status, "controller"), &json!({
-        "manager": "controller", "operation": "Update", "apiVersion": "apps/v1", "time": T2, "fieldsType": "FieldsV1", "subresource": "status",
-        "fieldsV1": {"f:status": {"f:replicas": {}, "f:conditions": {".": {}, "k:{\"type\":\"Available\"}": {".": {}, "f:status": {}, "f:type": {}}}}},
-    }));
+    assert_eq!(
+        entry(&status, "controller"),
+        &json!({
+            "manager": "controller", "operation": "Update", "apiVersion": "apps/v1", "time": T2, "fieldsType": "FieldsV1", "subresource": "status",
+            "fieldsV1": {"f:status": {"f:replicas": {}, "f:conditions": {".": {}, "k:{\"type\":\"Available\"}": {".": {}, "f:status": {}, "f:type": {}}}}},
+        })
+    );
     let mut reset = status.clone();
     reset["metadata"]["managedFields"] = json!([{}]);
     track_update(Some(&status), &mut reset, "kubectl-edit", None, T2, deployment_schema());
@@ -160,8 +207,14 @@ fn removed_fields_lose_their_owners() {
 fn the_status_subresource_owns_only_the_status() {
     let created = apply(None, &deployment(Some(1), json!([])), "m", deployment_schema()).unwrap();
     let status = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": {"x": "y"}}, "status": {"replicas": 1}});
-    let applied = server_side_apply(Some(&created), &status, "m", false, Some("status"), deployment_schema(), T1).unwrap();
-    let of_status = applied["metadata"]["managedFields"].as_array().unwrap().iter().find(|entry| entry["subresource"] == "status").unwrap();
+    let applied =
+        server_side_apply(Some(&created), &status, "m", false, Some("status"), deployment_schema(), T1).unwrap();
+    let of_status = applied["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["subresource"] == "status")
+        .unwrap();
     assert_eq!(of_status["fieldsV1"], json!({"f:status": {"f:replicas": {}}}));
 }
 
@@ -182,7 +235,9 @@ fn custom(spec: Value) -> Value {
 #[test]
 fn custom_resources_follow_their_schema() {
     let schema = custom_schema();
-    let one = custom(json!({"hosts": ["a", "b"], "plain": ["p"], "ports": [{"number": 80, "name": "http"}], "whole": {"a": "1", "b": "2"}}));
+    let one = custom(
+        json!({"hosts": ["a", "b"], "plain": ["p"], "ports": [{"number": 80, "name": "http"}], "whole": {"a": "1", "b": "2"}}),
+    );
     let created = apply(None, &one, "one", Some(&schema)).unwrap();
     insta::assert_json_snapshot!(created["metadata"]["managedFields"][0]["fieldsV1"]);
     let two = custom(json!({"hosts": ["c"], "ports": [{"number": 80, "protocol": "UDP", "name": "dns"}]}));
@@ -191,8 +246,12 @@ fn custom_resources_follow_their_schema() {
     assert_eq!(both["spec"]["ports"].as_array().unwrap().len(), 2);
     assert!(apply(Some(&created), &custom(json!({"whole": {"a": "1"}})), "two", Some(&schema)).is_err());
     assert!(apply(Some(&created), &custom(json!({"plain": ["q"]})), "two", Some(&schema)).is_err());
-    let fewer = apply(Some(&both), &custom(json!({"hosts": ["b"], "whole": {"a": "1"}})), "one", Some(&schema)).unwrap();
-    assert_eq!(fewer["spec"], json!({"hosts": ["b", "c"], "whole": {"a": "1"}, "ports": [{"number": 80, "protocol": "UDP", "name": "dns"}]}));
+    let fewer =
+        apply(Some(&both), &custom(json!({"hosts": ["b"], "whole": {"a": "1"}})), "one", Some(&schema)).unwrap();
+    assert_eq!(
+        fewer["spec"],
+        json!({"hosts": ["b", "c"], "whole": {"a": "1"}, "ports": [{"number": 80, "protocol": "UDP", "name": "dns"}]})
+    );
 }
 
 #[test]
@@ -206,7 +265,10 @@ fn configurations_that_cannot_be_understood_are_refused() {
     assert_eq!(refused(json!([])).code(), 400);
     let keyless = deployment(None, json!([{"image": "x"}]));
     let error = apply(None, &keyless, "m", deployment_schema()).unwrap_err();
-    assert_eq!(error.to_string(), "failed to create typed patch object: .spec.template.spec.containers: element 0: associative list with keys has an element that omits key field \"name\" (and doesn't have default value)");
+    assert_eq!(
+        error.to_string(),
+        "failed to create typed patch object: .spec.template.spec.containers: element 0: associative list with keys has an element that omits key field \"name\" (and doesn't have default value)"
+    );
 }
 
 fn any_deployment() -> impl Strategy<Value = Value> {

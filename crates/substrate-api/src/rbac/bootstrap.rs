@@ -43,7 +43,8 @@ fn system_roles() -> Vec<Value> {
     const PUBLIC: &str = "/healthz /livez /readyz /version /version/";
     const MONITORING: &str = "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*";
     const ISSUER: &str = "/.well-known/openid-configuration /openid/v1/jwks";
-    let paths = |paths: &str| json!([{"nonResourceURLs": paths.split_whitespace().collect::<Vec<_>>(), "verbs": ["get"]}]);
+    let paths =
+        |paths: &str| json!([{"nonResourceURLs": paths.split_whitespace().collect::<Vec<_>>(), "verbs": ["get"]}]);
     vec![
         cluster_role("system:discovery", &[], paths(DISCOVERY)),
         cluster_role("system:public-info-viewer", &[], paths(PUBLIC)),
@@ -105,7 +106,8 @@ fn aggregating(name: &str, aggregates_to: &[&str]) -> Value {
 }
 
 fn binding(role: &str, subjects: &[(&str, &str)]) -> Value {
-    let subject = |(kind, name): &(&str, &str)| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
+    let subject =
+        |(kind, name): &(&str, &str)| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
@@ -118,7 +120,8 @@ fn binding(role: &str, subjects: &[(&str, &str)]) -> Value {
 fn rules(rows: &[Rule]) -> Value {
     let words = |text: &'static str| text.split_whitespace().collect::<Vec<&str>>();
     let rule = |(groups, resources, names, verbs): &Rule| {
-        let groups: Vec<&str> = words(groups).into_iter().map(|group| if group == "core" { "" } else { group }).collect();
+        let groups: Vec<&str> =
+            words(groups).into_iter().map(|group| if group == "core" { "" } else { group }).collect();
         let mut rule = json!({"apiGroups": groups, "resources": words(resources), "verbs": words(verbs)});
         if !names.is_empty() {
             rule["resourceNames"] = json!(words(names));
@@ -138,11 +141,21 @@ const AGGREGATE_TO_EDIT: &[Rule] = &[
     ("core", "serviceaccounts", "", "impersonate"),
     ("core", "pods pods/attach pods/exec pods/portforward pods/proxy", "", WRITE),
     ("core", "pods/eviction", "", "create"),
-    ("core", "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale \
-         secrets serviceaccounts services services/proxy", "", WRITE),
+    (
+        "core",
+        "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale \
+         secrets serviceaccounts services services/proxy",
+        "",
+        WRITE,
+    ),
     ("core", "serviceaccounts/token", "", "create"),
-    ("apps", "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale \
-         statefulsets statefulsets/scale", "", WRITE),
+    (
+        "apps",
+        "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale \
+         statefulsets statefulsets/scale",
+        "",
+        WRITE,
+    ),
     ("autoscaling", "horizontalpodautoscalers", "", WRITE),
     ("batch", "cronjobs jobs", "", WRITE),
     ("policy", "poddisruptionbudgets", "", WRITE),
@@ -151,15 +164,30 @@ const AGGREGATE_TO_EDIT: &[Rule] = &[
 ];
 
 const AGGREGATE_TO_VIEW: &[Rule] = &[
-    ("core", "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods \
-         replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status", "", READ),
-    ("core", "bindings events limitranges namespaces/status pods/log pods/status \
-         replicationcontrollers/status resourcequotas resourcequotas/status", "", READ),
+    (
+        "core",
+        "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods \
+         replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status",
+        "",
+        READ,
+    ),
+    (
+        "core",
+        "bindings events limitranges namespaces/status pods/log pods/status \
+         replicationcontrollers/status resourcequotas resourcequotas/status",
+        "",
+        READ,
+    ),
     ("core", "namespaces", "", READ),
     ("discovery.k8s.io", "endpointslices", "", READ),
-    ("apps", "controllerrevisions daemonsets daemonsets/status deployments deployments/scale \
+    (
+        "apps",
+        "controllerrevisions daemonsets daemonsets/status deployments deployments/scale \
          deployments/status replicasets replicasets/scale replicasets/status statefulsets \
-         statefulsets/scale statefulsets/status", "", READ),
+         statefulsets/scale statefulsets/status",
+        "",
+        READ,
+    ),
     ("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", "", READ),
     ("batch", "cronjobs cronjobs/status jobs jobs/status", "", READ),
     ("policy", "poddisruptionbudgets poddisruptionbudgets/status", "", READ),
@@ -190,10 +218,8 @@ const CONTROLLER_MANAGER: &[Rule] = &[
     ("core", "serviceaccounts/token", "", "create"),
 ];
 
-const KUBE_DNS: &[Rule] = &[
-    ("core", "endpoints services", "", "list watch"),
-    ("discovery.k8s.io", "endpointslices", "", "list watch"),
-];
+const KUBE_DNS: &[Rule] =
+    &[("core", "endpoints services", "", "list watch"), ("discovery.k8s.io", "endpointslices", "", "list watch")];
 
 const SCHEDULER: &[Rule] = &[
     (EVENT_GROUPS, "events", "", EVENT_VERBS),

@@ -8,7 +8,11 @@ use super::{Attributes, authorize};
 
 /// A role or binding that would give more than its writer holds; answered with 403.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("user {user:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}", quoted(groups), described(missing))]
+#[error(
+    "user {user:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+    quoted(groups),
+    described(missing)
+)]
 pub struct EscalationError {
     /// Who tried.
     pub user: String,

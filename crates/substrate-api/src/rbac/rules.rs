@@ -84,7 +84,8 @@ impl PolicyRule {
     pub(super) fn covers(&self, wanted: &PolicyRule) -> bool {
         let all = |mine: &[String], theirs: &[String]| theirs.iter().all(|entry| has(mine, entry));
         let names = self.resource_names.is_empty()
-            || (!wanted.resource_names.is_empty() && wanted.resource_names.iter().all(|name| self.resource_names.contains(name)));
+            || (!wanted.resource_names.is_empty()
+                && wanted.resource_names.iter().all(|name| self.resource_names.contains(name)));
         let resources = wanted.resources.iter().all(|wanted| {
             let (resource, subresource) = wanted.split_once('/').unwrap_or((wanted, ""));
             self.resources.contains(wanted) || self.has_resource(resource, subresource)

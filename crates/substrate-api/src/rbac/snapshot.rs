@@ -161,8 +161,11 @@ fn collect<'a>(cluster_roles: &[&'a Value], name: &str, visited: &mut BTreeSet<&
         return PolicyRule::list_of(role);
     };
     let selectors = aggregation.get("clusterRoleSelectors").and_then(Value::as_array);
-    let selectors: Vec<LabelSelector> =
-        selectors.into_iter().flatten().filter_map(|selector| LabelSelector::from_object(selector).ok().flatten()).collect();
+    let selectors: Vec<LabelSelector> = selectors
+        .into_iter()
+        .flatten()
+        .filter_map(|selector| LabelSelector::from_object(selector).ok().flatten())
+        .collect();
     let mut rules: Vec<PolicyRule> = Vec::new();
     for selected in cluster_roles.iter().filter(|role| selectors.iter().any(|selector| selector.matches(role))) {
         for rule in collect(cluster_roles, text(selected, "/metadata/name"), visited) {

@@ -74,7 +74,12 @@ impl FieldError {
 
     /// A value that breaks a rule.
     pub fn invalid(field: impl Into<String>, value: Value, detail: impl Into<String>) -> FieldError {
-        FieldError { field: field.into(), cause: CauseType::FieldValueInvalid, value: Some(value), detail: detail.into() }
+        FieldError {
+            field: field.into(),
+            cause: CauseType::FieldValueInvalid,
+            value: Some(value),
+            detail: detail.into(),
+        }
     }
 
     /// A field that may not be set.
@@ -90,7 +95,12 @@ impl FieldError {
 
     /// A second occurrence of a value that must be unique.
     pub fn duplicate(field: impl Into<String>, value: Value) -> FieldError {
-        FieldError { field: field.into(), cause: CauseType::FieldValueDuplicate, value: Some(value), detail: String::new() }
+        FieldError {
+            field: field.into(),
+            cause: CauseType::FieldValueDuplicate,
+            value: Some(value),
+            detail: String::new(),
+        }
     }
 
     /// The same problem below `prefix`: `spec.versions[0].schema` + `openAPIV3Schema.type`.

@@ -18,7 +18,10 @@ pub(super) fn text_fits(format: &str, text: &str) -> bool {
         "uri" => text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme)) || text.starts_with('/'),
         "hostname" => text.len() <= 255 && text.trim_end_matches('.').split('.').all(is_label),
         "email" => text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()),
-        "mac" => text.split([':', '-']).count() == 6 && text.split([':', '-']).all(|part| u8::from_str_radix(part, 16).is_ok()),
+        "mac" => {
+            text.split([':', '-']).count() == 6
+                && text.split([':', '-']).all(|part| u8::from_str_radix(part, 16).is_ok())
+        }
         "duration" => is_duration(text),
         _ => true,
     }
@@ -26,7 +29,8 @@ pub(super) fn text_fits(format: &str, text: &str) -> bool {
 
 /// Whether a number has the named format.
 pub(super) fn number_fits(format: &str, number: &Number) -> bool {
-    let integer = number.as_i64().or_else(|| number.as_f64().filter(|value| value.fract() == 0.0).map(|value| value as i64));
+    let integer =
+        number.as_i64().or_else(|| number.as_f64().filter(|value| value.fract() == 0.0).map(|value| value as i64));
     match format {
         "int32" => integer.is_some_and(|value| i32::try_from(value).is_ok()),
         "int64" => integer.is_some(),
@@ -44,7 +48,8 @@ fn is_cidr(text: &str) -> bool {
 }
 
 fn is_scheme(scheme: &str) -> bool {
-    scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 fn is_label(label: &str) -> bool {
@@ -66,7 +71,8 @@ fn is_duration(text: &str) -> bool {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
         let unit = ["ns", "us", "µs", "ms", "s", "m", "h"].into_iter().find(|unit| {
-            tail.strip_prefix(unit).is_some_and(|after| after.is_empty() || after.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
+            tail.strip_prefix(unit)
+                .is_some_and(|after| after.is_empty() || after.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
         });
         match (number.parse::<f64>(), unit) {
             (Ok(_), Some(unit)) => rest = &tail[unit.len()..],

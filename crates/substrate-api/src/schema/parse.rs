@@ -137,14 +137,20 @@ impl Parser<'_> {
         }
         match object.get("items") {
             Some(Value::Array(_)) => {
-                self.errors.push(FieldError::forbidden(format!("{path}.items"), "items must be a schema object and not an array"));
+                self.errors.push(FieldError::forbidden(
+                    format!("{path}.items"),
+                    "items must be a schema object and not an array",
+                ));
             }
             Some(schema) => node.items = Some(self.child(schema, &format!("{path}.items"), place)),
             None => {}
         }
         match object.get("additionalProperties") {
             Some(Value::Bool(false)) => {
-                self.errors.push(FieldError::forbidden(format!("{path}.additionalProperties"), "additionalProperties cannot be set to false"));
+                self.errors.push(FieldError::forbidden(
+                    format!("{path}.additionalProperties"),
+                    "additionalProperties cannot be set to false",
+                ));
             }
             Some(Value::Bool(true)) => node.additional = Some(Arc::new(Structural::anything())),
             Some(schema) => node.additional = Some(self.child(schema, &format!("{path}.additionalProperties"), place)),
@@ -154,8 +160,23 @@ impl Parser<'_> {
 
     fn rules(&mut self, object: &Map<String, Value>, path: &str) -> Option<Box<Rules>> {
         const KEYWORDS: &[&str] = &[
-            "required", "enum", "format", "pattern", "minimum", "maximum", "multipleOf", "minLength", "maxLength",
-            "minItems", "maxItems", "minProperties", "maxProperties", "allOf", "anyOf", "oneOf", "not",
+            "required",
+            "enum",
+            "format",
+            "pattern",
+            "minimum",
+            "maximum",
+            "multipleOf",
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "minProperties",
+            "maxProperties",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "not",
         ];
         if !KEYWORDS.iter().any(|keyword| object.contains_key(*keyword)) {
             return None;
@@ -208,7 +229,9 @@ impl Parser<'_> {
             return Vec::new();
         };
         let places = list.iter().enumerate();
-        places.map(|(index, schema)| self.node(schema, &format!("{path}.{keyword}[{index}]"), Place::Validation)).collect()
+        places
+            .map(|(index, schema)| self.node(schema, &format!("{path}.{keyword}[{index}]"), Place::Validation))
+            .collect()
     }
 
     /// The rules for structural schemas.
@@ -218,19 +241,32 @@ impl Parser<'_> {
         }
         for unsupported in ["$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "id"] {
             if object.contains_key(unsupported) {
-                self.errors.push(FieldError::forbidden(format!("{path}.{unsupported}"), format!("{unsupported} is not supported")));
+                self.errors.push(FieldError::forbidden(
+                    format!("{path}.{unsupported}"),
+                    format!("{unsupported} is not supported"),
+                ));
             }
         }
         if object.get("uniqueItems") == Some(&Value::Bool(true)) {
-            self.errors.push(FieldError::forbidden(format!("{path}.uniqueItems"), "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"));
+            self.errors.push(FieldError::forbidden(
+                format!("{path}.uniqueItems"),
+                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+            ));
         }
         if !node.properties.is_empty() && node.additional.is_some() {
-            self.errors.push(FieldError::forbidden(format!("{path}.additionalProperties"), "additionalProperties and properties are mutual exclusive"));
+            self.errors.push(FieldError::forbidden(
+                format!("{path}.additionalProperties"),
+                "additionalProperties and properties are mutual exclusive",
+            ));
         }
         self.check_type(node, object, path);
         self.check_list_type(node, path);
         if node.embedded_resource && node.value_type != Some(ValueType::Object) {
-            self.errors.push(FieldError::invalid(format!("{path}.type"), object.get("type").cloned().unwrap_or("".into()), "must be object if x-kubernetes-embedded-resource is true"));
+            self.errors.push(FieldError::invalid(
+                format!("{path}.type"),
+                object.get("type").cloned().unwrap_or("".into()),
+                "must be object if x-kubernetes-embedded-resource is true",
+            ));
         }
         if node.embedded_resource && !node.preserve_unknown && node.properties.is_empty() {
             self.errors.push(FieldError::required(format!("{path}.properties"), "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"));
@@ -241,11 +277,16 @@ impl Parser<'_> {
         let field = format!("{path}.type");
         match object.get("type").and_then(Value::as_str) {
             Some(text) if node.value_type.is_none() => {
-                let names = ["array", "boolean", "integer", "number", "object", "string"].map(|name| format!("{name:?}"));
+                let names =
+                    ["array", "boolean", "integer", "number", "object", "string"].map(|name| format!("{name:?}"));
                 self.errors.push(FieldError::not_supported(field, text.into(), &names));
             }
             Some(text) if node.int_or_string => {
-                self.errors.push(FieldError::invalid(field, text.into(), "must be empty if x-kubernetes-int-or-string is true"));
+                self.errors.push(FieldError::invalid(
+                    field,
+                    text.into(),
+                    "must be empty if x-kubernetes-int-or-string is true",
+                ));
             }
             None if path != ROOT && !node.int_or_string && !node.preserve_unknown => {
                 let what = match path.rsplit('.').next() {
@@ -266,19 +307,31 @@ impl Parser<'_> {
         let ListType::Map(keys) = &node.list_type else { return };
         let items = node.items.as_deref();
         if keys.is_empty() {
-            self.errors.push(FieldError::required(format!("{path}.x-kubernetes-list-map-keys"), "must not be empty if x-kubernetes-list-type is map"));
+            self.errors.push(FieldError::required(
+                format!("{path}.x-kubernetes-list-map-keys"),
+                "must not be empty if x-kubernetes-list-type is map",
+            ));
         }
         if items.is_some_and(|items| items.value_type != Some(ValueType::Object)) {
-            self.errors.push(FieldError::invalid(format!("{path}.items.type"), Value::Null, "must be object if parent array's x-kubernetes-list-type is map"));
+            self.errors.push(FieldError::invalid(
+                format!("{path}.items.type"),
+                Value::Null,
+                "must be object if parent array's x-kubernetes-list-type is map",
+            ));
         }
         for key in keys {
             match items.and_then(|items| items.properties.get(key)) {
                 None => {
                     let field = format!("{path}.x-kubernetes-list-map-keys");
-                    self.errors.push(FieldError::invalid(field, key.as_str().into(), "entries must all be names of item properties"));
+                    self.errors.push(FieldError::invalid(
+                        field,
+                        key.as_str().into(),
+                        "entries must all be names of item properties",
+                    ));
                 }
                 Some(property) => {
-                    let required = items.and_then(|i| i.rules.as_ref()).is_some_and(|rules| rules.required.contains(key));
+                    let required =
+                        items.and_then(|i| i.rules.as_ref()).is_some_and(|rules| rules.required.contains(key));
                     if !required && property.default.is_none() {
                         let field = format!("{path}.items.properties[{key}].default");
                         self.errors.push(FieldError::required(field, "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"));
@@ -296,7 +349,9 @@ impl Parser<'_> {
                 self.errors.push(FieldError::forbidden(format!("{path}.{keyword}"), "must be empty to be structural"));
             }
         }
-        for extension in object.keys().filter(|key| key.starts_with("x-kubernetes-") && *key != "x-kubernetes-validations") {
+        for extension in
+            object.keys().filter(|key| key.starts_with("x-kubernetes-") && *key != "x-kubernetes-validations")
+        {
             self.errors.push(FieldError::forbidden(format!("{path}.{extension}"), "must be false to be structural"));
         }
     }

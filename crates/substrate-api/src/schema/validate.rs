@@ -271,7 +271,8 @@ fn check_alternatives(rules: &Rules, value: &Value, path: &str, errors: &mut Vec
     if !rules.one_of.is_empty() {
         let valid = rules.one_of.iter().filter(|schema| problems(schema).is_empty()).count();
         if valid != 1 {
-            let found = if valid == 0 { "Found none valid".to_owned() } else { format!("Found {valid} valid alternatives") };
+            let found =
+                if valid == 0 { "Found none valid".to_owned() } else { format!("Found {valid} valid alternatives") };
             let detail = format!("{field:?} must validate one and only one schema (oneOf). {found}");
             errors.push(FieldError::invalid(field.clone(), value.clone(), detail));
         }
@@ -359,7 +360,10 @@ mod tests {
         spec.image: Invalid value: "TooLong99": spec.image in body should match '^[a-z]+$'
         spec.replicas: Invalid value: "number": spec.replicas in body must be of type integer: "number"
         "#);
-        assert_eq!(messages(&cron_tab(), &json!([])), ["<nil>: Invalid value: \"array\": <nil> in body must be of type object: \"array\""]);
+        assert_eq!(
+            messages(&cron_tab(), &json!([])),
+            ["<nil>: Invalid value: \"array\": <nil> in body must be of type object: \"array\""]
+        );
     }
 
     #[test]
@@ -368,8 +372,11 @@ mod tests {
             "spec": {"image": "a", "replicas": null, "unknown": 1, "raw": {"kept": 1}, "labels": {"k": "v"}, "ports": [{"name": "a", "gone": 1}], "note": null}});
         cron_tab().prune(&mut value);
         cron_tab().apply_defaults(&mut value);
-        assert_eq!(value, json!({"apiVersion": "a/v1", "metadata": {"name": "x"},
-            "spec": {"image": "a", "replicas": 1, "raw": {"kept": 1}, "labels": {"k": "v"}, "ports": [{"name": "a", "number": 80}], "note": null}}));
+        assert_eq!(
+            value,
+            json!({"apiVersion": "a/v1", "metadata": {"name": "x"},
+            "spec": {"image": "a", "replicas": 1, "raw": {"kept": 1}, "labels": {"k": "v"}, "ports": [{"name": "a", "number": 80}], "note": null}})
+        );
     }
 
     #[test]
@@ -379,7 +386,11 @@ mod tests {
             "closed": {"type": "object", "additionalProperties": false}, "text": {"type": "string", "pattern": "(", "allOf": [{"default": "x"}]},
             "map": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
             "ref": {"$ref": "#/x", "type": "string"}}});
-        let errors: Vec<String> = Structural::parse(&schema).unwrap_err().into_iter().map(|error| error.below("spec.versions[0].schema").to_string()).collect();
+        let errors: Vec<String> = Structural::parse(&schema)
+            .unwrap_err()
+            .into_iter()
+            .map(|error| error.below("spec.versions[0].schema").to_string())
+            .collect();
         insta::assert_snapshot!(errors.join("\n"), @r#"
         spec.versions[0].schema.openAPIV3Schema.properties[untyped].type: Required value: must not be empty for specified object fields
         spec.versions[0].schema.openAPIV3Schema.properties[list].items: Required value: must be specified
@@ -419,7 +430,17 @@ mod tests {
     fn unknown_fields_are_named() {
         let pod = builtin("", "v1", "Pod").unwrap();
         let value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labelz": {}, "labels": {"x": "y"}}, "spec": {"containers": [{"name": "a", "imagee": "x"}], "foo": 1, "nodeSelector": {"any": "thing"}}});
-        assert_eq!(pod.unknown_fields(&value), ["unknown field \"metadata.labelz\"", "unknown field \"spec.containers[0].imagee\"", "unknown field \"spec.foo\""]);
-        assert_eq!(cron_tab().unknown_fields(&json!({"kind": "CronTab", "spec": {"raw": {"a": 1}, "b": 1}})), ["unknown field \"spec.b\""]);
+        assert_eq!(
+            pod.unknown_fields(&value),
+            [
+                "unknown field \"metadata.labelz\"",
+                "unknown field \"spec.containers[0].imagee\"",
+                "unknown field \"spec.foo\""
+            ]
+        );
+        assert_eq!(
+            cron_tab().unknown_fields(&json!({"kind": "CronTab", "spec": {"raw": {"a": 1}, "b": 1}})),
+            ["unknown field \"spec.b\""]
+        );
     }
 }

@@ -84,7 +84,11 @@ pub(super) const STORAGE_CLASSES: Printer = Printer {
     ],
     cells: |object, now| {
         let default = at(object, "/metadata/annotations/storageclass.kubernetes.io~1is-default-class") == "true";
-        let shown = if default { format!("{} (default)", at(object, "/metadata/name")) } else { at(object, "/metadata/name").to_owned() };
+        let shown = if default {
+            format!("{} (default)", at(object, "/metadata/name"))
+        } else {
+            at(object, "/metadata/name").to_owned()
+        };
         let or = |text: &str, other: &'static str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
         vec![
             shown.into(),

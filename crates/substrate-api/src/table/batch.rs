@@ -100,7 +100,13 @@ pub(super) const CRON_JOBS: Printer = Printer {
 };
 
 pub(super) const POD_DISRUPTION_BUDGETS: Printer = Printer {
-    columns: &[text("Name"), text("Min Available"), text("Max Unavailable"), number("Allowed Disruptions"), text("Age")],
+    columns: &[
+        text("Name"),
+        text("Min Available"),
+        text("Max Unavailable"),
+        number("Allowed Disruptions"),
+        text("Age"),
+    ],
     cells: |object, now| {
         let bound = |pointer: &str| match object.pointer(pointer) {
             Some(Value::String(text)) => text.clone(),

@@ -121,11 +121,14 @@ pub fn render(
     include_object: IncludeObject,
     now: Timestamp,
 ) -> Value {
-    let (definitions, cells_of): (Vec<Value>, Box<dyn Fn(&Value) -> Vec<Value>>) = match printer(group, resource) {
-        Some(printer) => {
-            (printer.columns.iter().map(definition).collect(), Box::new(move |item| (printer.cells)(item, now)))
-        }
-        None => (custom::definitions(printer_columns), Box::new(move |item| custom::cells(printer_columns, item, now))),
+    let printer = printer(group, resource);
+    let definitions: Vec<Value> = match printer {
+        Some(printer) => printer.columns.iter().map(definition).collect(),
+        None => custom::definitions(printer_columns),
+    };
+    let cells_of = |item: &Value| match printer {
+        Some(printer) => (printer.cells)(item, now),
+        None => custom::cells(printer_columns, item, now),
     };
     let row = |item: &Value| match include_object {
         IncludeObject::None => json!({"cells": cells_of(item), "object": null}),

@@ -107,7 +107,8 @@ fn limited(items: Vec<String>, empty: &str) -> String {
 pub(super) const ENDPOINT_SLICES: Printer = Printer {
     columns: &[text("Name"), text("AddressType"), text("Ports"), text("Endpoints"), text("Age")],
     cells: |object, now| {
-        let port = |port: &Value| port.get("port").and_then(Value::as_i64).map_or("*".to_owned(), |port| port.to_string());
+        let port =
+            |port: &Value| port.get("port").and_then(Value::as_i64).map_or("*".to_owned(), |port| port.to_string());
         let ports = list(object, "/ports").iter().map(port).collect();
         let addresses = list(object, "/endpoints").iter().flat_map(|endpoint| list(endpoint, "/addresses"));
         let addresses = addresses.filter_map(Value::as_str).map(str::to_owned).collect();
@@ -125,11 +126,17 @@ pub(super) const INGRESSES: Printer = Printer {
     columns: &[text("Name"), text("Class"), text("Hosts"), text("Address"), text("Ports"), text("Age")],
     cells: |object, now| {
         let class = match at(object, "/spec/ingressClassName") {
-            "" => object.pointer("/metadata/annotations/kubernetes.io~1ingress.class").and_then(Value::as_str).unwrap_or(NONE),
+            "" => object
+                .pointer("/metadata/annotations/kubernetes.io~1ingress.class")
+                .and_then(Value::as_str)
+                .unwrap_or(NONE),
             class => class,
         };
-        let hosts: Vec<String> =
-            list(object, "/spec/rules").iter().map(|rule| at(rule, "/host").to_owned()).filter(|host| !host.is_empty()).collect();
+        let hosts: Vec<String> = list(object, "/spec/rules")
+            .iter()
+            .map(|rule| at(rule, "/host").to_owned())
+            .filter(|host| !host.is_empty())
+            .collect();
         let ports = if list(object, "/spec/tls").is_empty() { "80" } else { "80, 443" };
         vec![
             name(object),
@@ -145,12 +152,13 @@ pub(super) const INGRESSES: Printer = Printer {
 pub(super) const INGRESS_CLASSES: Printer = Printer {
     columns: &[text("Name"), text("Controller"), text("Parameters"), text("Age")],
     cells: |object, now| {
-        let parameters = object.pointer("/spec/parameters").filter(|parameters| parameters.is_object()).map(|parameters| {
-            let kind = at(parameters, "/kind");
-            let group = at(parameters, "/apiGroup");
-            let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-            format!("{qualified}/{}", at(parameters, "/name"))
-        });
+        let parameters =
+            object.pointer("/spec/parameters").filter(|parameters| parameters.is_object()).map(|parameters| {
+                let kind = at(parameters, "/kind");
+                let group = at(parameters, "/apiGroup");
+                let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+                format!("{qualified}/{}", at(parameters, "/name"))
+            });
         let parameters = parameters.unwrap_or_else(|| NONE.to_owned());
         vec![name(object), at(object, "/spec/controller").into(), parameters.into(), age(object, now)]
     },

@@ -9,7 +9,11 @@ enum Step {
     Index(i64),
     All,
     /// `[?(@.path=="text")]`; the path below the item and the text to equal, or to differ from.
-    Filter { path: String, value: String, equal: bool },
+    Filter {
+        path: String,
+        value: String,
+        equal: bool,
+    },
 }
 
 /// The first value that `path` finds. A path that cannot be read finds nothing.
@@ -126,7 +130,8 @@ mod tests {
 
     #[test]
     fn paths_find_the_first_match() {
-        let object = json!({"spec": {"a.b": 1, "list": [{"n": "x", "v": 1}, {"n": "y", "v": 2}], "k/e": true}, "n": [1, 2]});
+        let object =
+            json!({"spec": {"a.b": 1, "list": [{"n": "x", "v": 1}, {"n": "y", "v": 2}], "k/e": true}, "n": [1, 2]});
         for (path, expected) in [
             (".spec.list[0].v", Some(json!(1))),
             (".spec.list[-1].v", Some(json!(2))),
