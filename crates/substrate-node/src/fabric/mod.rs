@@ -15,6 +15,7 @@ mod namespace;
 mod netlink;
 mod pod;
 mod pool;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +28,7 @@ pub use cidr::{Cidr, InvalidCidr};
 pub use cluster::ClusterNetwork;
 pub use config::{ClusterNetworkConfig, FabricConfig, NetworkConfig};
 pub use pod::PodNetwork;
+pub(crate) use trial::{try_forwarding, try_veth};
 
 use namespace::Namespace;
 use netlink::{LOOPBACK, LinkEnd, Mac};

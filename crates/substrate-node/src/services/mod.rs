@@ -14,4 +14,5 @@ pub use install::nft_program;
 pub(crate) use install::install_rules;
 pub use rules::{NodeRules, render_rules};
 pub use sync::Synchronizer;
+pub(crate) use table::slices_by_service;
 pub use table::{PortEntry, Protocol, ServiceEntry, ServiceTable};

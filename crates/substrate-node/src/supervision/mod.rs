@@ -8,6 +8,7 @@
 
 mod lease;
 mod preflight;
+mod probe;
 mod reaper;
 mod world;
 

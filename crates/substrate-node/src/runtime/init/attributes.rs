@@ -9,7 +9,7 @@ use std::path::Path;
 /// Makes a mount, and with `recursive` everything mounted below it, read-only; set-user-ID is ignored there too.
 ///
 /// `mount_setattr` (Linux 5.12) only adds attributes; a remount would have to name all that the kernel has locked.
-pub(super) fn set_read_only(target: &Path, recursive: bool) -> io::Result<()> {
+pub(crate) fn set_read_only(target: &Path, recursive: bool) -> io::Result<()> {
     let path = CString::new(target.as_os_str().as_bytes())?;
     let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,

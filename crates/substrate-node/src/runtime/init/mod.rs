@@ -19,6 +19,7 @@ use nix::unistd::{dup2_stderr, setsid};
 use super::StartError;
 use super::helper::{Answer, ExecRequest, Failure, Program, Request};
 use super::spec::ContainerSpec;
+pub(crate) use attributes::set_read_only;
 use request::Control;
 
 /// First argument of a process that becomes a container.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 
-use super::setup;
+use super::{set_read_only, setup};
 use crate::runtime::helper::Failure;
 use crate::runtime::spec::{ContainerSpec, Mount, MountSource};
 
@@ -57,7 +57,7 @@ pub(super) fn enter(spec: &ContainerSpec) -> Result<(), Failure> {
     umount2(OLD_ROOT, MntFlags::MNT_DETACH).map_err(setup("the old root"))?;
     fs::remove_dir(OLD_ROOT).map_err(setup("the old root"))?;
     if spec.read_only_root {
-        read_only(Path::new("/"), false).map_err(setup("a read-only root"))?;
+        set_read_only(Path::new("/"), false).map_err(setup("a read-only root"))?;
     }
     Ok(())
 }
@@ -173,7 +173,7 @@ fn proc() -> io::Result<()> {
         let path = Path::new("/proc").join(name);
         if path.exists() {
             mount(Some(&path), &path, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?;
-            read_only(&path, true)?;
+            set_read_only(&path, true)?;
         }
     }
     Ok(())
@@ -186,7 +186,7 @@ fn volume(volume: &Mount, source: Option<&Path>) -> io::Result<()> {
             fs::create_dir_all(&volume.target)?;
             let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
             tmpfs(&volume.target, &format!("mode=1777{size}"))?;
-            if volume.read_only { read_only(&volume.target, true) } else { Ok(()) }
+            if volume.read_only { set_read_only(&volume.target, true) } else { Ok(()) }
         }
         (MountSource::Bind(_), None) => Err(io::ErrorKind::NotFound.into()),
     }
@@ -204,14 +204,10 @@ fn bind(source: &Path, target: &Path, read_only: bool) -> io::Result<()> {
     }
     // Recursive, because the kernel keeps the mounts that it locked together as one.
     mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?;
-    if read_only { self::read_only(target, true) } else { Ok(()) }
+    if read_only { set_read_only(target, true) } else { Ok(()) }
 }
 
 fn tmpfs(target: &Path, options: &str) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     Ok(mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options))?)
-}
-
-fn read_only(target: &Path, recursive: bool) -> io::Result<()> {
-    super::attributes::set_read_only(target, recursive)
 }
