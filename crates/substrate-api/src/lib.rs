@@ -10,6 +10,7 @@
 //! | `http` | request to verb, bodies, representations, discovery |
 //! | `verbs` | create, get, list, watch, update, patch, delete and the special subresources |
 //! | `registry`, `kinds` | which resources there are; defaults and validation of each kind |
+//! | `protobuf` | reading bodies that Go clients send |
 //! | `store` | objects, revisions, windows of changes |
 //! | `admission` | builtin admission and webhooks |
 //! | `authentication`, `authorization` | who asks, and whether they may |
@@ -27,6 +28,7 @@ mod http;
 mod kinds;
 mod object;
 mod pki;
+mod protobuf;
 mod registry;
 mod serve;
 mod server;

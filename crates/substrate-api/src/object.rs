@@ -40,7 +40,12 @@ pub(crate) fn as_map(value: &mut Value) -> &mut Map<String, Value> {
 
 /// The map at `value[key]`, created where absent.
 pub(crate) fn child<'a>(value: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
-    as_map(as_map(value).entry(key).or_insert(Value::Null))
+    child_map(as_map(value), key)
+}
+
+/// The map at `map[key]`, created where absent.
+pub(crate) fn child_map<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    as_map(map.entry(key).or_insert(Value::Null))
 }
 
 /// The metadata of an object, created where absent.

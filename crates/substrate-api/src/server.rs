@@ -73,7 +73,7 @@ pub struct ApiServer {
     pub(crate) policy: PolicyCache,
     pub(crate) webhooks: WebhookCache,
     registry: Mutex<(u64, Arc<Registry>)>,
-    pub(crate) openapi: Mutex<crate::http::OpenApiCache>,
+    pub(crate) openapi: crate::http::OpenApiCache,
 }
 
 impl ApiServer {
@@ -100,7 +100,7 @@ impl ApiServer {
             policy: PolicyCache::default(),
             webhooks: WebhookCache::default(),
             registry: Mutex::new((0, Arc::new(Registry::new([])))),
-            openapi: Mutex::default(),
+            openapi: crate::http::OpenApiCache::default(),
         });
         bootstrap::run(&server).await?;
         crate::verbs::spawn_definition_cleanup(&server);

@@ -187,10 +187,6 @@ impl ApiError {
         error
     }
 
-    pub(crate) fn server_timeout(message: impl Into<String>) -> ApiError {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerTimeout", message).with_retry_after(1)
-    }
-
     /// A refusal by an admission webhook, with the code and reason it chose (400 and none where it chose nothing).
     pub(crate) fn admission_denied(message: String, code: Option<u16>, reason: Option<&str>) -> ApiError {
         let code = code
@@ -200,10 +196,6 @@ impl ApiError {
         let known = ["Forbidden", "Invalid", "BadRequest", "Conflict", "NotFound", "InternalError", "AlreadyExists"];
         let reason = reason.and_then(|reason| known.into_iter().find(|known| *known == reason)).unwrap_or("");
         ApiError::new(code, reason, message)
-    }
-
-    pub(crate) fn unavailable(message: impl Into<String>) -> ApiError {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     }
 
     /// The Status object that is sent.

@@ -22,7 +22,6 @@ pub(crate) struct Identity {
 pub(crate) struct Bound<'a> {
     /// `pod`, `secret` or `node`, as in the claims.
     pub(crate) claim: &'static str,
-    pub(crate) table: &'static str,
     pub(crate) object: &'a Value,
 }
 

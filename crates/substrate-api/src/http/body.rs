@@ -1,4 +1,4 @@
-//! Reading request bodies: size limit, JSON or YAML.
+//! Reading request bodies: size limit, JSON, YAML or Kubernetes' protobuf.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -7,6 +7,7 @@ use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
+use crate::protobuf::{self, ProtobufError};
 use crate::status::ApiError;
 
 /// The largest body that is read, in bytes; etcd's limit rounded as Kubernetes does.
@@ -32,12 +33,23 @@ pub(crate) fn decode_object(headers: &HeaderMap, body: &[u8]) -> Result<Value, A
     let value = match media_type(headers) {
         "" | "application/json" => decode_json(body)?,
         "application/yaml" | "text/yaml" | "application/x-yaml" => decode_yaml(body)?,
-        _ => return Err(ApiError::unsupported_media_type("application/json, application/yaml")),
+        protobuf::MEDIA_TYPE => decode_protobuf(body)?,
+        _ => return Err(ApiError::unsupported_media_type(ACCEPTED)),
     };
     if !value.is_object() {
         return Err(ApiError::bad_request("the object provided is unrecognized (must be of type object)"));
     }
     Ok(value)
+}
+
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// Reads Kubernetes' protobuf; kinds without a definition count as an unknown format.
+fn decode_protobuf(body: &[u8]) -> Result<Value, ApiError> {
+    protobuf::decode(body).map_err(|error| match error {
+        ProtobufError::Unknown { .. } => ApiError::unsupported_media_type("application/json, application/yaml"),
+        other => ApiError::bad_request(other.to_string()),
+    })
 }
 
 /// Reads JSON.

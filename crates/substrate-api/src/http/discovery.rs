@@ -1,4 +1,4 @@
-//! Discovery: which groups, versions and resources there are, in the classic and the aggregated form, and OpenAPI.
+//! Discovery: which groups, versions and resources there are, in the classic and the aggregated form.
 
 use std::sync::Arc;
 
@@ -150,21 +150,4 @@ fn aggregated_resource(resource: &Resource) -> Value {
         value["subresources"] = resource.subresources.iter().map(part).collect();
     }
     value
-}
-
-/// OpenAPI documents that were made, for the revision of definitions they show.
-#[derive(Default)]
-pub(crate) struct OpenApiCache;
-
-/// `/openapi/v2`.
-pub(super) fn openapi_v2(_server: &Arc<ApiServer>) -> Response<Body> {
-    ApiError::unknown_path().into_response()
-}
-/// `/openapi/v3`.
-pub(super) fn openapi_v3_index(_server: &Arc<ApiServer>) -> Response<Body> {
-    ApiError::unknown_path().into_response()
-}
-/// `/openapi/v3/...`.
-pub(super) fn openapi_v3(_server: &Arc<ApiServer>, _path: &str) -> Result<Response<Body>, ApiError> {
-    Err(ApiError::unknown_path())
 }

@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod body;
 mod discovery;
 mod nonresource;
+mod openapi;
 pub(crate) mod query;
 pub(crate) mod render;
 pub(crate) mod request_info;
@@ -23,7 +24,7 @@ use crate::authentication::{self, User};
 use crate::authorization;
 use crate::server::ApiServer;
 use crate::status::ApiError;
-pub(crate) use discovery::OpenApiCache;
+pub(crate) use openapi::OpenApiCache;
 use query::Query;
 use request_info::RequestInfo;
 

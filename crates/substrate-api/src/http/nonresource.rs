@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::{ApiRequest, Reply, discovery, text_response};
+use super::{ApiRequest, Reply, discovery, openapi, text_response};
 use crate::server::ApiServer;
 use crate::status::ApiError;
 
@@ -30,9 +30,9 @@ pub(super) fn serve(server: &Arc<ApiServer>, request: &ApiRequest) -> Result<Res
         ["api", "v1"] => discovery::resources(server, "", "v1"),
         ["apis", group] => discovery::group(server, group),
         ["apis", group, version] => discovery::resources(server, group, version),
-        ["openapi", "v2"] => Ok(discovery::openapi_v2(server)),
-        ["openapi", "v3"] => Ok(discovery::openapi_v3_index(server)),
-        ["openapi", "v3", rest @ ..] => discovery::openapi_v3(server, &rest.join("/")),
+        ["openapi", "v2"] => Ok(openapi::v2(server)),
+        ["openapi", "v3"] => Ok(openapi::v3_index(server)),
+        ["openapi", "v3", rest @ ..] => openapi::v3(server, &rest.join("/")),
         [] => Ok(Reply::value(&json!({"paths": root_paths(server)})).into_response()),
         _ => Ok(text_response(StatusCode::NOT_FOUND, Bytes::from_static(b"404 page not found\n"))),
     }

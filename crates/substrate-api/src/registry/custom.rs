@@ -11,8 +11,6 @@ use crate::schema::Structural;
 
 /// What a custom resource has beyond a builtin one.
 pub(crate) struct CustomResource {
-    /// Name of the CustomResourceDefinition.
-    pub(crate) definition: String,
     pub(crate) schema: Option<Structural>,
     /// The schema as written, for OpenAPI.
     pub(crate) raw_schema: Value,
@@ -86,7 +84,6 @@ fn resource(definition: &Value, version: &Value, storage_version: &str) -> Resou
 fn custom(definition: &Value, version: &Value) -> CustomResource {
     let raw_schema = version["schema"]["openAPIV3Schema"].clone();
     CustomResource {
-        definition: text(&definition["metadata"]["name"]),
         schema: Structural::parse(&raw_schema).ok(),
         raw_schema,
         columns: version["additionalPrinterColumns"].clone(),

@@ -70,6 +70,7 @@ impl Resource {
         Subject { group: &self.group, resource: &self.plural, kind: &self.kind }
     }
 
+    #[cfg(test)]
     pub(crate) fn has(&self, subresource: &str) -> bool {
         self.subresources.iter().any(|sub| sub.name == subresource)
     }

@@ -29,13 +29,13 @@ use crate::store::{Key, Stored};
 
 pub(crate) use access_review::{review_access, review_own_access, review_own_rules, review_self, review_token};
 pub(crate) use binding::{bind, create_binding, evict};
-pub(crate) use create::{create, create_object};
+pub(crate) use create::create;
 pub(crate) use definition_cleanup::spawn_definition_cleanup;
 pub(crate) use delete::{delete, delete_collection};
 pub(crate) use list::list;
 pub(crate) use patch::patch;
 pub(crate) use scale::{get_scale, patch_scale, update_scale};
-pub(crate) use token::{request_token, token_secret};
+pub(crate) use token::request_token;
 pub(crate) use update::update;
 pub(crate) use watch::watch;
 

@@ -37,7 +37,7 @@ pub(crate) fn request_token(ctx: &Context, bytes: &Bytes) -> Result<Reply, ApiEr
     spec.insert("expirationSeconds".to_owned(), json!(lifetime));
     let reference = review["spec"]["boundObjectRef"].clone();
     let bound_object = bound_object(ctx, &reference)?;
-    let bound = bound_object.as_ref().map(|(claim, table, object)| Bound { claim, table, object });
+    let bound = bound_object.as_ref().map(|(claim, object)| Bound { claim, object });
     let now = Timestamp::now();
     let claims = claims(&account.value, &audiences, bound, now, Some(lifetime));
     let token = ctx.server.tokens.sign(&claims).map_err(|_| ApiError::internal("no random numbers for a signature"))?;
@@ -64,7 +64,7 @@ fn check_lifetime(name: &str, lifetime: i64) -> Result<(), ApiError> {
     Err(ApiError::invalid(subject, name, &errors.0))
 }
 
-type BoundObject = (&'static str, &'static str, Value);
+type BoundObject = (&'static str, Value);
 
 fn bound_object(ctx: &Context, reference: &Value) -> Result<Option<BoundObject>, ApiError> {
     let (claim, table) = match reference["kind"].as_str() {
@@ -90,7 +90,7 @@ fn bound_object(ctx: &Context, reference: &Value) -> Result<Option<BoundObject>,
         let message = format!("cannot bind token for serviceaccount \"{}\" to pod running with different serviceaccount name.", ctx.name);
         return Err(ApiError::bad_request(message));
     }
-    Ok(Some((claim, table, stored.value.clone())))
+    Ok(Some((claim, stored.value.clone())))
 }
 
 /// Puts a token, the authority and the namespace into a Secret that is made for them, where its account exists.
@@ -105,11 +105,11 @@ pub(super) fn fill_secret(server: &ApiServer, resource: &Resource, secret: &mut 
 }
 
 /// The data of such a Secret; `None` while the account is missing.
-pub(crate) fn token_secret(server: &ApiServer, secret: &Value) -> Option<[(&'static str, String); 3]> {
+fn token_secret(server: &ApiServer, secret: &Value) -> Option<[(&'static str, String); 3]> {
     let name = secret["metadata"]["annotations"]["kubernetes.io/service-account.name"].as_str()?;
     let namespace = object::namespace(secret);
     let account = server.store.get("serviceaccounts", &Key::new(namespace, name))?;
-    let bound = Bound { claim: "secret", table: "secrets", object: secret };
+    let bound = Bound { claim: "secret", object: secret };
     let claims = claims(&account.value, &[ISSUER.to_owned()], Some(bound), Timestamp::now(), None);
     let token = server.tokens.sign(&claims).ok()?;
     Some([
