@@ -1,0 +1,97 @@
+//! `cargo xtask`: looks at the machine, builds what is needed, fetches Envoy, and starts `meshproof`.
+//!
+//! It depends on no crate of this workspace, so that it can say in a second what would otherwise be learnt after the
+//! build. Commands that are not its own are `meshproof`'s and are passed through unchanged.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod build;
+mod envoy;
+mod fetch;
+mod finding;
+mod namespaces;
+mod numbers;
+mod paths;
+mod preflight;
+mod soak;
+mod start;
+mod test;
+mod tidy;
+mod wait;
+
+/// Exit codes that this program gives of its own; all others are those of what it started.
+mod exit {
+    /// The machine cannot do what was asked.
+    pub(crate) const MACHINE: u8 = 96;
+    /// Something failed that should have worked.
+    pub(crate) const FAILED: u8 = 1;
+}
+
+const MESHPROOFS_COMMANDS: &str = "\
+Commands of meshproof, which is built first (`cargo xtask <command> -h` shows its options):
+  e2e         Bring up, prove, report, tear down
+  up, down    Keep an environment, and end it
+  status      What runs
+  run         Scenarios against a kept environment
+  demo        An environment to show, with a URL and steady traffic
+  plan        What would be done
+  lint        Check topologies and scenarios without a cluster
+  doctor      What this machine can run, and what to fix
+  kubeconfig, logs, inject, generate, …";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    about = "Builds meshproof, fetches Envoy, and starts it",
+    after_help = MESHPROOFS_COMMANDS,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every test of the repository, and list what was skipped and why
+    Test(test::Args),
+    /// Check the invariants of the architecture that a program can check
+    Tidy(tidy::Args),
+    /// Measure
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
+    /// Run the scenario many times and kill runs at random moments; count verdicts and leftovers
+    Soak(soak::Args),
+    /// First stage of the look at the machine, in a process of its own
+    #[command(name = namespaces::OUTER, hide = true)]
+    NamespacesOuter,
+    /// Second stage, inside the new namespaces
+    #[command(name = namespaces::INNER, hide = true)]
+    NamespacesInner,
+    #[command(external_subcommand)]
+    Meshproof(Vec<OsString>),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
+        Command::Bench { what } => bench::run(&what),
+        Command::Soak(args) => soak::run(&args),
+        Command::NamespacesOuter => namespaces::outer(),
+        Command::NamespacesInner => namespaces::inner(),
+        Command::Meshproof(args) => start::meshproof(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(exit::FAILED)
+    })
+}
