@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use substrate_node::dns::{self, DnsSockets, Zone};
 use substrate_node::fabric::{ClusterNetwork, ClusterNetworkConfig, Fabric, FabricConfig, NetworkConfig, PodNetwork};
 use substrate_node::runtime::{Container, ContainerSpec, ExecSession, ExecSpec, Mount, MountSource, StartError};
 use substrate_node::services::{PortEntry, Protocol, ServiceEntry, ServiceTable};
 use substrate_node::supervision::{self, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 type Facts = Result<Value, Box<dyn Error>>;
 
@@ -29,6 +31,7 @@ pub(crate) async fn run(name: &str, world: World) -> Facts {
         "container" => container().await,
         "exec" => exec().await,
         "failures" => failures().await,
+        "names" => names().await,
         "idle" => idle(world).await,
         other => Err(format!("no scenario {other:?}").into()),
     }
@@ -280,14 +283,23 @@ async fn container() -> Facts {
         unshare -Urpm --fork mount -t proc proc /proc || echo proc-refused; mount -o remount,rw /usr || echo remount-refused; \
         nsenter -t 1 -n true; echo nsenter=$?";
     let regaining = spec("regain", &["sh", "-c", regain]);
-    let mut keeping = spec("keep", &["sh", "-c", "grep CapEff /proc/self/status; nft add table ip kept && nft list tables; nft delete table ip kept"]);
+    let mut keeping = spec(
+        "keep",
+        &[
+            "sh",
+            "-c",
+            "grep CapEff /proc/self/status; nft add table ip kept && nft list tables; nft delete table ip kept",
+        ],
+    );
     keeping.capabilities = vec!["NET_ADMIN".to_owned()];
     let mut program = spec("program", &["greet", "a", "b c"]);
     program.files.insert("/usr/local/bin/greet".into(), folder.join("program"));
-    let mut strict = spec("strict", &["sh", "-c", "echo x > /tmp/x || echo refused; echo x > /scratch/x && echo wrote; pwd"]);
+    let mut strict =
+        spec("strict", &["sh", "-c", "echo x > /tmp/x || echo refused; echo x > /scratch/x && echo wrote; pwd"]);
     strict.read_only_root = true;
     strict.working_directory = Some("/scratch".into());
-    strict.mounts = vec![Mount { source: MountSource::Tmpfs { size: Some(1 << 20) }, target: "/scratch".into(), read_only: false }];
+    strict.mounts =
+        vec![Mount { source: MountSource::Tmpfs { size: Some(1 << 20) }, target: "/scratch".into(), read_only: false }];
     Ok(json!({
         "look": script(&pod, looking).await?,
         "regain": script(&pod, regaining).await?,
@@ -318,13 +330,18 @@ fn command(script: &str) -> ExecSpec {
 async fn exec() -> Facts {
     let fabric = Fabric::create(&two_clusters()?).await?;
     let pod = cluster(&fabric, "cluster1")?.create_pod_network("web-0").await?;
-    let main = spec("main", &["sh", "-c", "echo $$ > /tmp/pid; trap 'exit 3' TERM; while :; do sleep 1000 & wait $!; done"]);
+    let main =
+        spec("main", &["sh", "-c", "echo $$ > /tmp/pid; trap 'exit 3' TERM; while :; do sleep 1000 & wait $!; done"]);
     let container = Container::spawn(main, pod.namespace()).await?;
     let look = "cat /tmp/pid; hostname; echo $GREETING; grep CapBnd /proc/self/status; echo err >&2; exit 5";
     let looked = collect(container.exec(command(look)).await?, None).await?;
     let stdin = ExecSpec { stdin: true, ..command("cat; echo done") };
     let echoed = collect(container.exec(stdin).await?, Some("to and fro\n")).await?;
-    let terminal = ExecSpec { tty: true, terminal_size: Some((132, 43)), ..command("tty; stty size; read line; echo got $line; stty size") };
+    let terminal = ExecSpec {
+        tty: true,
+        terminal_size: Some((132, 43)),
+        ..command("tty; stty size; read line; echo got $line; stty size")
+    };
     let mut session = container.exec(ExecSpec { stdin: true, ..terminal }).await?;
     session.resize.as_ref().ok_or("no resize")?.send((80, 24)).await?;
     let mut stdin = session.stdin.take().ok_or("no stdin")?;
@@ -338,9 +355,11 @@ async fn exec() -> Facts {
         collect(container.exec(command("true")).await?, None).await?;
     }
     let twenty = start.elapsed();
-    let dropped = container.exec(command("sleep 4321")).await?;
+    let mut dropped = container.exec(command("sleep 4321 & echo started; wait")).await?;
+    dropped.stdout.read_u8().await?;
     drop(dropped);
-    let left = "sleep 0.2; ps ax 2>/dev/null | grep -c '[s]leep 4321'";
+    let left = "for i in $(seq 100); do ps ax | grep -q '[s]leep 4321' || break; sleep 0.05; done; \
+        ps ax | grep -c '[s]leep 4321'";
     let left = collect(container.exec(command(left)).await?, None).await?;
     container.signal(15)?;
     let status = container.wait().await;
@@ -375,10 +394,51 @@ async fn failures() -> Facts {
         let outcome = Container::spawn(change, pod.namespace()).await;
         cases.insert(name, start_error(outcome.map(drop)));
     }
-    let children = std::fs::read_dir("/proc")?.flatten().filter(|entry| {
-        entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok())
-    });
+    let children = std::fs::read_dir("/proc")?
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()));
     Ok(json!({"cases": cases, "processes": children.count()}))
+}
+
+/// Resolves names in a pod as a program there does.
+async fn names() -> Facts {
+    let fabric = Fabric::create(&two_clusters()?).await?;
+    let one = cluster(&fabric, "cluster1")?;
+    let server = Ipv4Addr::new(10, 96, 0, 10);
+    one.add_node_address(server).await?;
+    let sockets =
+        DnsSockets { udp: one.bind_udp(address(server, 53)).await?, tcp: one.listen(address(server, 53)).await? };
+    let (zone, receiver) = tokio::sync::watch::channel(Arc::new(Zone::empty("cluster.local")));
+    let cancel = CancellationToken::new();
+    let serving = tokio::spawn(dns::serve(sockets, receiver, Vec::new(), cancel.clone()));
+    let service = serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.20", "ports": [{"port": 80}]}}))?;
+    zone.send_replace(Arc::new(Zone::build("cluster.local", [&service], [])));
+    let pod = one.create_pod_network("client").await?;
+    let mut facts = serde_json::Map::new();
+    let mut slowest = Duration::ZERO;
+    for (key, name, options) in [
+        ("web", "web.shop.svc.cluster.local", ""),
+        ("short", "web", ""),
+        ("missing", "nothing.shop", ""),
+        ("foreign", "example.com", ""),
+        ("overStream", "web", "use-vc"),
+    ] {
+        let mut resolving = spec(key, &["getent", "ahosts", name]);
+        resolving.resolv_conf = format!(
+            "nameserver {server}\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 {options}\n"
+        );
+        let start = Instant::now();
+        let ran = script(&pod, resolving).await?;
+        slowest = slowest.max(start.elapsed());
+        let address =
+            ran.pointer("/log/0").and_then(Value::as_str).and_then(|line| line.split_ascii_whitespace().nth(2));
+        facts.insert(key.to_owned(), json!(address));
+    }
+    facts.insert("slowestMs".to_owned(), json!(slowest.as_millis() as u64));
+    cancel.cancel();
+    serving.await??;
+    Ok(facts.into())
 }
 
 /// Brings up pods, says so, and waits for the end of standard input.

@@ -180,9 +180,9 @@ fn failed(mut response: Message, code: ResponseCode) -> Reply {
 }
 
 fn encode(response: Message, largest: u16) -> Reply {
-    let encoded = response.to_vec().and_then(|bytes| {
-        if bytes.len() <= usize::from(largest) { Ok(bytes) } else { response.truncate().to_vec() }
-    });
+    let encoded = response
+        .to_vec()
+        .and_then(|bytes| if bytes.len() <= usize::from(largest) { Ok(bytes) } else { response.truncate().to_vec() });
     match encoded {
         Ok(bytes) => Reply::Answer(bytes),
         Err(error) => {

@@ -137,7 +137,10 @@ impl Zone {
         let Some(port) = port.filter(|name| !name.is_empty()) else { return };
         let Ok(number @ 1..) = u16::try_from(number) else { return };
         let protocol = protocol.unwrap_or("TCP").to_ascii_lowercase();
-        self.add(&format!("_{port}._{protocol}.{service}"), RecordData::Srv { port: number, target: target.to_owned() });
+        self.add(
+            &format!("_{port}._{protocol}.{service}"),
+            RecordData::Srv { port: number, target: target.to_owned() },
+        );
     }
 
     fn add(&mut self, name: &str, data: RecordData) {
@@ -167,7 +170,7 @@ impl Zone {
         }
         if let Some(address) = self.pod_address(&name) {
             let wanted = matches!(question, Question::A | Question::Any);
-            return Answer::Records(wanted.then(|| (name, RecordData::A(address))).into_iter().collect());
+            return Answer::Records(wanted.then_some((name, RecordData::A(address))).into_iter().collect());
         }
         let ours = name == self.domain || name.ends_with(&format!(".{}", self.domain));
         // Addresses that nobody here has a name for have none anywhere else either.

@@ -124,7 +124,9 @@ mod tests {
         assert_eq!(range.nth(255), Some(Ipv4Addr::new(172, 30, 1, 255)));
         assert_eq!(range.nth(256), None);
         assert!(range.contains(Ipv4Addr::new(172, 30, 1, 9)) && !range.contains(Ipv4Addr::new(172, 30, 2, 0)));
-        assert!(range.overlaps(&"172.30.0.0/16".parse().unwrap()) && !range.overlaps(&"172.30.2.0/24".parse().unwrap()));
+        assert!(
+            range.overlaps(&"172.30.0.0/16".parse().unwrap()) && !range.overlaps(&"172.30.2.0/24".parse().unwrap())
+        );
         assert!("0.0.0.0/0".parse::<Cidr>().unwrap().overlaps(&range));
     }
 }

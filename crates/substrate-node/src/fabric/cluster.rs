@@ -28,8 +28,13 @@ pub struct ClusterNetwork {
 }
 
 impl ClusterNetwork {
-    pub(super) async fn create(all: &FabricConfig, config: &ClusterNetworkConfig, node: Namespace) -> Result<Self, Error> {
-        let node_address = config.node_subnet.nth(1).ok_or_else(|| Error::Config(vec!["nodeSubnet is too small".into()]))?;
+    pub(super) async fn create(
+        all: &FabricConfig,
+        config: &ClusterNetworkConfig,
+        node: Namespace,
+    ) -> Result<Self, Error> {
+        let node_address =
+            config.node_subnet.nth(1).ok_or_else(|| Error::Config(vec!["nodeSubnet is too small".into()]))?;
         let pods = config.pod_subnet;
         node.run(move |inside| {
             inside.netlink.apply(vec![
@@ -119,11 +124,8 @@ impl ClusterNetwork {
             cluster: self.config.name.clone(),
             subnet: self.config.pod_subnet,
         })?;
-        let plan = PodPlan {
-            address,
-            link: self.next_link.fetch_add(1, Ordering::Relaxed),
-            node_address: self.node_address,
-        };
+        let plan =
+            PodPlan { address, link: self.next_link.fetch_add(1, Ordering::Relaxed), node_address: self.node_address };
         PodNetwork::create(plan, self.node.clone(), self.addresses.clone())
             .await
             .map_err(Error::kernel(format!("make the network of pod {pod:?}")))

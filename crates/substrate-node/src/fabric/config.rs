@@ -143,6 +143,6 @@ mod tests {
             cluster("one", "network1", "10.244.0.0/16", "172.30.1.0/24"),
             cluster("three", "elsewhere", "10.96.0.0/12", "172.30.3.0/28"),
         ];
-        insta::assert_snapshot!(config(clusters).problems().join("\n"), @"");
+        insta::assert_snapshot!(config(clusters).problems().join("\n"));
     }
 }

@@ -99,7 +99,8 @@ impl Fabric {
             return Err(Error::Config(problems));
         }
         let backbone = router("backbone", 0);
-        let routers = try_join_all(config.networks.iter().zip(1..).map(|(network, number)| router(&network.name, number)));
+        let routers =
+            try_join_all(config.networks.iter().zip(1..).map(|(network, number)| router(&network.name, number)));
         let nodes = try_join_all(config.clusters.iter().map(|cluster| node(&cluster.name)));
         let (backbone, (routers, nodes)) = try_join(backbone, try_join(routers, nodes)).await?;
 
@@ -134,13 +135,18 @@ impl Fabric {
     pub async fn set_network_joined(&self, network: &str, joined: bool) -> Result<(), Error> {
         let what = format!("change the backbone link of network {network:?}");
         let Some(router) = self.networks.get(network) else {
-            return Err(Error::Kernel { what, source: io::Error::new(io::ErrorKind::NotFound, "there is no such network") });
+            return Err(Error::Kernel {
+                what,
+                source: io::Error::new(io::ErrorKind::NotFound, "there is no such network"),
+            });
         };
         // The backbone forwards nothing that arrives on, or is routed to, a link that does not forward. The link
         // itself stays up: taking it down would drop routes and neighbours, which would have to be made again.
         let link = router.backbone_link;
-        let forwarding = self.backbone.run(move |inside| inside.netlink.apply(vec![netlink::set_forwarding(link, joined)]));
-        let far = router.namespace.run(move |inside| inside.netlink.apply(vec![netlink::set_forwarding(UPLINK, joined)]));
+        let forwarding =
+            self.backbone.run(move |inside| inside.netlink.apply(vec![netlink::set_forwarding(link, joined)]));
+        let far =
+            router.namespace.run(move |inside| inside.netlink.apply(vec![netlink::set_forwarding(UPLINK, joined)]));
         try_join(forwarding, far).await.map(|_| ()).map_err(Error::kernel(what))
     }
 }
@@ -181,7 +187,11 @@ async fn connect(near: (&Namespace, u32, &str), far: (&Namespace, u32)) -> Resul
 }
 
 fn forwarding_link(index: u32, neighbour: Mac) -> [netlink::Change; 3] {
-    [netlink::set_up(index, true), netlink::set_forwarding(index, true), netlink::neighbour(index, netlink::GATEWAY, neighbour)]
+    [
+        netlink::set_up(index, true),
+        netlink::set_forwarding(index, true),
+        netlink::neighbour(index, netlink::GATEWAY, neighbour),
+    ]
 }
 
 /// Locally administered, unique on its link.
@@ -195,11 +205,8 @@ async fn install_routes(
     backbone: &Namespace,
     networks: &BTreeMap<String, NetworkRouter>,
 ) -> Result<(), Error> {
-    let routes: Vec<_> = config
-        .clusters
-        .iter()
-        .map(|cluster| (networks[&cluster.network].backbone_link, cluster.node_subnet))
-        .collect();
+    let routes: Vec<_> =
+        config.clusters.iter().map(|cluster| (networks[&cluster.network].backbone_link, cluster.node_subnet)).collect();
     apply_routes(backbone, "backbone", routes).await?;
     for (name, router) in networks {
         let mut routes = Vec::new();

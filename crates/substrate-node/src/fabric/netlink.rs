@@ -9,9 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::{
-    AfSpecInet, AfSpecUnspec, InfoData, InfoVeth, LinkAttribute, LinkMessage,
-};
+use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteMessage, RouteScope, RouteType};
 use rtnetlink::packet_core::{
@@ -198,8 +196,7 @@ pub(super) fn delete_link(index: u32) -> Change {
 
 /// Gives the link a single address (`/32`).
 pub(super) fn address(index: u32, address: Ipv4Addr) -> Change {
-    let message: AddressMessage =
-        AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, 32).build();
+    let message: AddressMessage = AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, 32).build();
     Change {
         what: format!("add address {address} to link {index}"),
         message: RouteNetlinkMessage::NewAddress(message),

@@ -6,12 +6,13 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-/// A child of this process. Killed when dropped before its end was seen.
+/// A child of this process. Killed with its process group when dropped before its end was seen.
 pub(super) struct Child {
     pid: Pid,
     descriptor: AsyncFd<OwnedFd>,
@@ -60,7 +61,10 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        // Its process group too: what a command of `exec` has started would otherwise stay in the container. The
+        // number cannot belong to others, since the process has not been reaped.
         if !self.ended && send_signal(self.descriptor.get_ref(), libc::SIGKILL).is_ok() {
+            killpg(self.pid, Signal::SIGKILL).ok();
             // The kernel takes a moment to end a whole PID namespace; a thread waits, never the async worker.
             let pid = self.pid;
             std::thread::spawn(move || waitpid(pid, None));

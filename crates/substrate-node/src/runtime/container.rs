@@ -117,8 +117,7 @@ async fn start(spec: ContainerSpec, network: OwnedFd) -> Result<Container, Start
     let child = launch.start().await?;
     let started_at = Timestamp::now();
     let (exit_sender, exit) = watch::channel(None);
-    let inner =
-        Inner { spec, pid: child.pid().as_raw(), process: child.handle()?, started_at, exit, log: progress };
+    let inner = Inner { spec, pid: child.pid().as_raw(), process: child.handle()?, started_at, exit, log: progress };
     tokio::spawn(supervise(child, pump, started_at, exit_sender));
     Ok(Container { inner: Arc::new(inner) })
 }

@@ -31,10 +31,8 @@ pub(super) async fn start(
     let request = |stdin| Request::Exec(ExecRequest { container, program, tty: exec.tty, stdin });
     let enter = Enter::Existing { process };
     if exec.tty {
-        let (master, slave) = open_terminal(container).map_err(|error| StartError::Setup {
-            what: "a terminal".to_owned(),
-            message: error.to_string(),
-        })?;
+        let (master, slave) = open_terminal(container)
+            .map_err(|error| StartError::Setup { what: "a terminal".to_owned(), message: error.to_string() })?;
         if let Some(size) = exec.terminal_size {
             resize(&master, size)?;
         }
@@ -45,7 +43,8 @@ pub(super) async fn start(
     let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from);
     let (stdout, stdout_writer) = pipe()?;
     let (stderr, stderr_writer) = pipe()?;
-    let (stdin_reader, stdin) = if exec.stdin { pipe().map(|(reader, writer)| (Some(reader), Some(writer)))? } else { (None, None) };
+    let (stdin_reader, stdin) =
+        if exec.stdin { pipe().map(|(reader, writer)| (Some(reader), Some(writer)))? } else { (None, None) };
     let request = request(stdin_reader.is_some());
     let launch = Launch { enter, request, stdin: stdin_reader, stdout: stdout_writer, stderr: stderr_writer };
     let child = launch.start().await?;

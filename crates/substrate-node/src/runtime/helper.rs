@@ -113,10 +113,10 @@ impl Launch {
         let (reply, started) = oneshot::channel();
         // A thread of its own: it can enter a PID namespace for its children only once, and is of no use afterwards.
         std::thread::Builder::new().name("launch".to_owned()).spawn(move || {
-            let spawned = spawn(&enter, role, theirs, stdout, stderr).and_then(|pid| {
+            let spawned = spawn(&enter, role, theirs, stdout, stderr).map(|pid| {
                 // A process that has already ended does not read; the reason follows from its silence below.
                 send_request(&ours, &request, stdin.as_ref()).ok();
-                Ok((pid, ours))
+                (pid, ours)
             });
             drop(reply.send(spawned));
         })?;

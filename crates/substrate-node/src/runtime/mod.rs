@@ -19,6 +19,4 @@ mod spec;
 pub use container::Container;
 pub use init::maybe_container_init;
 pub(crate) use init::set_read_only;
-pub use spec::{
-    ContainerSpec, DEFAULT_PATH, ExecSession, ExecSpec, ExitStatus, Mount, MountSource, StartError,
-};
+pub use spec::{ContainerSpec, DEFAULT_PATH, ExecSession, ExecSpec, ExitStatus, Mount, MountSource, StartError};

@@ -27,7 +27,10 @@ fn is_executable(path: &Path) -> bool {
 /// `nft` is missing or cannot be started.
 pub(crate) fn install_rules() -> io::Result<Installer> {
     let program = nft_program().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, "the program `nft` is missing (Debian, Ubuntu, Fedora: package nftables)")
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            "the program `nft` is missing (Debian, Ubuntu, Fedora: package nftables)",
+        )
     })?;
     let mut command = Command::new(program);
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -4,6 +4,7 @@
 //! and other networks) and `output` (the node itself); what still carries a virtual address afterwards has no
 //! endpoint and is refused at once, so that nobody waits for a timeout.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -32,24 +33,40 @@ pub fn render_rules(node: &NodeRules, table: &ServiceTable) -> String {
     let mut text = String::from("table ip substrate\ndelete table ip substrate\ntable ip substrate {\n");
     let ports: Vec<_> = numbered_ports(table).collect();
     let served = |port: &PortEntry| !port.endpoints.is_empty();
-    let mut by_address = Vec::new();
-    let mut by_node_port = Vec::new();
+    let mut by_address = Elements::default();
+    let mut by_node_port = Elements::default();
     for (number, service, port) in ports.iter().filter(|(_, _, port)| served(port)) {
         endpoint_chain(&mut text, *number, service, port);
         for address in &service.addresses {
-            by_address.push(format!("{} . {address} . {} : goto port-{number}", port.protocol, port.port));
+            by_address.add(format!("{} . {address} . {}", port.protocol, port.port), *number);
         }
         if let Some(node_port) = port.node_port {
-            by_node_port.push(format!("{} . {node_port} : goto port-{number}", port.protocol));
+            by_node_port.add(format!("{} . {node_port}", port.protocol), *number);
         }
     }
-    map(&mut text, "services", "inet_proto . ipv4_addr . inet_service : verdict", &by_address);
-    map(&mut text, "node-ports", "inet_proto . inet_service : verdict", &by_node_port);
+    map(&mut text, "services", "inet_proto . ipv4_addr . inet_service : verdict", &by_address.lines);
+    map(&mut text, "node-ports", "inet_proto . inet_service : verdict", &by_node_port.lines);
     set(&mut text, "endpoints", "ipv4_addr . ipv4_addr", &hairpins(table));
     translation_chains(&mut text, node);
     refusal_chains(&mut text, node);
     text.push_str("}\n");
     text
+}
+
+/// Elements of a map. When two Services claim the same address and port, the first has it: `nft` would refuse both,
+/// and with them all others.
+#[derive(Default)]
+struct Elements {
+    keys: BTreeSet<String>,
+    lines: Vec<String>,
+}
+
+impl Elements {
+    fn add(&mut self, key: String, chain: usize) {
+        if self.keys.insert(key.clone()) {
+            self.lines.push(format!("{key} : goto port-{chain}"));
+        }
+    }
 }
 
 fn numbered_ports(table: &ServiceTable) -> impl Iterator<Item = (usize, &ServiceEntry, &PortEntry)> {
@@ -59,7 +76,8 @@ fn numbered_ports(table: &ServiceTable) -> impl Iterator<Item = (usize, &Service
 
 fn endpoint_chain(text: &mut String, number: usize, service: &ServiceEntry, port: &PortEntry) {
     let count = port.endpoints.len();
-    let choice = if service.client_affinity { "jhash ip saddr" } else { "numgen random" };
+    // Without a seed of ours the kernel takes a new one with every table, and clients would change endpoints.
+    let (choice, seed) = if service.client_affinity { ("jhash ip saddr", " seed 1") } else { ("numgen random", "") };
     let endpoints: Vec<_> = port
         .endpoints
         .iter()
@@ -73,7 +91,7 @@ fn endpoint_chain(text: &mut String, number: usize, service: &ServiceEntry, port
     let _ = writeln!(text, "    # {name}");
     let target = match port.endpoints.as_slice() {
         [only] => format!("{}:{}", only.ip(), only.port()),
-        _ => format!("{choice} mod {count} map {{ {} }}", endpoints.join(", ")),
+        _ => format!("{choice} mod {count}{seed} map {{ {} }}", endpoints.join(", ")),
     };
     let _ = writeln!(text, "    meta l4proto {} dnat to {target}\n  }}", port.protocol);
 }
@@ -157,6 +175,18 @@ mod tests {
     fn renders_services() {
         let (services, slices) = fixtures::objects();
         insta::assert_snapshot!(render_rules(&node(), &ServiceTable::build(&services, &slices)));
+    }
+
+    #[test]
+    fn an_address_that_two_services_claim_goes_to_the_first() {
+        let (services, slices) = fixtures::objects();
+        let mut table = ServiceTable::build(&services, &slices);
+        let mut double = table.services[3].clone();
+        double.name = "web2".to_owned();
+        table.services.push(double);
+        let rules = render_rules(&node(), &table);
+        assert_eq!(rules.matches("tcp . 10.96.0.20 . 80 :").count(), 1, "{rules}");
+        assert_eq!(rules.matches("tcp . 30080 :").count(), 1, "{rules}");
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     fn look() -> Self {
-        let sysctl = |path: &str| fs::read_to_string(format!("/proc/sys/{path}")).ok().map(|text| text.trim().to_owned());
+        let sysctl =
+            |path: &str| fs::read_to_string(format!("/proc/sys/{path}")).ok().map(|text| text.trim().to_owned());
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Self {
             uid: geteuid().as_raw(),
@@ -76,20 +77,29 @@ const DOCKER: &str = "docker run --security-opt seccomp=unconfined --security-op
 pub(super) fn explain(refusal: &probe::Refusal, around: &Surroundings) -> Problem {
     use probe::Step;
     let found = format!("{}: {}", refusal.step.attempt(), refusal.message);
-    let problem = |what: &str, cure: &str| Problem { what: what.to_owned(), found: found.clone(), cure: cure.to_owned() };
+    let problem =
+        |what: &str, cure: &str| Problem { what: what.to_owned(), found: found.clone(), cure: cure.to_owned() };
     match refusal.step {
         Step::UserNamespace if Surroundings::is(&around.max_user_namespaces, "0") || refusal.errno == libc::ENOSPC => {
-            problem("user namespaces (user.max_user_namespaces is used up or 0)", "sudo sysctl -w user.max_user_namespaces=15000")
+            problem(
+                "user namespaces (user.max_user_namespaces is used up or 0)",
+                "sudo sysctl -w user.max_user_namespaces=15000",
+            )
         }
-        Step::UserNamespace if Surroundings::is(&around.unprivileged_clone, "0") && around.uid != 0 => {
-            problem("user namespaces (kernel.unprivileged_userns_clone is 0)", "sudo sysctl -w kernel.unprivileged_userns_clone=1")
-        }
+        Step::UserNamespace if Surroundings::is(&around.unprivileged_clone, "0") && around.uid != 0 => problem(
+            "user namespaces (kernel.unprivileged_userns_clone is 0)",
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
         Step::UserNamespace if around.container || around.seccomp_filter => {
             problem("user namespaces (a container's seccomp filter refuses them)", DOCKER)
         }
         Step::UserNamespace => problem(
             "user namespaces",
             "use a kernel with CONFIG_USER_NS and a security policy that allows unshare(CLONE_NEWUSER)",
+        ),
+        Step::Network if refusal.errno == libc::ENOSPC => problem(
+            "network namespaces (user.max_net_namespaces is used up or 0)",
+            "sudo sysctl -w user.max_net_namespaces=15000",
         ),
         Step::IdMap | Step::Mounts | Step::Network if Surroundings::is(&around.apparmor_restriction, "1") => problem(
             "capabilities in user namespaces (AppArmor takes them away)",
@@ -104,7 +114,9 @@ pub(super) fn explain(refusal: &probe::Refusal, around: &Surroundings) -> Proble
         ),
         Step::Proc => problem("a fresh /proc (parts of this one are masked)", DOCKER),
         Step::Veth => problem("veth links", "sudo modprobe veth, or a kernel with CONFIG_VETH"),
-        Step::Forwarding => problem("routing between namespaces", "use a kernel with CONFIG_INET that lets IFLA_INET_CONF be set"),
+        Step::Forwarding => {
+            problem("routing between namespaces", "use a kernel with CONFIG_INET that lets IFLA_INET_CONF be set")
+        }
         Step::Nftables => problem(
             "nftables with address translation",
             "sudo modprobe -a nf_tables nft_chain_nat nft_numgen nft_reject_ipv4, or a kernel that has them",

@@ -18,12 +18,14 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The signal handler could not be installed.
 pub async fn reap_orphans() -> io::Result<()> {
     let mut child_ended = signal(SignalKind::child())?;
+    let mut look = tokio::time::interval(GRACE);
     let mut seen = BTreeSet::new();
     loop {
         if seen.is_empty() && child_ended.recv().await.is_none() {
             return Ok(());
         }
-        tokio::time::sleep(GRACE).await;
+        look.reset();
+        look.tick().await;
         let zombies = zombie_children();
         for pid in zombies.intersection(&seen) {
             // ECHILD means that somebody was faster.

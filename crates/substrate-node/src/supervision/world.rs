@@ -137,7 +137,8 @@ fn step<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> EnterError 
 mod tests {
     #[test]
     fn start_time_is_found_behind_any_name() {
-        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 1000 50 18446744073709551615";
+        let stat =
+            "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 1000 50 18446744073709551615";
         assert_eq!(super::start_time(stat), Some(987_654));
         assert_eq!(super::start_time("nonsense"), None);
     }

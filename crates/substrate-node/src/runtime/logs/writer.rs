@@ -51,11 +51,7 @@ impl LogWriter {
     /// # Errors
     /// The first failure to write, a full disk for instance. The streams are read on nevertheless, since a container
     /// must not stand still because of its log.
-    pub async fn pump(
-        self,
-        stdout: impl AsyncRead + Unpin,
-        stderr: impl AsyncRead + Unpin,
-    ) -> io::Result<()> {
+    pub async fn pump(self, stdout: impl AsyncRead + Unpin, stderr: impl AsyncRead + Unpin) -> io::Result<()> {
         let outcomes = tokio::join!(self.copy(Stream::Stdout, stdout), self.copy(Stream::Stderr, stderr));
         self.lock().progress.send_modify(|progress| progress.ended = true);
         outcomes.0.and(outcomes.1)
