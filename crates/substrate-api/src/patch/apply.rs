@@ -49,18 +49,11 @@ pub fn server_side_apply(
     for other in &mut managers {
         other.fields = other.fields.difference(&changed).difference(&removed);
     }
-    let unchanged = changed.is_empty() && removed.is_empty() && previous == wanted;
-    let api_version = applied.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-    managers.push(match mine.filter(|entry| unchanged && entry.api_version == api_version) {
+    let api_version = applied.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let nothing_changed = changed.is_empty() && removed.is_empty() && previous == wanted;
+    managers.push(match mine.filter(|entry| nothing_changed && entry.api_version == api_version) {
         Some(entry) => entry,
-        None => Manager {
-            name: manager.to_owned(),
-            applies: true,
-            api_version,
-            subresource: subresource.unwrap_or_default().to_owned(),
-            time: now.to_owned(),
-            fields: wanted,
-        },
+        None => Manager::applying(manager, api_version, subresource, now, wanted),
     });
     record(&mut merged, managers);
     Ok(merged)

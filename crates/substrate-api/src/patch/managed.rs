@@ -22,6 +22,24 @@ pub(super) struct Manager {
 }
 
 impl Manager {
+    /// The entry of a manager that applies.
+    pub(super) fn applying(
+        name: &str,
+        api_version: &str,
+        subresource: Option<&str>,
+        now: &str,
+        fields: FieldSet,
+    ) -> Manager {
+        Manager {
+            name: name.to_owned(),
+            applies: true,
+            api_version: api_version.to_owned(),
+            subresource: subresource.unwrap_or_default().to_owned(),
+            time: now.to_owned(),
+            fields,
+        }
+    }
+
     pub(super) fn is(&self, name: &str, applies: bool, subresource: Option<&str>) -> bool {
         self.name == name && self.applies == applies && self.subresource == subresource.unwrap_or_default()
     }
@@ -144,14 +162,7 @@ fn update_entry(
         managers.push(old);
         return;
     }
-    managers.push(Manager {
-        name: name.to_owned(),
-        applies: false,
-        api_version: api_version.to_owned(),
-        subresource: subresource.unwrap_or_default().to_owned(),
-        time: now.to_owned(),
-        fields,
-    });
+    managers.push(Manager { applies: false, ..Manager::applying(name, api_version, subresource, now, fields) });
 }
 
 /// Status is a subresource of every built-in kind that has one; for custom resources the server keeps it apart.

@@ -141,3 +141,8 @@ pub fn parse_gvk(gvk: &str) -> Option<(&str, &str, &str)> {
     let (group, version) = group_version.split_once('/').unwrap_or(("", group_version));
     Some((group, version, kind))
 }
+
+/// The schema of `metadata`, the same for every kind.
+pub(super) fn object_meta() -> Option<&'static Structural> {
+    builtin("", "v1", "ConfigMap")?.field("metadata")
+}

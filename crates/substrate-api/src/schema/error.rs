@@ -122,6 +122,27 @@ impl FieldError {
         }
     }
 
+    /// A wrong type as Kubernetes' decoder words it. Only for errors of [`CauseType::FieldValueTypeInvalid`]; the
+    /// names of Go's inner types are not known here, so the path starts with the kind.
+    pub fn unmarshal_message(&self, kind: &str) -> String {
+        let found = match self.value.as_ref().and_then(Value::as_str) {
+            Some("boolean") => "bool",
+            Some("integer") => "number",
+            Some(found) => found,
+            None => "value",
+        };
+        let wanted = self.detail.split("must be of type ").nth(1).and_then(|rest| rest.split(':').next());
+        let wanted = match wanted.unwrap_or_default() {
+            "boolean" => "bool",
+            "integer" => "int32",
+            "number" => "float64",
+            "array" => "[]",
+            "object" => "map[string]interface {}",
+            other => other,
+        };
+        format!("json: cannot unmarshal {found} into Go struct field {kind}.{} of type {wanted}", self.field)
+    }
+
     /// This problem as a `metav1.StatusCause`.
     pub fn to_cause(&self) -> Value {
         json!({"reason": self.cause.as_str(), "message": self.message(), "field": self.field})

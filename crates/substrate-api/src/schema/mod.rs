@@ -11,6 +11,7 @@ mod merge_keys;
 mod model;
 mod parse;
 mod shape;
+mod structure;
 mod unknown;
 mod validate;
 

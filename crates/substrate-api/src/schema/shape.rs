@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::model::Structural;
+use super::builtin::object_meta;
+use super::model::{Structural, ValueType};
 
 impl Structural {
     /// Removes every field that the schema does not know. At the root and in embedded resources `apiVersion`, `kind`
-    /// and `metadata` stay.
+    /// and the known fields of `metadata` stay. Built-in kinds lose nulls as well, as their decoder has no nulls.
     pub fn prune(&self, value: &mut Value) {
         prune(self, value, true);
     }
@@ -44,19 +45,17 @@ impl Structural {
 fn prune(schema: &Structural, value: &mut Value, resource: bool) {
     match value {
         Value::Object(object) => {
-            let keep = |name: &str| {
-                schema.preserve_unknown
+            object.retain(|name, value| {
+                let known = schema.preserve_unknown
                     || schema.field(name).is_some()
-                    || (resource && matches!(name, "apiVersion" | "kind" | "metadata"))
-            };
-            object.retain(|name, _| keep(name));
+                    || (resource && matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+                known && !(value.is_null() && schema.builtin && schema.properties.contains_key(name))
+            });
             for (name, value) in object.iter_mut() {
-                // Object metadata has its own, fixed schema; the server handles it.
-                if resource && name == "metadata" {
-                    continue;
-                }
-                if let Some(schema) = schema.field(name) {
-                    prune(schema, value, schema.embedded_resource);
+                match (schema.field(name), object_meta()) {
+                    (_, Some(metadata)) if resource && name == "metadata" => prune(metadata, value, false),
+                    (Some(child), _) => prune_field(child, value),
+                    (None, _) => {}
                 }
             }
         }
@@ -67,4 +66,12 @@ fn prune(schema: &Structural, value: &mut Value, resource: bool) {
         }
         _ => {}
     }
+}
+
+fn prune_field(schema: &Structural, value: &mut Value) {
+    // What is null here is an entry of a map; a built-in one holds texts, whose null is the empty text.
+    if value.is_null() && schema.builtin && schema.value_type == Some(ValueType::String) {
+        *value = Value::String(String::new());
+    }
+    prune(schema, value, schema.embedded_resource);
 }

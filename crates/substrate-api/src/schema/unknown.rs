@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::builtin::object_meta;
 use super::model::Structural;
 
 impl Structural {
@@ -46,11 +47,6 @@ fn collect(schema: &Structural, value: &Value, path: &str, resource: bool, found
         }
         _ => {}
     }
-}
-
-/// The schema of `metadata`, the same for every kind.
-fn object_meta() -> Option<&'static Structural> {
-    super::builtin("", "v1", "ConfigMap")?.field("metadata")
 }
 
 /// The message of the 400 status with which `fieldValidation=Strict` answers.

@@ -380,6 +380,19 @@ mod tests {
     }
 
     #[test]
+    fn built_in_kinds_lose_nulls_and_unknown_metadata() {
+        let mut value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "creationTimestamp": null, "odd": 1, "labels": {"a": null}}, "stringData": {"k": null}, "type": null, "odd": 1});
+        builtin("", "v1", "Secret").unwrap().prune(&mut value);
+        assert_eq!(
+            value,
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "labels": {"a": ""}}, "stringData": {"k": ""}})
+        );
+        let mut custom = json!({"metadata": {"name": "x", "odd": 1}, "spec": {"image": "a", "note": null}});
+        cron_tab().prune(&mut custom);
+        assert_eq!(custom, json!({"metadata": {"name": "x"}, "spec": {"image": "a", "note": null}}));
+    }
+
+    #[test]
     fn schemas_that_are_not_structural_are_refused() {
         let schema = json!({"type": "object", "properties": {
             "untyped": {}, "list": {"type": "array"}, "both": {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "string"}},
@@ -415,6 +428,11 @@ mod tests {
         spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: "string"
         spec.template.spec.containers[0].name: Required value
         "#);
+        let errors = deployment.validate(&value);
+        assert_eq!(
+            errors[1].unmarshal_message("Deployment"),
+            "json: cannot unmarshal string into Go struct field Deployment.spec.replicas of type int32"
+        );
         assert!(builtin("apps", "v1", "Nothing").is_none());
     }
 
