@@ -2,7 +2,6 @@
 //! processes, so that this one stays as it is, and inside namespaces, so that the machine stays as it is.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context as _;
@@ -91,25 +90,19 @@ pub(crate) fn outer() -> anyhow::Result<ExitCode> {
 /// Second stage: the first process of a new PID namespace.
 pub(crate) fn inner() -> anyhow::Result<ExitCode> {
     let mut obstacles = Vec::new();
-    let temporary = std::env::temp_dir();
     let none: Option<&str> = None;
     let private = mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .and_then(|()| mount(Some("tmpfs"), &temporary, Some("tmpfs"), MsFlags::empty(), none))
         .and_then(|()| unshare(CloneFlags::CLONE_NEWNET));
     if let Err(errno) = private {
         return report(&[Obstacle::Capabilities { errno: name(errno) }]);
     }
-    if let Err(errno) = mount_proc(&temporary.join("proc")) {
+    // Over the old one, which hides nothing that the rest needs.
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if let Err(errno) = mount(Some("proc"), "/proc", Some("proc"), flags, none) {
         obstacles.push(Obstacle::Proc { errno: name(errno) });
     }
     obstacles.extend(load_rules());
     report(&obstacles)
-}
-
-fn mount_proc(target: &Path) -> Result<(), Errno> {
-    std::fs::create_dir(target).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-    let none: Option<&str> = None;
-    mount(Some("proc"), target, Some("proc"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, none)
 }
 
 fn load_rules() -> Option<Obstacle> {
