@@ -1,6 +1,7 @@
 //! A small supervisor for the integration tests: enters a world, runs one scenario in it, and prints what it saw as
 //! one JSON document. The tests judge; nothing is judged here.
 
+mod cluster;
 mod scenarios;
 
 use std::process::ExitCode;

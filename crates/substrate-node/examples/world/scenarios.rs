@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use substrate_node::dns::{self, DnsSockets, Zone};
+use substrate_node::dns::{self, DnsSockets, Question, Zone};
 use substrate_node::fabric::{ClusterNetwork, ClusterNetworkConfig, Fabric, FabricConfig, NetworkConfig, PodNetwork};
 use substrate_node::runtime::{Container, ContainerSpec, ExecSession, ExecSpec, Mount, MountSource, StartError};
-use substrate_node::services::{PortEntry, Protocol, ServiceEntry, ServiceTable};
+use substrate_node::services::{PortEntry, Protocol, ServiceEntry, ServiceTable, Synchronizer};
 use substrate_node::supervision::{self, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Kind;
 
 type Facts = Result<Value, Box<dyn Error>>;
 
@@ -27,6 +29,8 @@ pub(crate) async fn run(name: &str, world: World) -> Facts {
         "timing" => timing().await,
         "fabric" => fabric().await,
         "services" => services().await,
+        "flat" => flat().await,
+        "synchronizer" => synchronizer().await,
         "partition" => partition().await,
         "container" => container().await,
         "exec" => exec().await,
@@ -211,6 +215,80 @@ async fn tally(client: &PodNetwork, service: Ipv4Addr, count: usize) -> BTreeMap
         *answers.entry(name).or_default() += 1;
     }
     answers
+}
+
+/// Two clusters on one network.
+async fn flat() -> Facts {
+    let mut config = two_clusters()?;
+    config.networks.truncate(1);
+    config.clusters[1].network = "network1".to_owned();
+    config.clusters[1].pod_subnet = "10.245.0.0/16".parse()?;
+    let fabric = Fabric::create(&config).await?;
+    let (one, two) = (cluster(&fabric, "cluster1")?, cluster(&fabric, "cluster2")?);
+    let client = one.create_pod_network("client").await?;
+    let far = two.create_pod_network("far").await?;
+    serve(far.listen(address(Ipv4Addr::UNSPECIFIED, 8080)).await?, "far");
+    let balancer = Ipv4Addr::new(172, 30, 2, 100);
+    let behind = [SocketAddrV4::new(far.address(), 8080)];
+    two.apply_services(&ServiceTable { services: vec![entry("far", &[balancer], 80, &behind)] }).await?;
+    Ok(json!({
+        "podToFarPod": ask(client.dial(address(far.address(), 8080))).await,
+        "podToLoadBalancer": ask(client.dial(address(balancer, 80))).await,
+        "podToUnusedAddress": ask(client.dial(address(Ipv4Addr::new(10, 245, 9, 9), 80))).await,
+    }))
+}
+
+/// Rules and names follow an API server.
+async fn synchronizer() -> Facts {
+    let fabric = Fabric::create(&two_clusters()?).await?;
+    let one = cluster(&fabric, "cluster1")?;
+    let client = one.create_pod_network("client").await?;
+    let server = one.create_pod_network("server").await?;
+    serve(server.listen(address(Ipv4Addr::UNSPECIFIED, 8080)).await?, "server");
+    let service = |name: &str, ip: &str| {
+        json!({"metadata": {"name": name, "namespace": "shop", "resourceVersion": "1"},
+            "spec": {"clusterIP": ip, "ports": [{"port": 80}]}})
+    };
+    let slice = |name: &str, endpoints: Value| {
+        json!({"metadata": {"name": name, "namespace": "shop", "resourceVersion": "1",
+            "labels": {"kubernetes.io/service-name": name}}, "addressType": "IPv4",
+            "ports": [{"port": 8080}], "endpoints": endpoints})
+    };
+    let ready = json!([{"addresses": [server.address()]}]);
+    let (services, service_events) = Kind::new("services", json!([service("web", "10.96.0.20")]));
+    let (slices, slice_events) = Kind::new("endpointslices", json!([slice("web", ready.clone())]));
+    let (zone, mut names) = tokio::sync::watch::channel(Arc::new(Zone::empty("cluster.local")));
+    let cancel = CancellationToken::new();
+    let synchronizer = Synchronizer {
+        client: crate::cluster::client(vec![slices, services]),
+        network: one.clone(),
+        zone,
+        domain: "cluster.local".to_owned(),
+    };
+    let running = tokio::spawn(synchronizer.run(cancel.clone()));
+    let answer = async |last: u8, wanted: &str| {
+        let target = address(Ipv4Addr::new(10, 96, 0, last), 80);
+        let step = Duration::from_millis(5);
+        eventually::poll("the rules to follow", Duration::from_secs(5), step, async || {
+            let seen = ask(client.dial(target)).await;
+            if seen.as_str().is_some_and(|text| text.contains(wanted)) { Ok(()) } else { Err(seen.to_string()) }
+        })
+        .await
+    };
+    answer(20, "server saw").await?;
+    let known = |zone: &Zone, name: &str| zone.answer(&format!("{name}.shop.svc.cluster.local"), Question::A);
+    let first = format!("{:?}", known(&names.borrow_and_update(), "web"));
+    let start = Instant::now();
+    service_events.send(json!({"type": "ADDED", "object": service("late", "10.96.0.30")}))?;
+    slice_events.send(json!({"type": "ADDED", "object": slice("late", ready)}))?;
+    answer(30, "server saw").await?;
+    let added = start.elapsed();
+    let second = format!("{:?}", known(&names.borrow_and_update(), "late"));
+    slice_events.send(json!({"type": "MODIFIED", "object": slice("web", json!([]))}))?;
+    answer(20, "Refused").await?;
+    cancel.cancel();
+    running.await?;
+    Ok(json!({"first": first, "second": second, "addedMs": added.as_millis() as u64}))
 }
 
 async fn partition() -> Facts {

@@ -1,6 +1,6 @@
 //! Services of one cluster: from Service and EndpointSlice objects to the node's routing rules and to DNS.
 //!
-//! [`ServiceTable::build`] and [`render_rules`] are pure; [`install_rules`] runs `nft`; [`Synchronizer`] keeps rules
+//! [`ServiceTable::build`] and [`render_rules`] are pure; `install` runs `nft`; [`Synchronizer`] keeps rules
 //! and DNS current from an API server. Traffic is translated by the kernel, without a hop through user space.
 
 #[cfg(test)]

@@ -62,6 +62,17 @@ fn descendants(of: Pid) -> BTreeSet<i32> {
     found
 }
 
+/// The supervisor, and in each of two containers a program and its child, which takes the program a moment to start.
+async fn all_processes(idle: &Idle) -> BTreeSet<i32> {
+    let what = "five processes of the world";
+    eventually::poll(what, Duration::from_secs(5), Duration::from_millis(10), async || {
+        let pids = descendants(idle.supervisor());
+        if pids.len() == 5 { Ok(pids) } else { Err(format!("{pids:?}")) }
+    })
+    .await
+    .expect("the world is complete")
+}
+
 fn host_links() -> String {
     let links = fs::read_to_string("/proc/net/dev").expect("/proc/net/dev");
     links.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect::<Vec<_>>().join(" ")
@@ -81,9 +92,7 @@ async fn killing_the_supervisor_leaves_nothing() {
     require!(Capability::Nft);
     let before = (host_links(), host_mounts());
     let mut idle = Idle::start();
-    let pids = descendants(idle.supervisor());
-    // The supervisor, and in each of two containers a program and its child.
-    assert_eq!(pids.len(), 5, "{pids:?}");
+    let pids = all_processes(&idle).await;
     assert_eq!(before, (host_links(), host_mounts()), "the world shows on the host");
     kill(idle.supervisor(), Signal::SIGKILL).expect("the supervisor can be killed");
     let status = idle.wait();
@@ -107,7 +116,7 @@ async fn killing_the_starter_changes_nothing_and_the_lease_ends_the_world() {
     require!(Capability::UserNamespaces);
     require!(Capability::Nft);
     let mut idle = Idle::start();
-    let pids = descendants(idle.supervisor());
+    let pids = all_processes(&idle).await;
     let lease = idle.parent.stdin.take();
     kill(Pid::from_raw(idle.parent.id().cast_signed()), Signal::SIGKILL).expect("the starter can be killed");
     idle.wait();

@@ -29,6 +29,27 @@ fn networks_are_separate_but_for_load_balancer_and_node_addresses() {
 }
 
 #[test]
+fn a_flat_network_is_flat() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    let facts = run("flat");
+    expect(&facts, "/podToFarPod", "far saw 10.244.0.2");
+    expect(&facts, "/podToLoadBalancer", "far saw 10.244.0.2");
+    expect(&facts, "/podToUnusedAddress", "HostUnreachable");
+}
+
+#[test]
+fn rules_and_names_follow_the_api_server() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    let facts = run("synchronizer");
+    expect(&facts, "/first", r#"Records([("web.shop.svc.cluster.local", A(10.96.0.20))])"#);
+    expect(&facts, "/second", r#"Records([("late.shop.svc.cluster.local", A(10.96.0.30))])"#);
+    let added = facts["addedMs"].as_u64().expect("a number");
+    assert!(added < 1000, "a new Service worked after {added} ms only");
+}
+
+#[test]
 fn services_are_translated_by_the_node() {
     require!(Capability::UserNamespaces);
     require!(Capability::Nft);
