@@ -2,6 +2,8 @@
 //! one JSON document. The tests judge; nothing is judged here.
 
 mod cluster;
+mod containers;
+mod networks;
 mod scenarios;
 
 use std::process::ExitCode;
