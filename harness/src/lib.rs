@@ -1,7 +1,9 @@
 //! The library that scenarios are written with.
 
 pub mod check;
+pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod diagnostic;
 pub mod engine;
 pub mod environment;

@@ -102,29 +102,24 @@ fn syntax(source: Arc<Source>, error: &serde_saphyr::Error) -> Problems {
     problems
 }
 
-/// Reads a file into its type and its document.
+/// The content of a document as its type, and unknown fields, which are errors but hinder no further checks.
 ///
 /// # Errors
-/// Every deviation from the schema of the type, each with its place.
-pub fn load<T: DeserializeOwned + JsonSchema>(name: &str, text: &str) -> Result<(T, Document), Problems> {
-    let document = Document::parse(name, text)?;
-    let value = decode(&document)?;
-    Ok((value, document))
-}
-
-/// The content of a document as its type.
-///
-/// # Errors
-/// Every deviation from the schema of the type, each with its place.
-pub fn decode<T: DeserializeOwned + JsonSchema>(document: &Document) -> Result<T, Problems> {
-    let mut problems = Problems::none();
-    structure::check(document, &structure::schema_of::<T>(), &mut problems);
-    if problems.has_errors() {
-        return Err(problems.sorted());
+/// Every deviation from the schema of the type, each with its place, when there are others than unknown fields.
+pub fn decode<T: DeserializeOwned + JsonSchema>(document: &Document) -> Result<(T, Problems), Problems> {
+    let deviations = structure::check(document, &structure::schema_of::<T>());
+    if deviations.beyond_unknown() {
+        return Err(deviations.problems.sorted());
     }
+    let mut root = document.root.clone();
+    deviations.unknown.iter().for_each(|path| root.remove(path));
     // The schema is generated from the type, so an error is out of the ordinary here; it is reported all the same.
-    serde_json::from_value(document.root.to_json()).map_err(|error| {
-        problems.add(document.problem(Severity::Error, &Path::root(), error.to_string()));
-        problems
-    })
+    match serde_json::from_value(root.to_json()) {
+        Ok(value) => Ok((value, deviations.problems)),
+        Err(error) => {
+            let mut problems = deviations.problems;
+            problems.add(document.problem(Severity::Error, &Path::root(), error.to_string()));
+            Err(problems)
+        }
+    }
 }

@@ -10,6 +10,6 @@ pub mod structure;
 pub mod suggest;
 pub mod tree;
 
-pub use document::{Document, load};
+pub use document::{Document, decode};
 pub use location::Location;
 pub use problem::{Problem, Problems, Severity};

@@ -183,7 +183,8 @@ impl Problems {
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(120).with_context_lines(1).without_cause_chain();
+        let handler =
+            GraphicalReportHandler::new_themed(theme).with_width(120).with_context_lines(1).without_cause_chain();
         self.list.iter().map(|problem| Rendered::text(problem, &handler)).collect()
     }
 }

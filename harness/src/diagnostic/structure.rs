@@ -18,10 +18,30 @@ pub fn schema_of<T: JsonSchema>() -> Json {
     SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// Adds every deviation of the document from the schema.
-pub fn check(document: &Document, schema: &Json, problems: &mut Problems) {
+/// Every deviation of a document from a schema.
+#[derive(Debug, Default)]
+pub struct Deviations {
+    /// All of them.
+    pub problems: Problems,
+    /// Where unknown fields are. Without them the document may fit its type, so that more can be checked.
+    pub unknown: Vec<Path>,
+}
+
+impl Deviations {
+    /// Whether there are others than unknown fields.
+    #[must_use]
+    pub fn beyond_unknown(&self) -> bool {
+        self.problems.iter().count() > self.unknown.len()
+    }
+}
+
+/// Compares a document with a schema.
+#[must_use]
+pub fn check(document: &Document, schema: &Json) -> Deviations {
     let walk = Walk { document, root: schema };
-    walk.node(&document.root, schema, &Path::root(), problems);
+    let mut found = Deviations::default();
+    walk.node(&document.root, schema, &Path::root(), &mut found);
+    found
 }
 
 struct Walk<'input> {
@@ -30,33 +50,34 @@ struct Walk<'input> {
 }
 
 impl Walk<'_> {
-    fn node(&self, node: &Node, schema: &Json, path: &Path, problems: &mut Problems) {
+    fn node(&self, node: &Node, schema: &Json, path: &Path, found: &mut Deviations) {
         let schema = self.resolve(schema);
         let Some(object) = schema.as_object() else { return };
         if let Some(choices) = literals(object) {
-            return self.literal(node, &choices, path, problems);
+            return self.literal(node, &choices, path, found);
         }
         if let Some(branches) = branches(object) {
-            return self.branch(node, branches, path, problems);
+            return self.branch(node, branches, path, found);
         }
         if !type_fits(object, &node.value) {
             let expected = expected(object);
-            let mut problem = self.document.problem(Severity::Error, path, format!("{} is no {expected}", describe(node, path)));
+            let mut problem =
+                self.document.problem(Severity::Error, path, format!("{} is no {expected}", describe(node, path)));
             if expected == "text" && matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Bool(_)) {
                 problem.help("put it in quotes");
             }
-            problems.add(problem);
+            found.problems.add(problem);
             return;
         }
         match &node.value {
-            Value::Map(_) => self.map(node, object, path, problems),
+            Value::Map(_) => self.map(node, object, path, found),
             Value::List(items) => {
                 let Some(item_schema) = object.get("items") else { return };
                 for (index, item) in items.iter().enumerate() {
-                    self.node(item, item_schema, &path.index(index), problems);
+                    self.node(item, item_schema, &path.index(index), found);
                 }
             }
-            Value::Integer(_) | Value::Float(_) => self.range(node, object, path, problems),
+            Value::Integer(_) | Value::Float(_) => self.range(node, object, path, found),
             Value::Null | Value::Bool(_) | Value::Text(_) => {}
         }
     }
@@ -69,7 +90,7 @@ impl Walk<'_> {
         }
     }
 
-    fn map(&self, node: &Node, schema: &Map<String, Json>, path: &Path, problems: &mut Problems) {
+    fn map(&self, node: &Node, schema: &Map<String, Json>, path: &Path, found: &mut Deviations) {
         let Value::Map(entries) = &node.value else { return };
         let none = Map::new();
         let known = schema.get("properties").and_then(Json::as_object).unwrap_or(&none);
@@ -77,70 +98,73 @@ impl Walk<'_> {
         for (key, value) in entries {
             let path = path.key(&key.text);
             match (known.get(&key.text), additional) {
-                (Some(schema), _) => self.node(value, schema, &path, problems),
+                (Some(schema), _) => self.node(value, schema, &path, found),
                 (None, Some(Json::Bool(false))) => {
                     let mut problem =
                         self.document.problem_with_key(Severity::Error, &path, format!("unknown field `{}`", key.text));
                     problem.help(suggest::help(&key.text, known.keys().map(String::as_str)));
-                    problems.add(problem);
+                    found.problems.add(problem);
+                    found.unknown.push(path);
                 }
-                (None, Some(schema)) => self.node(value, schema, &path, problems),
+                (None, Some(schema)) => self.node(value, schema, &path, found),
                 (None, None) => {}
             }
         }
-        self.missing(node, schema, path, problems);
+        self.missing(node, schema, path, found);
     }
 
-    fn missing(&self, node: &Node, schema: &Map<String, Json>, path: &Path, problems: &mut Problems) {
+    fn missing(&self, node: &Node, schema: &Map<String, Json>, path: &Path, found: &mut Deviations) {
         let required = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
         for field in required.filter(|field| node.get(field).is_none()) {
             let place = if path.to_string().is_empty() { String::new() } else { format!(" of {path}") };
-            let mut problem = self.document.problem(Severity::Error, path, format!("field `{field}`{place} is missing"));
+            let mut problem =
+                self.document.problem(Severity::Error, path, format!("field `{field}`{place} is missing"));
             if let Some(text) = schema.get("properties").and_then(|all| all.get(field)).and_then(description) {
                 problem.help(format!("`{field}`: {text}"));
             }
-            problems.add(problem);
+            found.problems.add(problem);
         }
     }
 
-    fn literal(&self, node: &Node, choices: &[&str], path: &Path, problems: &mut Problems) {
+    fn literal(&self, node: &Node, choices: &[&str], path: &Path, found: &mut Deviations) {
         match &node.value {
             Value::Text(text) if choices.contains(&text.as_str()) => {}
             Value::Text(text) => {
                 let mut problem = self.document.problem(Severity::Error, path, format!("unknown value `{text}`"));
                 problem.help(suggest::help(text, choices.iter().copied()));
-                problems.add(problem);
+                found.problems.add(problem);
             }
             _ => {
                 let message = format!("{} is none of the words allowed here", describe(node, path));
                 let mut problem = self.document.problem(Severity::Error, path, message);
                 problem.help(suggest::help("", choices.iter().copied()));
-                problems.add(problem);
+                found.problems.add(problem);
             }
         }
     }
 
     /// Accepts what any branch accepts; else reports what is wrong with the branch that fits best.
-    fn branch(&self, node: &Node, branches: &[Json], path: &Path, problems: &mut Problems) {
-        let mut best: Option<Problems> = None;
+    fn branch(&self, node: &Node, branches: &[Json], path: &Path, found: &mut Deviations) {
+        let mut best: Option<Deviations> = None;
         for branch in branches.iter().filter(|branch| !is_null(self.resolve(branch))) {
-            let mut found = Problems::none();
-            self.node(node, branch, path, &mut found);
-            if !found.has_errors() {
+            let mut tried = Deviations::default();
+            self.node(node, branch, path, &mut tried);
+            if !tried.problems.has_errors() {
                 return;
             }
             let shape_fits = self.resolve(branch).as_object().is_some_and(|schema| type_fits(schema, &node.value));
             if best.is_none() || shape_fits {
-                best = Some(found);
+                best = Some(tried);
             }
         }
         let allows_null = branches.iter().any(|branch| is_null(self.resolve(branch)));
-        if let (Some(found), false) = (best, allows_null && node.value == Value::Null) {
-            problems.extend(found);
+        if let (Some(best), false) = (best, allows_null && node.value == Value::Null) {
+            found.problems.extend(best.problems);
+            found.unknown.extend(best.unknown);
         }
     }
 
-    fn range(&self, node: &Node, schema: &Map<String, Json>, path: &Path, problems: &mut Problems) {
+    fn range(&self, node: &Node, schema: &Map<String, Json>, path: &Path, found: &mut Deviations) {
         let value = match node.value {
             Value::Integer(value) => value as f64,
             Value::Float(value) => value,
@@ -154,7 +178,7 @@ impl Walk<'_> {
                 (true, false) => format!("{value} is below {minimum}"),
                 _ => format!("{value} is above {maximum}"),
             };
-            problems.add(self.document.problem(Severity::Error, path, message));
+            found.problems.add(self.document.problem(Severity::Error, path, message));
         }
     }
 }

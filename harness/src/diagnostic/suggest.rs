@@ -3,7 +3,9 @@
 /// The candidate that an unknown word most likely stands for, if any is near enough.
 #[must_use]
 pub fn nearest<'word>(unknown: &str, known: impl IntoIterator<Item = &'word str>) -> Option<&'word str> {
-    let limit = unknown.chars().count().max(3) / 3;
+    // A word of which nothing is left has not been misspelt.
+    let length = unknown.chars().count();
+    let limit = (length / 3).max(1).min(length.saturating_sub(1));
     known
         .into_iter()
         .map(|candidate| (distance(&fold(unknown), &fold(candidate)), candidate))
@@ -60,6 +62,8 @@ mod tests {
         assert_eq!(nearest("netwrok", known), Some("network"));
         assert_eq!(nearest("colour", known), None);
         assert_eq!(nearest("", known), None);
+        assert_eq!(nearest("c", ["a", "b"]), None);
+        assert_eq!(nearest("v4", ["v1"]), Some("v1"));
     }
 
     #[test]

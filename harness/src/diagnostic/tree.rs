@@ -140,8 +140,32 @@ impl Node {
         let Some((parent, Segment::Key(key))) = path.split_last() else { return self.nearest(path).span };
         let parent = self.nearest(&parent);
         match &parent.value {
-            Value::Map(entries) => entries.iter().find(|(known, _)| known.text == *key).map_or(parent.span, |(key, _)| key.span),
+            Value::Map(entries) => {
+                entries.iter().find(|(known, _)| known.text == *key).map_or(parent.span, |(key, _)| key.span)
+            }
             _ => parent.span,
+        }
+    }
+
+    /// Removes the entry of a mapping that a path leads to; does nothing when there is none.
+    pub fn remove(&mut self, path: &Path) {
+        let Some((last, rest)) = path.0.split_last() else { return };
+        let mut node = self;
+        for segment in rest {
+            let child = match (&mut node.value, segment) {
+                (Value::Map(entries), Segment::Key(key)) => {
+                    entries.iter_mut().find(|(known, _)| known.text == *key).map(|(_, node)| node)
+                }
+                (Value::List(items), Segment::Index(index)) => items.get_mut(*index),
+                _ => None,
+            };
+            match child {
+                Some(child) => node = child,
+                None => return,
+            }
+        }
+        if let (Value::Map(entries), Segment::Key(key)) = (&mut node.value, last) {
+            entries.retain(|(known, _)| known.text != *key);
         }
     }
 

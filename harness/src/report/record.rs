@@ -1,3 +1,334 @@
-//! Under way.
-/// Under way.
-pub struct Record;
+//! What the events of a run add up to: the tree that JUnit and JSON reports are written from.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::event::{CheckReport, Event, EventKind, PhaseOutcome, StepOutcome};
+use super::outcome::RunOutcome;
+use crate::topology::file::ApiVersion;
+
+/// The kind of the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReportKind {
+    /// A report of one run.
+    Report,
+}
+
+/// A run and everything that is known of it. Times are milliseconds since the run started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(title = "meshproof report")]
+pub struct Record {
+    /// Version of the format.
+    #[serde(rename = "apiVersion")]
+    pub api_version: ApiVersion,
+    /// Kind of the document.
+    pub kind: ReportKind,
+    /// Id of the run, also on everything that it created.
+    pub run_id: String,
+    /// The command: `e2e`, `up`, `run`, ...
+    pub command: String,
+    /// Name of the environment.
+    pub environment: String,
+    /// Wall-clock time of the start, RFC 3339.
+    pub started: String,
+    /// How it ended; `None` while it runs or when it was killed.
+    pub outcome: Option<RunOutcome>,
+    /// The exit code that belongs to the outcome.
+    pub exit_code: Option<u8>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Names of the scenarios that were to be run.
+    pub selected: Vec<String>,
+    /// Parts of bring-up, installation and tear-down, in the order in which they started.
+    pub phases: Vec<PhaseRecord>,
+    /// Scenarios in order.
+    pub scenarios: Vec<ScenarioRecord>,
+    /// What went wrong outside of any verdict.
+    pub failures: Vec<FailureRecord>,
+    /// What the user should know and what changes no verdict.
+    pub warnings: Vec<String>,
+    /// Files that were written.
+    pub files: Vec<FileRecord>,
+}
+
+/// A part of bring-up, installation or tear-down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseRecord {
+    /// Its id; a `/` makes it a part of another.
+    pub id: String,
+    /// What it did.
+    pub title: String,
+    /// How it ended; `None` when it did not.
+    pub outcome: Option<PhaseOutcome>,
+    /// Evidence or cause.
+    pub detail: String,
+    /// When it began.
+    pub started_ms: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+/// A scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScenarioRecord {
+    /// Its name.
+    pub name: String,
+    /// What it shows.
+    pub description: String,
+    /// Its file.
+    pub file: String,
+    /// How it ended; `None` when it did not.
+    pub outcome: Option<StepOutcome>,
+    /// When it began.
+    pub started_ms: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Steps in the order in which they started, groups before their members.
+    pub steps: Vec<StepRecord>,
+}
+
+/// A step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepRecord {
+    /// Its position: `3`, or `3.2` inside of a group; a letter marks the parts of a control and the clean-up.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// How it ended; `None` when it did not.
+    pub outcome: Option<StepOutcome>,
+    /// Evidence, one sentence each.
+    pub evidence: Vec<String>,
+    /// What was expected of it, judged.
+    pub checks: Vec<CheckReport>,
+    /// When it began.
+    pub started_ms: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+/// Something that went wrong outside of any verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureRecord {
+    /// What, causes included.
+    pub message: String,
+    /// What to do about it.
+    pub cure: Option<String>,
+    /// Tails of logs and the like.
+    pub evidence: Vec<String>,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FileRecord {
+    /// What it is.
+    pub what: String,
+    /// Its path.
+    pub path: String,
+}
+
+/// How many steps ended how; groups are not counted, their members are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Proved, or simply done.
+    pub passed: usize,
+    /// Refuted.
+    pub failed: usize,
+    /// Not decided.
+    pub inconclusive: usize,
+    /// Not run, with a reason.
+    pub skipped: usize,
+    /// Could not be carried out.
+    pub errored: usize,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            api_version: ApiVersion::V1Alpha1,
+            kind: ReportKind::Report,
+            run_id: String::new(),
+            command: String::new(),
+            environment: String::new(),
+            started: String::new(),
+            outcome: None,
+            exit_code: None,
+            duration_ms: 0,
+            selected: Vec::new(),
+            phases: Vec::new(),
+            scenarios: Vec::new(),
+            failures: Vec::new(),
+            warnings: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
+impl Record {
+    /// Adds an event. Events of phases and steps that never started are ignored.
+    pub fn add(&mut self, event: &Event) {
+        let now = milliseconds(event.elapsed);
+        self.duration_ms = now;
+        match &event.kind {
+            EventKind::RunStarted { run_id, command, environment, started } => {
+                self.run_id.clone_from(run_id);
+                self.command.clone_from(command);
+                self.environment.clone_from(environment);
+                self.started.clone_from(started);
+            }
+            EventKind::PlanReady { scenarios, .. } => self.selected.clone_from(scenarios),
+            EventKind::PhaseStarted { .. } | EventKind::PhaseProgress { .. } | EventKind::PhaseFinished { .. } => {
+                self.add_phase(&event.kind, now);
+            }
+            EventKind::ScenarioStarted { scenario, description, file } => self.scenarios.push(ScenarioRecord {
+                name: scenario.clone(),
+                description: description.clone(),
+                file: file.clone(),
+                outcome: None,
+                started_ms: now,
+                duration_ms: 0,
+                steps: Vec::new(),
+            }),
+            EventKind::ScenarioFinished { scenario, outcome } => {
+                if let Some(record) = self.scenario(scenario) {
+                    record.outcome = Some(outcome.clone());
+                    record.duration_ms = now.saturating_sub(record.started_ms);
+                }
+            }
+            EventKind::StepStarted { .. }
+            | EventKind::StepProgress { .. }
+            | EventKind::CheckFinished { .. }
+            | EventKind::StepFinished { .. } => self.add_step(&event.kind, now),
+            EventKind::Warning { message, .. } => self.warnings.push(message.clone()),
+            EventKind::Failure { message, cure, evidence } => self.failures.push(FailureRecord {
+                message: message.clone(),
+                cure: cure.clone(),
+                evidence: evidence.clone(),
+            }),
+            EventKind::FileWritten { what, path } => {
+                self.files.push(FileRecord { what: what.clone(), path: path.clone() });
+            }
+            EventKind::RunFinished { outcome } => {
+                self.outcome = Some(*outcome);
+                self.exit_code = Some(outcome.exit_code());
+            }
+        }
+    }
+
+    fn add_phase(&mut self, event: &EventKind, now: u64) {
+        match event {
+            EventKind::PhaseStarted { phase, title } => self.phases.push(PhaseRecord {
+                id: phase.clone(),
+                title: title.clone(),
+                outcome: None,
+                detail: String::new(),
+                started_ms: now,
+                duration_ms: 0,
+            }),
+            EventKind::PhaseFinished { phase, outcome, detail } => {
+                if let Some(record) = self.phases.iter_mut().rev().find(|record| record.id == *phase) {
+                    record.outcome = Some(*outcome);
+                    record.detail.clone_from(detail);
+                    record.duration_ms = now.saturating_sub(record.started_ms);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add_step(&mut self, event: &EventKind, now: u64) {
+        match event {
+            EventKind::StepStarted { scenario, step, name } => {
+                if let Some(record) = self.scenario(scenario) {
+                    record.steps.push(StepRecord {
+                        id: step.clone(),
+                        name: name.clone(),
+                        outcome: None,
+                        evidence: Vec::new(),
+                        checks: Vec::new(),
+                        started_ms: now,
+                        duration_ms: 0,
+                    });
+                }
+            }
+            EventKind::CheckFinished { scenario, step, check } => {
+                if let Some(record) = self.step(scenario, step) {
+                    record.checks.push(check.clone());
+                }
+            }
+            EventKind::StepFinished { scenario, step, outcome, evidence } => {
+                if let Some(record) = self.step(scenario, step) {
+                    record.outcome = Some(outcome.clone());
+                    record.evidence.clone_from(evidence);
+                    record.duration_ms = now.saturating_sub(record.started_ms);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn scenario(&mut self, name: &str) -> Option<&mut ScenarioRecord> {
+        self.scenarios.iter_mut().rev().find(|record| record.name == name)
+    }
+
+    fn step(&mut self, scenario: &str, id: &str) -> Option<&mut StepRecord> {
+        self.scenario(scenario)?.steps.iter_mut().rev().find(|record| record.id == id)
+    }
+
+    /// How many steps of all scenarios ended how.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for step in self.scenarios.iter().flat_map(ScenarioRecord::leaves) {
+            match &step.outcome {
+                Some(StepOutcome::Passed) => counts.passed += 1,
+                Some(StepOutcome::Failed) => counts.failed += 1,
+                Some(StepOutcome::Inconclusive) => counts.inconclusive += 1,
+                Some(StepOutcome::Skipped { .. }) => counts.skipped += 1,
+                Some(StepOutcome::Errored { .. }) | None => counts.errored += 1,
+            }
+        }
+        counts
+    }
+}
+
+impl ScenarioRecord {
+    /// Steps that are no groups and no parts of controls.
+    pub fn leaves(&self) -> impl Iterator<Item = &StepRecord> {
+        self.steps.iter().filter(|step| !step.is_part_of_control() && !self.is_group(&step.id))
+    }
+
+    fn is_group(&self, id: &str) -> bool {
+        let member = |other: &StepRecord| other.parent() == Some(id) && !other.is_part_of_control();
+        self.steps.iter().any(member)
+    }
+}
+
+impl StepRecord {
+    /// The id of the group or control that this step belongs to.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.id.rsplit_once('.').map(|(parent, _)| parent)
+    }
+
+    /// Whether this is a change or a restoration of a control.
+    #[must_use]
+    pub fn is_part_of_control(&self) -> bool {
+        is_part_of_control(&self.id)
+    }
+}
+
+/// Whether a step id is that of a change or a restoration of a control, such as `2.6.c1`.
+pub(crate) fn is_part_of_control(id: &str) -> bool {
+    id.split('.').skip(1).any(|part| part.starts_with(['c', 'r']))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

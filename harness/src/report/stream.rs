@@ -21,9 +21,6 @@ pub trait Consumer: Send {
     /// # Errors
     /// When its output cannot be written; it is not called again then.
     fn on_event(&mut self, event: &Event) -> io::Result<()>;
-
-    /// Called about ten times a second while nothing happens, for consumers that show the time. Does nothing by default.
-    fn on_tick(&mut self) {}
 }
 
 /// Sends events; cheap to clone.
@@ -83,20 +80,13 @@ async fn deliver(
 ) -> Vec<(String, io::Error)> {
     let mut consumers: Vec<Option<Box<dyn Consumer>>> = consumers.into_iter().map(Some).collect();
     let mut failures = Vec::new();
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
-    loop {
-        tokio::select! {
-            biased;
-            event = receiver.recv() => {
-                let Some(event) = event else { return failures };
-                hand_out(&event, &mut consumers, &mut failures);
-                if matches!(event.kind, EventKind::RunFinished { .. }) {
-                    return failures;
-                }
-            }
-            _ = tick.tick() => consumers.iter_mut().flatten().for_each(|consumer| consumer.on_tick()),
+    while let Some(event) = receiver.recv().await {
+        hand_out(&event, &mut consumers, &mut failures);
+        if matches!(event.kind, EventKind::RunFinished { .. }) {
+            break;
         }
     }
+    failures
 }
 
 fn hand_out(event: &Event, consumers: &mut [Option<Box<dyn Consumer>>], failures: &mut Vec<(String, io::Error)>) {

@@ -71,9 +71,14 @@ fn write_step(text: &mut String, step: &Step, depth: usize) {
             for change in &control.change {
                 let _infallible = writeln!(text, "{indent}  change: {}", change.name);
             }
-            let refuted: Vec<&str> = control.refuted.iter().map(|index| control.measure.expectations()[*index].name.as_str()).collect();
-            let _infallible =
-                writeln!(text, "{indent}  repeat `{}`: {} must be refuted", control.measure.name, refuted.join(" and "));
+            let refuted: Vec<&str> =
+                control.refuted.iter().map(|index| control.measure.expectations()[*index].name.as_str()).collect();
+            let _infallible = writeln!(
+                text,
+                "{indent}  repeat `{}`: {} must be refuted",
+                control.measure.name,
+                refuted.join(" and ")
+            );
         }
         _ => {}
     }
@@ -105,9 +110,13 @@ pub fn sentence(expectation: &Expectation) -> String {
             )
         }
         Check::MutualTls(mtls) => {
-            let gateways: Vec<String> =
-                mtls.through.iter().map(|gateway| format!("{} of {}", gateway.kind.deployment(), gateway.cluster)).collect();
-            let through = if gateways.is_empty() { String::new() } else { format!(", through {}", gateways.join(", ")) };
+            let gateways: Vec<String> = mtls
+                .through
+                .iter()
+                .map(|gateway| format!("{} of {}", gateway.kind.deployment(), gateway.cluster))
+                .collect();
+            let through =
+                if gateways.is_empty() { String::new() } else { format!(", through {}", gateways.join(", ")) };
             format!("mutual TLS from {} to {}{through}", mtls.client, mtls.server)
         }
         Check::Failures(failures) => {

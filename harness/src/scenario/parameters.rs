@@ -34,7 +34,11 @@ fn declared(document: &Document, problems: &mut Problems) -> BTreeMap<String, Va
     for (key, node) in entries {
         if matches!(node.value, Value::Map(_) | Value::List(_) | Value::Null) {
             let path = Path::root().key("parameters").key(&key.text);
-            problems.add(document.problem_with_key(Severity::Error, &path, format!("parameter `{}` is no single value", key.text)));
+            problems.add(document.problem_with_key(
+                Severity::Error,
+                &path,
+                format!("parameter `{}` is no single value", key.text),
+            ));
         }
     }
     entries.iter().map(|(key, node)| (key.text.clone(), node.value.clone())).collect()

@@ -121,7 +121,11 @@ impl App {
     pub fn workloads(&self, trust_domain: &str) -> Vec<Workload> {
         let mut workloads = Vec::new();
         for placement in &self.placements {
-            let placed = self.app.declared().iter().filter(|declared| placement.workloads.iter().any(|name| name == declared.name));
+            let placed = self
+                .app
+                .declared()
+                .iter()
+                .filter(|declared| placement.workloads.iter().any(|name| name == declared.name));
             workloads.extend(placed.map(|declared| self.workload(declared, &placement.cluster, trust_domain)));
         }
         workloads

@@ -73,11 +73,7 @@ impl FromStr for Ipv4Cidr {
             return Err(shape());
         }
         let subnet = Self { network: masked(address, prefix), prefix };
-        if subnet.network == address {
-            Ok(subnet)
-        } else {
-            Err(CidrError::HostBits { text: text.to_owned(), subnet })
-        }
+        if subnet.network == address { Ok(subnet) } else { Err(CidrError::HostBits { text: text.to_owned(), subnet }) }
     }
 }
 
@@ -116,7 +112,10 @@ mod tests {
             assert_eq!(text.parse::<Ipv4Cidr>(), Err(CidrError::Shape(text.to_owned())), "{text}");
         }
         let error = "10.244.1.0/16".parse::<Ipv4Cidr>().expect_err("host bits");
-        assert_eq!(error.to_string(), "`10.244.1.0/16` has address bits set below its prefix; the subnet is 10.244.0.0/16");
+        assert_eq!(
+            error.to_string(),
+            "`10.244.1.0/16` has address bits set below its prefix; the subnet is 10.244.0.0/16"
+        );
     }
 
     proptest::proptest! {

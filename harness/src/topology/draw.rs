@@ -75,19 +75,31 @@ fn body(topology: &Topology, cluster: &Cluster) -> Vec<String> {
         format!("{}/{}", cluster.region, cluster.zone),
         format!("pods {}  services {}", cluster.pod_subnet, cluster.service_subnet),
     ];
-    for app in &topology.apps {
-        let Some(placement) = app.placements.iter().find(|placement| placement.cluster == cluster.name) else {
-            continue;
-        };
-        let outside = if app.sidecar { "" } else { " (no sidecar)" };
-        lines.push(format!("{}{outside}:", app.namespace));
-        lines.extend(wrapped(&placement.workloads, WIDTH - 2).into_iter().map(|line| format!("  {line}")));
+    for (namespace, sidecar, workloads) in namespaces(topology, cluster) {
+        let outside = if sidecar { "" } else { " (no sidecar)" };
+        lines.push(format!("{namespace}{outside}:"));
+        lines.extend(wrapped(&workloads, WIDTH - 2).into_iter().map(|line| format!("  {line}")));
     }
     let gateways: Vec<&str> = topology.mesh.gateways.iter().map(|gateway| gateway.deployment()).collect();
     lines.push("istio-system:".to_owned());
     let names: Vec<String> = std::iter::once("istiod").chain(gateways).map(str::to_owned).collect();
     lines.extend(wrapped(&names, WIDTH - 2).into_iter().map(|line| format!("  {line}")));
     lines
+}
+
+/// What runs on a cluster by namespace, in the order of the file: name, whether it has sidecars, workloads.
+fn namespaces<'names>(topology: &'names Topology, cluster: &Cluster) -> Vec<(&'names str, bool, Vec<String>)> {
+    let mut namespaces: Vec<(&str, bool, Vec<String>)> = Vec::new();
+    for app in &topology.apps {
+        let Some(placement) = app.placements.iter().find(|placement| placement.cluster == cluster.name) else {
+            continue;
+        };
+        match namespaces.iter_mut().find(|(name, _, _)| *name == app.namespace) {
+            Some((_, _, workloads)) => workloads.extend(placement.workloads.iter().cloned()),
+            None => namespaces.push((&app.namespace, app.sidecar, placement.workloads.clone())),
+        }
+    }
+    namespaces
 }
 
 /// Words in lines that are at most so wide.
@@ -115,11 +127,7 @@ fn joined(topology: &Topology) -> Vec<String> {
     let mut lines = Vec::new();
     for (index, first) in topology.clusters.iter().enumerate() {
         for second in &topology.clusters[index + 1..] {
-            let way = if first.network == second.network {
-                "pod to pod"
-            } else {
-                "through east-west gateways only"
-            };
+            let way = if first.network == second.network { "pod to pod" } else { "through east-west gateways only" };
             lines.push(format!("{} <-> {}: {way}, mutual TLS, {discovery}", first.name, second.name));
         }
     }

@@ -6,7 +6,7 @@ use super::cidr::{CidrError, Ipv4Cidr};
 use super::file::{AppFile, ClusterFile, PlacementFile, TopologyFile};
 use super::{App, Cluster, Mesh, Placement, Topology, Trust};
 use crate::diagnostic::tree::Path;
-use crate::diagnostic::{Document, Problem, Problems, Severity, document, suggest};
+use crate::diagnostic::{self, Document, Problem, Problems, Severity, suggest};
 
 /// How many clusters one environment may have: node subnets are numbered in one byte, and more do not fit a machine.
 pub const MOST_CLUSTERS: usize = 16;
@@ -16,8 +16,9 @@ pub const MOST_CLUSTERS: usize = 16;
 /// # Errors
 /// Every problem of the file, in its order.
 pub fn read(name: &str, text: &str) -> Result<Topology, Problems> {
-    let (file, document) = document::load::<TopologyFile>(name, text)?;
-    let mut check = Check { document: &document, problems: Problems::none() };
+    let document = Document::parse(name, text)?;
+    let (file, problems) = diagnostic::decode::<TopologyFile>(&document)?;
+    let mut check = Check { document: &document, problems };
     let topology = check.topology(&file);
     if check.problems.has_errors() { Err(check.problems.sorted()) } else { Ok(topology) }
 }
@@ -84,7 +85,10 @@ impl Check<'_> {
         if file.clusters.is_empty() {
             self.error(&path, "a topology needs at least one cluster");
         } else if file.clusters.len() > MOST_CLUSTERS {
-            let message = format!("{} clusters are more than the {MOST_CLUSTERS} that one environment can have", file.clusters.len());
+            let message = format!(
+                "{} clusters are more than the {MOST_CLUSTERS} that one environment can have",
+                file.clusters.len()
+            );
             self.error(&path, message);
         }
     }
@@ -103,7 +107,9 @@ impl Check<'_> {
         {
             let message = format!("podSubnet {pods} and serviceSubnet {services} of {} overlap", file.name);
             let related = self.document.span(&path.key("serviceSubnet"));
-            self.error(&path.key("podSubnet"), message).related(related, "overlaps with this").help("a cluster tells a pod from a Service by its address; choose subnets without a common address");
+            self.error(&path.key("podSubnet"), message)
+                .related(related, "overlaps with this")
+                .help("a cluster tells a pod from a Service by its address; choose subnets without a common address");
         }
         let unset: Ipv4Cidr = "0.0.0.0/32".parse().expect("invariant: a subnet");
         let cluster = Cluster {
@@ -130,7 +136,8 @@ impl Check<'_> {
                 Some(subnet)
             }
             Err(error @ CidrError::Shape(_)) => {
-                self.error(path, error.to_string()).help("write an address and a prefix length, such as `10.244.0.0/16`");
+                self.error(path, error.to_string())
+                    .help("write an address and a prefix length, such as `10.244.0.0/16`");
                 None
             }
             Err(error @ CidrError::HostBits { subnet, .. }) => {
@@ -189,17 +196,20 @@ impl Check<'_> {
             later.cluster.network
         );
         let related = self.document.span(&earlier.path.key(other_field));
-        self.error(&later.path.key(field), message)
-            .related(related, format!("{other_field} of {earlier_name}"))
-            .help("clusters on one network reach each other's pods; give them different subnets, or different networks");
+        self.error(&later.path.key(field), message).related(related, format!("{other_field} of {earlier_name}")).help(
+            "clusters on one network reach each other's pods; give them different subnets, or different networks",
+        );
     }
 
     fn gateways(&mut self, file: &TopologyFile) {
         use super::GatewayKind::Eastwest;
         let several = file.clusters.iter().any(|cluster| cluster.network != file.clusters[0].network);
         if several && file.discovery != super::Discovery::None && !file.mesh.gateways.contains(&Eastwest) {
-            self.error(&Path::root().key("mesh").key("gateways"), "clusters on different networks need the gateway `eastwest`")
-                .help("add `eastwest`, or set `discovery: none`");
+            self.error(
+                &Path::root().key("mesh").key("gateways"),
+                "clusters on different networks need the gateway `eastwest`",
+            )
+            .help("add `eastwest`, or set `discovery: none`");
         }
         let path = Path::root().key("mesh").key("gateways");
         for (index, gateway) in file.mesh.gateways.iter().enumerate() {
@@ -215,8 +225,11 @@ impl Check<'_> {
             let path = Path::root().key("apps").index(index);
             self.label(&path.key("namespace"), &app.namespace);
             if file.apps[..index].iter().any(|earlier| earlier.app == app.app && earlier.namespace == app.namespace) {
-                self.error(&path.key("namespace"), format!("this application is already in namespace `{}`", app.namespace))
-                    .help("put all its clusters into one entry");
+                self.error(
+                    &path.key("namespace"),
+                    format!("this application is already in namespace `{}`", app.namespace),
+                )
+                .help("put all its clusters into one entry");
             }
             apps.push(self.app(&path, app, file));
         }
@@ -262,12 +275,18 @@ impl Check<'_> {
         let services = file.app.services();
         for (service, versions) in &placement.versions {
             if !services.contains(&service.as_str()) {
-                let problem = self.document.problem_with_key(Severity::Error, &path.key(service), format!("unknown service `{service}`"));
+                let problem = self.document.problem_with_key(
+                    Severity::Error,
+                    &path.key(service),
+                    format!("unknown service `{service}`"),
+                );
                 self.problems.add(problem).help(suggest::help(service, services.iter().copied()));
                 continue;
             }
             let known: Vec<&str> = file.app.versions(service).into_iter().filter_map(|(_, version)| version).collect();
-            for (index, version) in versions.iter().enumerate().filter(|(_, version)| !known.contains(&version.as_str())) {
+            for (index, version) in
+                versions.iter().enumerate().filter(|(_, version)| !known.contains(&version.as_str()))
+            {
                 let message = format!("{service} has no version `{version}`");
                 self.error(&path.key(service).index(index), message).help(suggest::help(version, known.clone()));
             }
@@ -278,7 +297,9 @@ impl Check<'_> {
         };
         services
             .iter()
-            .flat_map(|service| file.app.versions(service).into_iter().map(move |(name, version)| (*service, name, version)))
+            .flat_map(|service| {
+                file.app.versions(service).into_iter().map(move |(name, version)| (*service, name, version))
+            })
             .filter(|(service, _, version)| runs(service, *version))
             .map(|(_, name, _)| name.to_owned())
             .collect()
@@ -305,7 +326,8 @@ impl Check<'_> {
 
     fn domain(&mut self, path: &Path, domain: &str) {
         if domain.len() > 253 || domain.split('.').any(|part| dns_label(part).is_err()) {
-            self.error(path, format!("`{domain}` is no trust domain")).help("use lower-case DNS labels joined by dots, such as `cluster.local`");
+            self.error(path, format!("`{domain}` is no trust domain"))
+                .help("use lower-case DNS labels joined by dots, such as `cluster.local`");
         }
     }
 }

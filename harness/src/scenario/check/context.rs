@@ -111,20 +111,27 @@ impl<'input> Context<'input> {
             self.unknown_workload(path, file, &on_cluster);
             return None;
         }
-        let namespace_fits = |workload: &&&Workload| file.namespace.as_ref().is_none_or(|wanted| *wanted == workload.namespace);
+        let namespace_fits =
+            |workload: &&&Workload| file.namespace.as_ref().is_none_or(|wanted| *wanted == workload.namespace);
         let namespaces: Vec<&str> = named.iter().map(|workload| workload.namespace.as_str()).collect();
         match named.iter().filter(namespace_fits).collect::<Vec<_>>().as_slice() {
             [only] => Some((**only).clone()),
             [] => {
                 let wanted = file.namespace.clone().unwrap_or_default();
-                self.error(&path.key("namespace"), format!("namespace `{wanted}` of {} has no workload `{}`", file.cluster, file.workload))
-                    .help(suggest::help(&wanted, namespaces));
+                self.error(
+                    &path.key("namespace"),
+                    format!("namespace `{wanted}` of {} has no workload `{}`", file.cluster, file.workload),
+                )
+                .help(suggest::help(&wanted, namespaces));
                 None
             }
             [..] => {
                 let all = namespaces.join(" and ");
-                self.error(&path.key("workload"), format!("several namespaces of {} have a workload `{}`", file.cluster, file.workload))
-                    .help(format!("say which with `namespace`: {all}"));
+                self.error(
+                    &path.key("workload"),
+                    format!("several namespaces of {} have a workload `{}`", file.cluster, file.workload),
+                )
+                .help(format!("say which with `namespace`: {all}"));
                 None
             }
         }
@@ -136,7 +143,8 @@ impl<'input> Context<'input> {
             Some(workload) => format!("it runs on {}", workload.cluster),
             None => suggest::help(&file.workload, on_cluster.iter().map(|workload| workload.name.as_str())),
         };
-        self.error(&path.key("workload"), format!("cluster {} has no workload `{}`", file.cluster, file.workload)).help(help);
+        self.error(&path.key("workload"), format!("cluster {} has no workload `{}`", file.cluster, file.workload))
+            .help(help);
     }
 
     pub(super) fn gateway(&mut self, path: &Path, file: &GatewayFile) -> Gateway {

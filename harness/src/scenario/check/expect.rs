@@ -54,8 +54,10 @@ impl Context<'_> {
     fn expectation(&mut self, path: &Path, file: &ExpectFile, measurement: Measurement) -> Option<Expectation> {
         let keys = given(file);
         let [name] = keys.as_slice() else {
-            let message = if keys.is_empty() { "this expectation is empty" } else { "this is more than one expectation" };
-            self.error(path, message).help(format!("write one of `{}` for each entry", measurement.keys().join("`, `")));
+            let message =
+                if keys.is_empty() { "this expectation is empty" } else { "this is more than one expectation" };
+            self.error(path, message)
+                .help(format!("write one of `{}` for each entry", measurement.keys().join("`, `")));
             return None;
         };
         let path = path.key(*name);
@@ -119,7 +121,10 @@ impl Context<'_> {
     fn targets(&mut self, path: &Path, file: &SplitFile) -> Option<Vec<Target>> {
         match (file.weights.is_empty(), file.equal.is_empty()) {
             (false, true) => Some(
-                file.weights.iter().map(|(category, weight)| Target { category: category.clone(), weight: *weight }).collect(),
+                file.weights
+                    .iter()
+                    .map(|(category, weight)| Target { category: category.clone(), weight: *weight })
+                    .collect(),
             ),
             (true, false) => {
                 let weight = 100.0 / file.equal.len() as f64;
@@ -150,7 +155,9 @@ impl Context<'_> {
                 by.category(|part| match part {
                     KeyPart::Version => workload.version.clone().unwrap_or_default(),
                     KeyPart::Cluster => workload.cluster.clone(),
-                    KeyPart::Network => topology.cluster(&workload.cluster).map_or_else(String::new, |cluster| cluster.network.clone()),
+                    KeyPart::Network => {
+                        topology.cluster(&workload.cluster).map_or_else(String::new, |cluster| cluster.network.clone())
+                    }
                     KeyPart::Pod => String::new(),
                 })
             })
@@ -158,10 +165,14 @@ impl Context<'_> {
             .chain([FAILED.to_owned()])
             .collect();
         let named = file.weights.keys().map(|category| (path.key("weights").key(category), category.clone()));
-        let equal = file.equal.iter().enumerate().map(|(index, category)| (path.key("equal").index(index), category.clone()));
+        let equal =
+            file.equal.iter().enumerate().map(|(index, category)| (path.key("equal").index(index), category.clone()));
         for (path, category) in named.chain(equal).filter(|(_, category)| !known.contains(category)) {
-            self.key_error(&path, format!("no workload of topology {} is in category `{category}` by {by}", topology.name))
-                .help(suggest::help(&category, known.iter().map(String::as_str)));
+            self.key_error(
+                &path,
+                format!("no workload of topology {} is in category `{category}` by {by}", topology.name),
+            )
+            .help(suggest::help(&category, known.iter().map(String::as_str)));
         }
     }
 
@@ -192,7 +203,8 @@ impl Context<'_> {
             self.identity(&path.key(key), identity);
         }
         let through = file.through.iter().enumerate();
-        let through = through.map(|(index, gateway)| self.gateway(&path.key("through").index(index), gateway)).collect();
+        let through =
+            through.map(|(index, gateway)| self.gateway(&path.key("through").index(index), gateway)).collect();
         MutualTls { client: file.client.clone(), server: file.server.clone(), through }
     }
 
@@ -239,7 +251,9 @@ pub(super) fn samples_needed(expectations: &[Expectation]) -> u64 {
     const LEAST: u64 = 100;
     let needed = expectations.iter().map(|expectation| match &expectation.check {
         Check::Split(split) => split.plan.n,
-        Check::Answered(_) | Check::MutualTls(_) | Check::Failures(_) | Check::Connection(_) | Check::Reached(_) => LEAST,
+        Check::Answered(_) | Check::MutualTls(_) | Check::Failures(_) | Check::Connection(_) | Check::Reached(_) => {
+            LEAST
+        }
     });
     needed.max().unwrap_or(LEAST)
 }

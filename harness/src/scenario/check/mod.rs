@@ -7,7 +7,7 @@ mod objects;
 mod steps;
 
 use crate::diagnostic::tree::Path;
-use crate::diagnostic::{Document, Problems, document};
+use crate::diagnostic::{self, Document, Problems};
 use crate::topology::{Topology, validate};
 
 use super::file::ScenarioFile;
@@ -59,12 +59,13 @@ fn try_read(
 ) -> Result<(Plan, Problems), Problems> {
     let mut document = Document::parse(name, text)?;
     parameters::substitute(&mut document)?;
-    let file: ScenarioFile = document::decode(&document)?;
+    let (file, unknown): (ScenarioFile, Problems) = diagnostic::decode(&document)?;
     let topology = match topology {
         Some(topology) => topology.clone(),
         None => named_topology(&document, &file, files)?,
     };
     let mut context = Context::new(&document, &topology, files);
+    context.problems.extend(unknown);
     context.scenario(&file);
     let steps = context.steps(&Path::root().key("steps"), &file.steps, "");
     let finally = context.steps(&Path::root().key("finally"), &file.finally, "f");
@@ -92,7 +93,7 @@ fn named_topology(document: &Document, file: &ScenarioFile, files: &dyn ReadFile
             let mut problems = Problems::none();
             let message = format!("cannot read topology `{}`: {cause}", file.topology);
             let path = Path::root().key("topology");
-            let problem = document.problem(crate::diagnostic::Severity::Error, &path, message);
+            let problem = document.problem(diagnostic::Severity::Error, &path, message);
             problems.add(problem).help("name a file relative to the folder of this one");
             Err(problems)
         }

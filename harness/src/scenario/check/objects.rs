@@ -71,7 +71,8 @@ impl Context<'_> {
                 return Vec::new();
             }
         };
-        let objects: Vec<Value> = documents.iter().map(tree::Node::to_json).filter(|object| !object.is_null()).collect();
+        let objects: Vec<Value> =
+            documents.iter().map(tree::Node::to_json).filter(|object| !object.is_null()).collect();
         for (index, object) in objects.iter().enumerate() {
             if let Err(missing) = reference(object) {
                 self.error(path, format!("{}: object {} has no `{missing}`", file.name, index + 1));

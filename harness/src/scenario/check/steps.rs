@@ -32,6 +32,7 @@ impl Context<'_> {
     }
 
     fn step(&mut self, path: &Path, file: &StepFile, id: String) -> Option<Step> {
+        self.name(path, file.name.as_deref());
         let given = given(file);
         let [word] = given.as_slice() else {
             self.not_one_action(path, &given);
@@ -43,7 +44,6 @@ impl Context<'_> {
         }
         let action = self.action(path, file, &id)?;
         let name = file.name.clone().unwrap_or_else(|| said(&action));
-        self.name(path, file.name.as_deref());
         let step = Step { id, name, location: self.document.location(path), action };
         if !step.expectations().is_empty() {
             self.measured.push(step.clone());
@@ -53,9 +53,7 @@ impl Context<'_> {
 
     fn not_one_action(&mut self, path: &Path, given: &[&str]) {
         match given {
-            [] => self
-                .error(path, "this step does nothing")
-                .help(format!("add one of `{}`", ACTIONS.join("`, `"))),
+            [] => self.error(path, "this step does nothing").help(format!("add one of `{}`", ACTIONS.join("`, `"))),
             [_, second, ..] => self
                 .key_error(&path.key(*second), format!("this step does more than one thing: `{}`", given.join("`, `")))
                 .help("make it two steps"),
@@ -168,8 +166,11 @@ impl Context<'_> {
         if let Some(requests) = file.requests.filter(|requests| *requests < needed) {
             let decides = expectations.iter().any(|expectation| matches!(expectation.check, Check::Split(_)));
             if decides {
-                self.error(&path.key("requests"), format!("{requests} requests cannot decide what is expected here; {needed} would"))
-                    .help("leave `requests` out to send as many as needed");
+                self.error(
+                    &path.key("requests"),
+                    format!("{requests} requests cannot decide what is expected here; {needed} would"),
+                )
+                .help("leave `requests` out to send as many as needed");
             }
         }
         Some(Traffic {
@@ -207,7 +208,10 @@ impl Context<'_> {
         let measure = self.repeated(&path.key("repeat"), &file.repeat);
         let refuted = measure.as_ref().map(|measure| self.refuted(&path.key("refutes"), &file.refutes, measure));
         let restore = self.changes(&path.key("restore"), &file.restore, &format!("{id}.r"));
-        self.settle(&path.key("restore"), "converge after the restoration, so that later steps measure the restored mesh");
+        self.settle(
+            &path.key("restore"),
+            "converge after the restoration, so that later steps measure the restored mesh",
+        );
         Some(Control { change, measure: Box::new(measure?), refuted: refuted?, restore })
     }
 
@@ -221,13 +225,15 @@ impl Context<'_> {
     /// Steps of a control: they may change the mesh and wait, and nothing else.
     fn changes(&mut self, path: &Path, files: &[StepFile], prefix: &str) -> Vec<Step> {
         if files.is_empty() {
-            self.key_error(path, "nothing is changed here").help("a control changes the mesh or a manifest, and restores it");
+            self.key_error(path, "nothing is changed here")
+                .help("a control changes the mesh or a manifest, and restores it");
         }
         for (index, file) in files.iter().enumerate() {
             for word in ["sequence", "traffic", "connect", "control"] {
                 if given(file).contains(&word) {
                     let path = path.index(index).key(word);
-                    self.key_error(&path, format!("a control cannot do `{word}`")).help("it only changes the mesh; what it measures is repeated from an earlier step");
+                    self.key_error(&path, format!("a control cannot do `{word}`"))
+                        .help("it only changes the mesh; what it measures is repeated from an earlier step");
                 }
             }
         }
@@ -253,7 +259,8 @@ impl Context<'_> {
             match measure.expectations().iter().position(|expectation| expectation.name == *key) {
                 Some(position) => refuted.push(position),
                 None => {
-                    let known: Vec<&str> = measure.expectations().iter().map(|expectation| expectation.name.as_str()).collect();
+                    let known: Vec<&str> =
+                        measure.expectations().iter().map(|expectation| expectation.name.as_str()).collect();
                     self.error(&path.index(index), format!("step `{}` does not expect `{key}`", measure.name))
                         .help(suggest::help(key, known));
                 }

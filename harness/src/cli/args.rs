@@ -1,0 +1,317 @@
+//! Definitions of the command line. Comments here are what `-h` shows.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::filter::Filter;
+use crate::topology::Provider;
+
+/// Proves what a multi-cluster service mesh promises.
+#[derive(Debug, Parser)]
+#[command(name = "meshproof", version, about, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring up an environment, run scenarios, report, tear down
+    #[command(
+        after_help = "Examples:\n  meshproof e2e\n  meshproof e2e -E 'area(traffic-shift)' --out target/report\n  meshproof e2e my-scenario.yaml --keep"
+    )]
+    E2e(E2eArgs),
+    /// Bring up an environment that stays
+    #[command(
+        after_help = "Examples:\n  meshproof up\n  meshproof up --topology scenarios/topologies/two-clusters.yaml --name mine"
+    )]
+    Up(UpArgs),
+    /// Take an environment down
+    #[command(after_help = "Examples:\n  meshproof down\n  meshproof down --name mine\n  meshproof down --all")]
+    Down(DownArgs),
+    /// Show environments and how their clusters are
+    #[command(after_help = "Examples:\n  meshproof status\n  meshproof status --format json")]
+    Status(StatusArgs),
+    /// Run scenarios against an environment that stays
+    #[command(
+        after_help = "Examples:\n  meshproof run\n  meshproof run -E 'tag(smoke) & !area(failover)'\n  meshproof run my-scenario.yaml --name mine"
+    )]
+    Run(RunArgs),
+    /// Print the kubeconfig of an environment, or of one of its clusters
+    #[command(
+        after_help = "Examples:\n  meshproof kubeconfig > kubeconfig.yaml\n  KUBECONFIG=$(meshproof kubeconfig cluster1 --path) kubectl get pods -A"
+    )]
+    Kubeconfig(KubeconfigArgs),
+    /// Print logs of a pod, or of the environment itself
+    #[command(
+        after_help = "Examples:\n  meshproof logs\n  meshproof logs cluster1 istiod -n istio-system\n  meshproof logs cluster2 reviews-v3 -n bookinfo -c istio-proxy -f"
+    )]
+    Logs(LogsArgs),
+    /// Bring up an environment to show: a page to open and steady traffic
+    #[command(after_help = "Examples:\n  meshproof demo two-clusters\n  meshproof demo two-clusters --rate 20")]
+    Demo(DemoArgs),
+    /// Show what scenarios will do, how many requests they need and how long they take
+    #[command(
+        after_help = "Examples:\n  meshproof plan\n  meshproof plan -E 'tag(mtls)'\n  meshproof plan my-scenario.yaml --format json"
+    )]
+    Plan(PlanArgs),
+    /// Find mistakes in scenarios and topologies, without an environment
+    #[command(
+        after_help = "Examples:\n  meshproof lint\n  meshproof lint my-scenario.yaml my-topology.yaml --format json"
+    )]
+    Lint(LintArgs),
+    /// Add the sidecar to manifests, as the mesh's webhook would
+    #[command(
+        after_help = "Examples:\n  meshproof inject -f deployment.yaml\n  kubectl get deployment reviews-v1 -o yaml | meshproof inject -f -"
+    )]
+    Inject(InjectArgs),
+    /// Say what this machine can run, and what to fix
+    #[command(after_help = "Examples:\n  meshproof doctor\n  meshproof doctor --format json")]
+    Doctor(DoctorArgs),
+    /// Print the JSON schema of a file format
+    #[command(after_help = "Examples:\n  meshproof schema scenario > scenario.json")]
+    Schema(SchemaArgs),
+    /// Write the files that are generated from others: schemas, kind configuration
+    #[command(after_help = "Examples:\n  meshproof generate\n  meshproof generate --check")]
+    Generate(GenerateArgs),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Which scenarios.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Selection {
+    /// Scenario files; without any, the whole catalogue
+    #[arg(value_name = "FILE")]
+    pub files: Vec<Utf8PathBuf>,
+    /// Only scenarios that match: name(x), tag(x), area(x), joined by & | ! ( ); a word alone is part of a name
+    #[arg(short = 'E', long = "filter", value_name = "EXPRESSION")]
+    pub filter: Option<Filter>,
+    /// Topology to run on, in place of the one that each scenario names
+    #[arg(long, value_name = "FILE")]
+    pub topology: Option<Utf8PathBuf>,
+    /// Folder that holds `scenarios/`; by default this one or the nearest above it
+    #[arg(long, value_name = "DIR", env = "MESHPROOF_ROOT")]
+    pub root: Option<Utf8PathBuf>,
+}
+
+/// Options of `e2e`.
+#[derive(Debug, Args)]
+pub struct E2eArgs {
+    /// Which scenarios.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Folder for junit.xml, report.json and logs; by default one for each run
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// Leave the environment up at the end
+    #[arg(long)]
+    pub keep: bool,
+    /// Where clusters come from, in place of what the topology says
+    #[arg(long, value_enum)]
+    pub provider: Option<Provider>,
+}
+
+/// Options of `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Topology; by default scenarios/topologies/two-clusters.yaml
+    #[arg(long, value_name = "FILE")]
+    pub topology: Option<Utf8PathBuf>,
+    /// Name of the environment; by default that of the topology
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where clusters come from, in place of what the topology says
+    #[arg(long, value_enum)]
+    pub provider: Option<Provider>,
+    /// Folder for report.json and logs; by default one for each run
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// Folder that holds `scenarios/`; by default this one or the nearest above it
+    #[arg(long, value_name = "DIR", env = "MESHPROOF_ROOT")]
+    pub root: Option<Utf8PathBuf>,
+}
+
+/// Options of `down`.
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// Name of the environment; needed where there are several
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Take every environment down
+    #[arg(long, conflicts_with = "name")]
+    pub all: bool,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Name of the environment; by default all
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which scenarios.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Name of the environment; needed where there are several
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Folder for junit.xml, report.json and logs; by default one for each run
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+}
+
+/// Options of `kubeconfig`.
+#[derive(Debug, Args)]
+pub struct KubeconfigArgs {
+    /// One cluster; by default all, with a context for each
+    pub cluster: Option<String>,
+    /// Name of the environment; needed where there are several
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print the path of the file, not its content
+    #[arg(long)]
+    pub path: bool,
+}
+
+/// Options of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The cluster; without one, the log of the environment itself
+    pub cluster: Option<String>,
+    /// The pod, or the Deployment it belongs to
+    #[arg(requires = "cluster")]
+    pub pod: Option<String>,
+    /// Its namespace
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// One container of it; by default the first
+    #[arg(short, long)]
+    pub container: Option<String>,
+    /// Go on as more is logged
+    #[arg(short, long)]
+    pub follow: bool,
+    /// The log of the container before its last restart
+    #[arg(long)]
+    pub previous: bool,
+    /// Name of the environment; needed where there are several
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Topology: a name below scenarios/topologies, or a file
+    #[arg(default_value = "two-clusters")]
+    pub topology: String,
+    /// Name of the environment; by default that of the topology
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Requests a second
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rate: u32,
+    /// Folder that holds `scenarios/`; by default this one or the nearest above it
+    #[arg(long, value_name = "DIR", env = "MESHPROOF_ROOT")]
+    pub root: Option<Utf8PathBuf>,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which scenarios.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of `lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Scenarios and topologies; by default all of them
+    #[arg(value_name = "FILE")]
+    pub files: Vec<Utf8PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Folder that holds `scenarios/`; by default this one or the nearest above it
+    #[arg(long, value_name = "DIR", env = "MESHPROOF_ROOT")]
+    pub root: Option<Utf8PathBuf>,
+}
+
+/// Options of `inject`.
+#[derive(Debug, Args)]
+pub struct InjectArgs {
+    /// Manifests; `-` for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Utf8PathBuf,
+    /// Name of the cluster that the workloads are meant for
+    #[arg(long, default_value = "Kubernetes")]
+    pub cluster: String,
+    /// Its network
+    #[arg(long, default_value = "")]
+    pub network: String,
+    /// Mesh id
+    #[arg(long, default_value = "mesh1")]
+    pub mesh_id: String,
+    /// Trust domain
+    #[arg(long, default_value = "cluster.local")]
+    pub trust_domain: String,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// The formats that have a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaName {
+    /// Topology files.
+    Topology,
+    /// Scenario files.
+    Scenario,
+    /// report.json.
+    Report,
+}
+
+/// Options of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Which format
+    #[arg(value_enum)]
+    pub name: SchemaName,
+}
+
+/// Options of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Write nothing; fail when a file is not as it would be generated
+    #[arg(long)]
+    pub check: bool,
+    /// Folder that holds `scenarios/`; by default this one or the nearest above it
+    #[arg(long, value_name = "DIR", env = "MESHPROOF_ROOT")]
+    pub root: Option<Utf8PathBuf>,
+}

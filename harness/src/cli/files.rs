@@ -1,0 +1,180 @@
+//! Reads scenarios and topologies from disk: the only place of the file formats that does input.
+
+use std::fs;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::args::Selection;
+use crate::diagnostic::Problems;
+use crate::scenario::check::{Checked, NamedText, ReadFile};
+use crate::scenario::{self, Plan};
+use crate::topology::{Topology, validate};
+
+/// Where topologies are, below the root.
+pub const TOPOLOGIES: &str = "scenarios/topologies";
+/// Where scenarios are, below the root.
+pub const CATALOGUE: &str = "scenarios/catalogue";
+/// The topology that is used when none is named.
+pub const DEFAULT_TOPOLOGY: &str = "scenarios/topologies/two-clusters.yaml";
+
+/// Files could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no `scenarios/` here or above.
+    #[error("no folder `scenarios` in {0} or above it")]
+    NoRoot(Utf8PathBuf),
+    /// A file or folder cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// Which.
+        path: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Unwritable {
+        /// Which.
+        path: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Files have mistakes.
+    #[error("{0}")]
+    Problems(Problems),
+}
+
+/// Scenarios that were selected, and warnings about them.
+#[derive(Debug, Default)]
+pub struct Selected {
+    /// In the order of their files.
+    pub plans: Vec<Plan>,
+    /// What is worth a look in their files.
+    pub warnings: Problems,
+    /// How many there were to select from.
+    pub known: usize,
+}
+
+/// The folder that holds `scenarios/`: the one given, or the nearest at or above the current folder.
+///
+/// # Errors
+/// [`Error::NoRoot`].
+pub fn root(given: Option<&Utf8Path>) -> Result<Utf8PathBuf, Error> {
+    if let Some(given) = given {
+        let found = given.join("scenarios").is_dir();
+        return if found { Ok(given.to_owned()) } else { Err(Error::NoRoot(given.to_owned())) };
+    }
+    let here = std::env::current_dir().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok()).unwrap_or_default();
+    let found = here.ancestors().find(|folder| folder.join("scenarios").is_dir());
+    // Paths in messages are short and can be clicked when they start at the current folder.
+    match found {
+        Some(folder) if folder == here => Ok(Utf8PathBuf::new()),
+        Some(folder) => Ok(folder.to_owned()),
+        None => Err(Error::NoRoot(here)),
+    }
+}
+
+/// Reads a topology.
+///
+/// # Errors
+/// [`Error::Unreadable`] or [`Error::Problems`].
+pub fn topology(path: &Utf8Path) -> Result<Topology, Error> {
+    validate::read(path.as_str(), &text(path)?).map_err(Error::Problems)
+}
+
+/// Reads and checks one scenario.
+///
+/// # Errors
+/// [`Error::Unreadable`]; mistakes are in the result.
+pub fn scenario(path: &Utf8Path, topology: Option<&Topology>) -> Result<Checked, Error> {
+    let folder = Folder(path.parent().unwrap_or(Utf8Path::new("")).to_owned());
+    Ok(scenario::read(path.as_str(), &text(path)?, topology, &folder))
+}
+
+/// Reads the scenarios that a command line asks for.
+///
+/// # Errors
+/// The first file that cannot be read, or all mistakes of all files.
+pub fn select(selection: &Selection) -> Result<Selected, Error> {
+    let topology = selection.topology.as_deref().map(topology).transpose()?;
+    let files = if selection.files.is_empty() {
+        yaml_files(&root(selection.root.as_deref())?.join(CATALOGUE))?
+    } else {
+        selection.files.clone()
+    };
+    let mut selected = Selected { known: files.len(), ..Selected::default() };
+    let mut broken = false;
+    for file in &files {
+        let checked = scenario(file, topology.as_ref())?;
+        broken |= checked.plan.is_none();
+        selected.warnings.extend(checked.problems);
+        let matches = |plan: &Plan| selection.filter.as_ref().is_none_or(|filter| filter.matches(plan));
+        selected.plans.extend(checked.plan.filter(matches));
+    }
+    if broken { Err(Error::Problems(selected.warnings)) } else { Ok(selected) }
+}
+
+/// Every YAML file below a folder, by name.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn yaml_files(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
+    let unreadable = |source| Error::Unreadable { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in folder.read_dir_utf8().map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path().to_owned();
+        if path.is_dir() {
+            files.extend(yaml_files(&path)?);
+        } else if matches!(path.extension(), Some("yaml" | "yml")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+pub(crate) fn text(path: &Utf8Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })
+}
+
+/// Reads what a scenario refers to, relative to its folder.
+struct Folder(Utf8PathBuf);
+
+impl ReadFile for Folder {
+    fn read(&self, path: &str) -> Result<NamedText, String> {
+        let path = normal(&self.0.join(path));
+        let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        Ok(NamedText { name: path.into_string(), text })
+    }
+}
+
+/// The path without `..`, which makes names in messages short; only the text is looked at.
+fn normal(path: &Utf8Path) -> Utf8PathBuf {
+    use camino::Utf8Component::{Normal, ParentDir};
+    let mut parts: Vec<camino::Utf8Component<'_>> = Vec::new();
+    for part in path.components() {
+        match (part, parts.last()) {
+            (ParentDir, Some(Normal(_))) => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    parts.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_shortened() {
+        assert_eq!(normal("scenarios/catalogue/x/../../topologies/t.yaml".into()), "scenarios/topologies/t.yaml");
+        assert_eq!(normal("../../t.yaml".into()), "../../t.yaml");
+        assert_eq!(normal("/a/../b".into()), "/b");
+    }
+}

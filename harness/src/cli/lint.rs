@@ -1,0 +1,72 @@
+//! `meshproof lint`: every mistake in scenarios and topologies.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::json;
+
+use super::args::{Format, LintArgs};
+use super::files::{self, Error};
+use super::pretty;
+use crate::diagnostic::{Document, Problems};
+use crate::report::RunOutcome;
+
+pub(super) fn run(args: &LintArgs) -> RunOutcome {
+    match lint(args) {
+        Ok((files, problems)) => {
+            report(args.format, files, &problems);
+            if problems.has_errors() { RunOutcome::WrongUsage } else { RunOutcome::Passed }
+        }
+        Err(error) => super::plan::refuse(&error),
+    }
+}
+
+fn lint(args: &LintArgs) -> Result<(usize, Problems), Error> {
+    let files = if args.files.is_empty() { everything(args.root.as_deref())? } else { args.files.clone() };
+    let mut problems = Problems::none();
+    for file in &files {
+        problems.extend(one(file)?);
+    }
+    // A topology with mistakes is reported by every scenario that uses it, and once is enough.
+    Ok((files.len(), problems.sorted()))
+}
+
+fn everything(root: Option<&Utf8Path>) -> Result<Vec<Utf8PathBuf>, Error> {
+    let root = files::root(root)?;
+    let mut all = files::yaml_files(&root.join(files::TOPOLOGIES))?;
+    all.extend(files::yaml_files(&root.join(files::CATALOGUE))?);
+    Ok(all)
+}
+
+/// A file says itself what it is; one that does not is checked as a scenario, whose problems then say what is missing.
+fn one(path: &Utf8Path) -> Result<Problems, Error> {
+    let text = files::text(path)?;
+    let kind = Document::parse(path.as_str(), &text)
+        .ok()
+        .and_then(|document| document.root.get("kind").map(crate::diagnostic::tree::Node::to_json));
+    if kind == Some("Topology".into()) {
+        return match files::topology(path) {
+            Ok(_) => Ok(Problems::none()),
+            Err(Error::Problems(problems)) => Ok(problems),
+            Err(error) => Err(error),
+        };
+    }
+    Ok(files::scenario(path, None)?.problems)
+}
+
+fn report(format: Format, files: usize, problems: &Problems) {
+    let (errors, warnings) = problems.counts();
+    match format {
+        Format::Json => {
+            let document = json!({ "files": files, "errors": errors, "warnings": warnings, "problems": problems });
+            super::print(&format!("{document:#}\n"));
+        }
+        Format::Text => {
+            eprint!("{}", problems.render(pretty()));
+            let counts = [counted(files, "file"), counted(errors, "error"), counted(warnings, "warning")];
+            super::print(&format!("{}\n", counts.join(", ")));
+        }
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

@@ -1,0 +1,22 @@
+//! `meshproof schema`: the JSON schemas of the file formats.
+
+use crate::cli::args::{SchemaArgs, SchemaName};
+use crate::diagnostic::structure::schema_of;
+use crate::report::{Record, RunOutcome};
+use crate::scenario::file::ScenarioFile;
+use crate::topology::file::TopologyFile;
+
+pub(super) fn run(args: &SchemaArgs) -> RunOutcome {
+    super::print(&text(args.name));
+    RunOutcome::Passed
+}
+
+/// A schema as it is published, with a line feed at the end.
+pub(super) fn text(name: SchemaName) -> String {
+    let schema = match name {
+        SchemaName::Topology => schema_of::<TopologyFile>(),
+        SchemaName::Scenario => schema_of::<ScenarioFile>(),
+        SchemaName::Report => schema_of::<Record>(),
+    };
+    format!("{schema:#}\n")
+}

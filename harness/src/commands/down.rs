@@ -1,0 +1,42 @@
+//! `meshproof down`: ends environments and removes their files.
+
+use super::{complain, complain_kept};
+use crate::cli::args::DownArgs;
+use crate::environment::state_root;
+use crate::report::RunOutcome;
+use crate::run::{self, Kept, KeptError};
+
+pub(super) async fn run(args: &DownArgs) -> RunOutcome {
+    let root = match state_root() {
+        Ok(root) => root,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return RunOutcome::EnvironmentFailed;
+        }
+    };
+    let chosen = if args.all { run::list(&root) } else { one(&root, args.name.as_deref()).map(|kept| vec![kept]) };
+    let chosen = match chosen {
+        Ok(chosen) => chosen,
+        Err(error) => return complain_kept(&error),
+    };
+    let mut worst = RunOutcome::Passed;
+    for kept in chosen {
+        let name = kept.name.clone();
+        match run::down(kept).await {
+            Ok(()) => crate::cli::print(&format!("{name} is down\n")),
+            Err(error) => worst = complain(&error, RunOutcome::EnvironmentFailed),
+        }
+    }
+    worst
+}
+
+/// Unlike other commands, this one also takes the only environment of which nothing runs any more.
+fn one(root: &camino::Utf8Path, name: Option<&str>) -> Result<Kept, KeptError> {
+    match (run::find(root, name), name) {
+        (Err(KeptError::None), None) => {
+            let mut left = run::list(root)?;
+            if left.len() == 1 { Ok(left.swap_remove(0)) } else { Err(KeptError::None) }
+        }
+        (found, _) => found,
+    }
+}

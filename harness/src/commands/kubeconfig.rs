@@ -1,0 +1,92 @@
+//! `meshproof kubeconfig`: credentials for kubectl and others.
+
+use serde_json::{Value, json};
+use substrate_config::ClusterState;
+
+use super::{complain, complain_kept};
+use crate::cli::args::KubeconfigArgs;
+use crate::diagnostic::suggest;
+use crate::environment::state_root;
+use crate::report::RunOutcome;
+use crate::run::{self, KeptError};
+
+pub(super) fn run(args: &KubeconfigArgs) -> RunOutcome {
+    let root = match state_root() {
+        Ok(root) => root,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return RunOutcome::EnvironmentFailed;
+        }
+    };
+    let kept = match run::find(&root, args.name.as_deref()) {
+        Ok(kept) => kept,
+        Err(error) => return complain_kept(&error),
+    };
+    let Some(world) = &kept.world else { return complain_kept(&KeptError::None) };
+    let clusters = &world.state().clusters;
+    let chosen: Vec<&ClusterState> =
+        clusters.iter().filter(|cluster| args.cluster.as_ref().is_none_or(|name| *name == cluster.name)).collect();
+    if chosen.is_empty() {
+        let name = args.cluster.as_deref().unwrap_or("");
+        let help = suggest::help(name, clusters.iter().map(|cluster| cluster.name.as_str()));
+        eprintln!("error: environment {} has no cluster `{name}`\n  help: {help}", kept.name);
+        return RunOutcome::WrongUsage;
+    }
+    let printed = if args.path { Ok(paths(&chosen)) } else { content(&chosen) };
+    match printed {
+        Ok(text) => {
+            crate::cli::print(&text);
+            RunOutcome::Passed
+        }
+        Err(error) => complain(&error, RunOutcome::EnvironmentFailed),
+    }
+}
+
+/// Joined as `KUBECONFIG` wants several.
+fn paths(clusters: &[&ClusterState]) -> String {
+    let paths: Vec<&str> = clusters.iter().map(|cluster| cluster.kubeconfig.as_str()).collect();
+    format!("{}\n", paths.join(":"))
+}
+
+fn content(clusters: &[&ClusterState]) -> std::io::Result<String> {
+    let mut configs = Vec::new();
+    for cluster in clusters {
+        let text = std::fs::read_to_string(&cluster.kubeconfig)?;
+        let config: Value = serde_saphyr::from_str(&text).map_err(std::io::Error::other)?;
+        configs.push(config);
+    }
+    serde_saphyr::to_string(&merged(&configs)).map_err(std::io::Error::other)
+}
+
+/// One configuration with a context for each cluster; the first is the current one.
+fn merged(configs: &[Value]) -> Value {
+    let all = |key: &str| -> Vec<Value> {
+        configs.iter().flat_map(|config| config[key].as_array().cloned().unwrap_or_default()).collect()
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": configs.first().map_or(Value::Null, |config| config["current-context"].clone()),
+        "clusters": all("clusters"),
+        "contexts": all("contexts"),
+        "users": all("users"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_are_joined() {
+        let config = |name: &str| {
+            json!({
+                "current-context": name,
+                "clusters": [{ "name": name }], "contexts": [{ "name": name }], "users": [{ "name": name }],
+            })
+        };
+        let joined = merged(&[config("cluster1"), config("cluster2")]);
+        assert_eq!(joined["current-context"], "cluster1");
+        assert_eq!(joined["contexts"], json!([{ "name": "cluster1" }, { "name": "cluster2" }]));
+    }
+}

@@ -1,0 +1,60 @@
+//! Commands about environments, one file each: from arguments to a job for [`crate::run`], and its events to reports.
+
+mod doctor;
+mod down;
+mod e2e;
+mod inject;
+mod kubeconfig;
+mod logs;
+mod session;
+mod status;
+mod up;
+
+use crate::cli::args::Command;
+use crate::report::RunOutcome;
+use crate::run::KeptError;
+
+/// Carries out a command that [`crate::cli::handle`] handed back.
+#[must_use]
+pub fn run(command: Command) -> RunOutcome {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, RunOutcome::EnvironmentFailed),
+    };
+    let outcome = runtime.block_on(dispatch(command));
+    // A thread that waits for input of a terminal must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(command: Command) -> RunOutcome {
+    match command {
+        Command::E2e(args) => e2e::run(&args).await,
+        Command::Run(args) => e2e::run_on_kept(&args).await,
+        Command::Up(args) => up::run(&args).await,
+        Command::Demo(args) => up::demo(&args).await,
+        Command::Down(args) => down::run(&args).await,
+        Command::Status(args) => status::run(&args).await,
+        Command::Kubeconfig(args) => kubeconfig::run(&args),
+        Command::Logs(args) => logs::run(&args).await,
+        Command::Inject(args) => inject::run(&args).await,
+        Command::Doctor(args) => doctor::run(&args).await,
+        // Without an environment, so `cli::handle` carries them out.
+        Command::Plan(_) | Command::Lint(_) | Command::Schema(_) | Command::Generate(_) => RunOutcome::InternalError,
+    }
+}
+
+/// Says what went wrong, causes included.
+fn complain(error: &(dyn std::error::Error + 'static), outcome: RunOutcome) -> RunOutcome {
+    eprintln!("error: {}", crate::cluster::chain(error));
+    outcome
+}
+
+/// Says why a kept environment cannot be used, with the exit code for it.
+fn complain_kept(error: &KeptError) -> RunOutcome {
+    let outcome = match error {
+        KeptError::Unknown { .. } | KeptError::Several(_) | KeptError::None => RunOutcome::WrongUsage,
+        KeptError::Embedded(_) | KeptError::State { .. } => RunOutcome::EnvironmentFailed,
+    };
+    complain(error, outcome)
+}

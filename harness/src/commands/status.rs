@@ -1,0 +1,122 @@
+//! `meshproof status`: environments, their clusters, and how many of their pods are ready.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
+
+use super::complain_kept;
+use crate::cli::args::{Format, StatusArgs};
+use crate::cluster::Cluster;
+use crate::environment::state_root;
+use crate::report::RunOutcome;
+use crate::run::{self, Kept};
+
+pub(super) async fn run(args: &StatusArgs) -> RunOutcome {
+    let root = match state_root() {
+        Ok(root) => root,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return RunOutcome::EnvironmentFailed;
+        }
+    };
+    let chosen = match &args.name {
+        Some(name) => run::find(&root, Some(name)).map(|kept| vec![kept]),
+        None => run::list(&root),
+    };
+    let chosen = match chosen {
+        Ok(chosen) => chosen,
+        Err(error) => return complain_kept(&error),
+    };
+    let mut environments = Vec::new();
+    for kept in &chosen {
+        environments.push(environment(kept).await);
+    }
+    match args.format {
+        Format::Json => crate::cli::print(&format!("{:#}\n", json!({ "environments": environments }))),
+        Format::Text => crate::cli::print(&text(&environments)),
+    }
+    RunOutcome::Passed
+}
+
+async fn environment(kept: &Kept) -> Value {
+    let Some(world) = &kept.world else {
+        return json!({ "name": kept.name, "running": false, "directory": kept.directory.path() });
+    };
+    let clusters = match world.clusters().await {
+        Ok(clusters) => futures::future::join_all(clusters.iter().map(cluster)).await,
+        Err(error) => vec![json!({ "name": "?", "error": crate::cluster::chain(&error) })],
+    };
+    json!({
+        "name": kept.name,
+        "running": true,
+        "runId": world.state().run_id,
+        "directory": kept.directory.path(),
+        "clusters": clusters,
+    })
+}
+
+async fn cluster(cluster: &Cluster) -> Value {
+    let api: Api<Pod> = Api::all(cluster.client());
+    let facts =
+        json!({ "name": cluster.name(), "network": cluster.network(), "kubeconfig": cluster.access().kubeconfig });
+    let pods = match api.list(&ListParams::default()).await {
+        Ok(pods) => json!({ "pods": pods.items.len(), "ready": pods.items.iter().filter(|pod| is_ready(pod)).count() }),
+        Err(error) => json!({ "error": crate::cluster::chain(&error) }),
+    };
+    merged(facts, pods)
+}
+
+fn merged(mut facts: Value, more: Value) -> Value {
+    if let (Value::Object(facts), Value::Object(more)) = (&mut facts, more) {
+        facts.extend(more);
+    }
+    facts
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn text(environments: &[Value]) -> String {
+    if environments.is_empty() {
+        return "no environments; `meshproof up` brings one up\n".to_owned();
+    }
+    let word = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
+    let mut text = String::new();
+    for environment in environments {
+        let state = if environment["running"] == true { "running" } else { "not running" };
+        text.push_str(&format!("{}: {state}\n", word(environment, "name")));
+        for cluster in environment["clusters"].as_array().into_iter().flatten() {
+            let health = match cluster["error"].as_str() {
+                Some(error) => error.to_owned(),
+                None => format!("{} of {} pods ready", cluster["ready"], cluster["pods"]),
+            };
+            text.push_str(&format!("  {} on {}: {health}\n", word(cluster, "name"), word(cluster, "network")));
+            text.push_str(&format!("    {}\n", word(cluster, "kubeconfig")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_in_words() {
+        let running = json!({
+            "name": "two-clusters", "running": true,
+            "clusters": [
+                { "name": "cluster1", "network": "network1", "kubeconfig": "/state/c1", "pods": 9, "ready": 8 },
+                { "name": "cluster2", "network": "network2", "kubeconfig": "/state/c2", "error": "connection refused" },
+            ],
+        });
+        let left = json!({ "name": "old", "running": false });
+        assert_eq!(
+            text(&[running, left]),
+            "two-clusters: running\n  cluster1 on network1: 8 of 9 pods ready\n    /state/c1\n  \
+             cluster2 on network2: connection refused\n    /state/c2\nold: not running\n"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! The block at the end of a run: what came of it, what to look at, where the reports are.
+
+use std::time::Duration;
+
+use super::lines::{mark, seconds};
+use super::style::{Line, Style};
+use crate::report::outcome::RunOutcome;
+use crate::report::record::Record;
+use crate::report::{CheckReport, StepOutcome};
+
+pub(super) fn summary(record: &Record, outcome: RunOutcome, reports: &[(String, String)]) -> Vec<Line> {
+    let mut lines = vec![Line::default(), Line::new(Style::Strong, "Summary")];
+    for scenario in &record.scenarios {
+        let (style, word) = scenario.outcome.as_ref().map_or((Style::Bad, "ERR "), mark);
+        let took = seconds(Duration::from_millis(scenario.duration_ms));
+        lines.push(Line::new(style, format!("  {word}")).then(Style::Plain, format!(" {} ({took})", scenario.name)));
+        for step in scenario.leaves().filter(|step| step.outcome.as_ref().is_some_and(is_trouble)) {
+            let (style, word) = step.outcome.as_ref().map_or((Style::Bad, "ERR "), mark);
+            lines.push(Line::new(style, format!("       {word} {} {}", step.id, step.name)));
+            lines.extend(step.checks.iter().filter(|check| check.outcome != verdict::Outcome::Pass).map(cause));
+        }
+    }
+    if !record.scenarios.is_empty() {
+        lines.push(Line::new(Style::Plain, format!("  {}", counts(record))));
+    }
+    for (what, path) in
+        record.files.iter().map(|file| (&file.what, &file.path)).chain(reports.iter().map(|(what, path)| (what, path)))
+    {
+        lines.push(Line::new(Style::Plain, format!("  {what}: {path}")));
+    }
+    let style = match outcome {
+        RunOutcome::Passed => Style::Good,
+        RunOutcome::Inconclusive | RunOutcome::NothingSelected | RunOutcome::Interrupted | RunOutcome::Terminated => {
+            Style::Doubtful
+        }
+        RunOutcome::InternalError
+        | RunOutcome::WrongUsage
+        | RunOutcome::MachineCannot
+        | RunOutcome::MeshFailed
+        | RunOutcome::EnvironmentFailed => Style::Bad,
+    };
+    let took = seconds(Duration::from_millis(record.duration_ms));
+    lines.push(
+        Line::new(style, format!("  {}", outcome.meaning()))
+            .then(Style::Quiet, format!(" (exit {}, {took})", outcome.exit_code())),
+    );
+    lines
+}
+
+fn is_trouble(outcome: &StepOutcome) -> bool {
+    match outcome {
+        StepOutcome::Failed | StepOutcome::Inconclusive | StepOutcome::Errored { .. } => true,
+        StepOutcome::Passed | StepOutcome::Skipped { .. } => false,
+    }
+}
+
+fn cause(check: &CheckReport) -> Line {
+    let sentence = check.evidence.first().map_or("", String::as_str);
+    Line::new(Style::Plain, format!("            {}: {sentence}", check.name))
+}
+
+fn counts(record: &Record) -> String {
+    let counts = record.counts();
+    let checks: usize =
+        record.scenarios.iter().flat_map(|scenario| &scenario.steps).map(|step| step.checks.len()).sum();
+    let named = [
+        (counts.passed, "passed"),
+        (counts.failed, "failed"),
+        (counts.inconclusive, "inconclusive"),
+        (counts.errored, "not carried out"),
+        (counts.skipped, "skipped"),
+    ];
+    let steps: Vec<String> =
+        named.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    format!("steps: {}; {checks} expectations judged", steps.join(", "))
+}
