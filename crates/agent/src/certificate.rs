@@ -16,7 +16,7 @@ pub enum CertificateError {
     #[error("not a PEM certificate: {0}")]
     Pem(String),
     /// The control plane answered with too little.
-    #[error("the certificate service answered with {0} certificates; at least a leaf and its root are needed")]
+    #[error("the certificate service answered with {0} PEM texts; a leaf and its roots are needed")]
     ShortChain(usize),
 }
 
@@ -37,7 +37,7 @@ pub struct Secrets {
     pub key_pem: String,
     /// Leaf and intermediates, PEM.
     pub chain_pem: String,
-    /// Root that the certificate service named last in its answer, PEM.
+    /// Roots that the certificate service named last in its answer, PEM.
     pub issuer_root_pem: String,
     /// Every trusted root, PEM.
     pub roots_pem: String,
@@ -61,31 +61,28 @@ pub fn signing_request(spiffe_id: &str) -> Result<SigningRequest, CertificateErr
     Ok(SigningRequest { key_pem: key.serialize_pem(), csr_pem: csr.pem()? })
 }
 
-/// Turns the answer of the certificate service (leaf, intermediates, root) into secrets of version 0.
+/// Turns the answer of the certificate service (leaf, intermediates, roots) into secrets of version 0.
 ///
 /// # Errors
 /// [`CertificateError`] where the answer is not such a chain.
 pub fn secrets(key_pem: String, answer: &[String], bundle_pem: &str) -> Result<Secrets, CertificateError> {
-    let certificates: Vec<CertificateDer<'static>> =
-        answer.iter().map(|pem| parse_certificates(pem)).collect::<Result<Vec<_>, _>>()?.concat();
-    let ([leaf, ..], [_, root]) = (certificates.as_slice(), last_two(&certificates)) else {
-        return Err(CertificateError::ShortChain(certificates.len()));
-    };
+    let [chain @ .., roots] = answer else { return Err(CertificateError::ShortChain(answer.len())) };
+    let roots = parse_certificates(roots)?;
+    let mut chain = chain.iter().map(|pem| parse_certificates(pem)).collect::<Result<Vec<_>, _>>()?.concat();
+    let leaf = chain.first().filter(|_| !roots.is_empty()).ok_or(CertificateError::ShortChain(answer.len()))?;
     let (not_before, not_after) = validity(leaf)?;
-    let issuer_root_pem = to_pem(std::slice::from_ref(root));
+    // Whoever verifies has the roots; an authority may have them in its chain as well.
+    chain.retain(|certificate| !roots.contains(certificate));
+    let issuer_root_pem = to_pem(&roots);
     Ok(Secrets {
         version: 0,
         key_pem,
-        chain_pem: to_pem(&certificates[..certificates.len() - 1]),
+        chain_pem: to_pem(&chain),
         roots_pem: merge_roots(&issuer_root_pem, bundle_pem)?,
         issuer_root_pem,
         not_before,
         not_after,
     })
-}
-
-fn last_two<'a>(certificates: &'a [CertificateDer<'static>]) -> &'a [CertificateDer<'static>] {
-    &certificates[certificates.len().saturating_sub(2)..]
 }
 
 /// All certificates of both bundles, each once.
@@ -110,6 +107,14 @@ pub fn parse_certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Cer
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| CertificateError::Pem(error.to_string()))
+}
+
+/// Whether every root of `roots_pem` is in `bundle_pem`. Texts that cannot be read settle nothing, and an empty bundle is
+/// one that is being written.
+#[must_use]
+pub fn bundle_holds(bundle_pem: &str, roots_pem: &str) -> bool {
+    let (Ok(bundle), Ok(roots)) = (parse_certificates(bundle_pem), parse_certificates(roots_pem)) else { return true };
+    bundle.is_empty() || roots.iter().all(|root| bundle.contains(root))
 }
 
 fn validity(leaf: &CertificateDer<'_>) -> Result<(SystemTime, SystemTime), CertificateError> {
@@ -166,7 +171,7 @@ pub(crate) mod tests {
         let (root, other) = (root("one"), root("other"));
         let (key, leaf) = leaf(&root);
         let bundle = format!("{}{}", root.pem(), other.pem());
-        let secrets = secrets(key, &[leaf.clone(), root.pem()], &bundle).unwrap();
+        let secrets = secrets(key, &[leaf.clone(), root.pem(), root.pem()], &bundle).unwrap();
         assert_eq!(parse_certificates(&secrets.chain_pem).unwrap(), parse_certificates(&leaf).unwrap());
         assert_eq!(parse_certificates(&secrets.roots_pem).unwrap(), parse_certificates(&bundle).unwrap());
         assert!(secrets.not_after > secrets.not_before);
@@ -177,6 +182,14 @@ pub(crate) mod tests {
         let (key, leaf) = leaf(&root("one"));
         assert!(matches!(secrets(key.clone(), &[leaf], ""), Err(CertificateError::ShortChain(1))));
         assert!(matches!(secrets(key, &[], ""), Err(CertificateError::ShortChain(0))));
+    }
+
+    #[test]
+    fn a_root_that_left_the_bundle_is_noticed() {
+        let (one, two) = (root("one").pem(), root("two").pem());
+        assert!(bundle_holds(&format!("{one}{two}"), &one));
+        assert!(!bundle_holds(&two, &one));
+        assert!(bundle_holds("", &one));
     }
 
     #[test]

@@ -85,7 +85,9 @@ pub async fn issue(settings: &Settings, current: Option<&Secrets>) -> Result<Sec
         settings.trust_domain, settings.pod_namespace, settings.service_account
     );
     let request = certificate::signing_request(&id)?;
-    let channel = upstream::connect(settings, &settings.ca_address, current).await?;
+    // A certificate of an authority that was replaced would be refused, and then never be renewed; a token is not.
+    let presented = current.filter(|_| !settings.paths.token.exists());
+    let channel = upstream::connect(settings, &settings.ca_address, presented).await?;
     let mut message = tonic::Request::new(IstioCertificateRequest {
         csr: request.csr_pem,
         validity_duration: settings.certificate_lifetime.as_secs().try_into().unwrap_or(i64::MAX),
@@ -162,7 +164,7 @@ fn take_up_roots(settings: &Settings, secrets: &watch::Sender<Option<Arc<Secrets
             return RootChange::None;
         }
     };
-    let gone = !bundle_holds(&bundle, &current.issuer_root_pem);
+    let gone = !certificate::bundle_holds(&bundle, &current.issuer_root_pem);
     if merged != current.roots_pem {
         info!("new roots taken up");
         publish(secrets, Secrets { roots_pem: merged, ..(*current).clone() });
@@ -173,11 +175,4 @@ fn take_up_roots(settings: &Settings, secrets: &watch::Sender<Option<Arc<Secrets
 
 fn merge(current: &Secrets, bundle: &str) -> Result<String, CertificateError> {
     certificate::merge_roots(&current.issuer_root_pem, bundle)
-}
-
-fn bundle_holds(bundle: &str, root: &str) -> bool {
-    let (Ok(bundle), Ok(root)) = (certificate::parse_certificates(bundle), certificate::parse_certificates(root)) else {
-        return true;
-    };
-    bundle.is_empty() || root.iter().all(|root| bundle.contains(root))
 }

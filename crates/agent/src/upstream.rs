@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpSocket, TcpStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::certificate::{Secrets, parse_certificates};
+use crate::certificate::{Secrets, bundle_holds, parse_certificates};
 use crate::settings::{PROXY_MARK, Settings};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,7 +90,10 @@ fn client_config(settings: &Settings, secrets: Option<&Secrets>) -> Result<Clien
         return Err(refused("no certificate".to_owned()));
     }
     let builder = ClientConfig::builder().with_root_certificates(roots);
-    let usable = secrets.filter(|secrets| secrets.not_after > std::time::SystemTime::now());
+    // The server verifies by the same roots; what it would refuse is better not shown, since a token may do.
+    let usable = secrets
+        .filter(|secrets| secrets.not_after > std::time::SystemTime::now())
+        .filter(|secrets| bundle_holds(&pem, &secrets.issuer_root_pem));
     let mut config = match usable {
         Some(secrets) => {
             let chain = parse_certificates(&secrets.chain_pem).map_err(|error| rustls::Error::General(error.to_string()))?;

@@ -123,13 +123,13 @@ impl Running {
         Pid::from_raw(children.split_whitespace().next().expect("Envoy runs").parse().unwrap())
     }
 
-    /// Private memory of the agent in KiB.
-    pub(crate) fn private_memory(&self) -> u64 {
+    /// Memory of the agent in KiB that is no part of a file, and so is not shared with other agents.
+    pub(crate) fn own_memory(&self) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id().unwrap())).unwrap();
         let figure = |name: &str| -> u64 {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse().unwrap()
         };
-        figure("Private_Clean") + figure("Private_Dirty")
+        figure("Anonymous")
     }
 }

@@ -183,7 +183,8 @@ async fn a_proxy_gets_configuration_and_certificates_and_rotates_them_without_a_
     assert!(metrics.contains("istio_agent_xds_streams_total 1"), "the agent's figures");
     assert!(metrics.contains("envoy_server_live{} 1"), "Envoy's figures");
     assert_eq!(pod.page(pod.ports.prometheus, "/stats/prometheus").await.unwrap().0, 200);
-    println!("private memory of the agent: {} KiB", running.private_memory());
+    let own = running.own_memory();
+    assert!(own < 4 * 1024, "the agent is meant to be small, and takes {own} KiB of its own");
 }
 
 #[tokio::test]

@@ -87,9 +87,13 @@ impl Authenticator {
     }
 
     fn certified(&self, leaf: &CertificateDer<'_>) -> Result<SpiffeId, Status> {
-        let id = spiffe_id(leaf).ok_or_else(|| Status::permission_denied("the client certificate holds no SPIFFE id of a workload"))?;
+        let id = spiffe_id(leaf)
+            .ok_or_else(|| Status::permission_denied("the client certificate holds no SPIFFE id of a workload"))?;
         if id.trust_domain != self.trust_domain {
-            return Err(Status::permission_denied(format!("the trust domain {} is not accepted here", id.trust_domain)));
+            return Err(Status::permission_denied(format!(
+                "the trust domain {} is not accepted here",
+                id.trust_domain
+            )));
         }
         Ok(id)
     }
@@ -183,7 +187,10 @@ mod tests {
         assert_eq!(code(None), Code::Unauthenticated);
         assert_eq!(code(Some(TokenReviewStatus::default())), Code::Unauthenticated);
         let good = "system:serviceaccount:a:b";
-        assert_eq!(code(Some(TokenReviewStatus { authenticated: Some(false), ..status(good, AUDIENCE) })), Code::Unauthenticated);
+        assert_eq!(
+            code(Some(TokenReviewStatus { authenticated: Some(false), ..status(good, AUDIENCE) })),
+            Code::Unauthenticated
+        );
         assert_eq!(code(Some(status(good, "https://kubernetes.default.svc"))), Code::Unauthenticated);
         assert_eq!(code(Some(TokenReviewStatus { audiences: None, ..status(good, AUDIENCE) })), Code::Unauthenticated);
         for user in ["admin", "system:serviceaccount:a", "system:serviceaccount::b", "system:node:n1"] {
@@ -209,7 +216,8 @@ mod tests {
     fn only_a_single_uri_is_an_identity() {
         let certificate = |uris: &[&str]| {
             let mut parameters = rcgen::CertificateParams::default();
-            parameters.subject_alt_names = uris.iter().map(|uri| rcgen::SanType::URI((*uri).try_into().unwrap())).collect();
+            parameters.subject_alt_names =
+                uris.iter().map(|uri| rcgen::SanType::URI((*uri).try_into().unwrap())).collect();
             parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
         };
         let (a, b) = ("spiffe://td/ns/a/sa/b", "spiffe://td/ns/a/sa/c");

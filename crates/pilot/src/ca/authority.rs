@@ -91,7 +91,12 @@ impl Authority {
     ///
     /// # Errors
     /// [`SignError`].
-    pub fn sign(&self, csr_pem: &str, identity: &SpiffeId, lifetime: Option<Duration>) -> Result<Vec<String>, SignError> {
+    pub fn sign(
+        &self,
+        csr_pem: &str,
+        identity: &SpiffeId,
+        lifetime: Option<Duration>,
+    ) -> Result<Vec<String>, SignError> {
         sign::workload(&self.keys(), csr_pem, &identity.to_string(), lifetime, SystemTime::now())
     }
 

@@ -44,7 +44,10 @@ pub fn pkcs8(pem: &str) -> Result<Vec<u8>, KeyFormError> {
             other => labels.push(other.to_owned()),
         }
     }
-    Err(labels.into_iter().next_back().map_or_else(|| KeyFormError::Pem("no PEM block".to_owned()), KeyFormError::Label))
+    Err(labels
+        .into_iter()
+        .next_back()
+        .map_or_else(|| KeyFormError::Pem("no PEM block".to_owned()), KeyFormError::Label))
 }
 
 fn wrap(algorithm: &[u8], key: &[u8]) -> Vec<u8> {

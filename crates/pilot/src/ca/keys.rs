@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -114,7 +112,12 @@ impl SigningKeys {
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         super::sign::set_validity(&mut parameters, now, now + SELF_SIGNED_LIFETIME);
         let certificate = parameters.self_signed(&key).map_err(broken)?.pem();
-        Ok(KeyFiles { ca_cert: certificate.clone(), ca_key: key.serialize_pem(), root_cert: certificate, cert_chain: String::new() })
+        Ok(KeyFiles {
+            ca_cert: certificate.clone(),
+            ca_key: key.serialize_pem(),
+            root_cert: certificate,
+            cert_chain: String::new(),
+        })
     }
 
     /// The texts it was loaded from.
@@ -165,7 +168,8 @@ fn check_authority(certificate: &CertificateDer<'_>) -> Result<SystemTime, KeysE
 }
 
 fn owns(key: &KeyPair, certificate: &CertificateDer<'_>) -> bool {
-    parse(certificate).is_some_and(|parsed| parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw())
+    parse(certificate)
+        .is_some_and(|parsed| parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw())
 }
 
 /// The certificates from the signer up to but without a root; empty where the signer is a root itself.

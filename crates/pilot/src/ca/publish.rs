@@ -127,7 +127,9 @@ async fn write(client: &Client, namespace: &str, root: &str) -> Result<(), kube:
             maps.patch(CONFIG_MAP, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         }
         // The namespace went away, or is going: nothing will read it there.
-        Err(kube::Error::Api(status)) if status.code == 404 || (status.code == 403 && status.message.contains("being terminated")) => {
+        Err(kube::Error::Api(status))
+            if status.code == 404 || (status.code == 403 && status.message.contains("being terminated")) =>
+        {
             debug!(namespace, "the namespace is going away");
         }
         other => drop(other?),
@@ -140,12 +142,19 @@ mod tests {
     use super::*;
 
     fn namespace(name: &str) -> Namespace {
-        Namespace { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, ..Namespace::default() }
+        Namespace {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        }
     }
 
     fn config_map(namespace: &str, root: &str) -> ConfigMap {
         ConfigMap {
-            metadata: ObjectMeta { name: Some(CONFIG_MAP.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(CONFIG_MAP.to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
             data: Some(BTreeMap::from([(KEY.to_owned(), root.to_owned())])),
             ..ConfigMap::default()
         }

@@ -93,3 +93,6 @@ impl tower::Service<http::Request<Body>> for CertificateService {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

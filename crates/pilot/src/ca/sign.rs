@@ -43,8 +43,8 @@ pub enum SignError {
 /// [`SignError::Request`].
 pub fn requested_key(csr_pem: &str) -> Result<SubjectPublicKeyInfo, SignError> {
     let refuse = |problem: String| SignError::Request(problem);
-    let (_, pem) = x509_parser::pem::parse_x509_pem(csr_pem.as_bytes())
-        .map_err(|error| refuse(format!("is not PEM: {error}")))?;
+    let (_, pem) =
+        x509_parser::pem::parse_x509_pem(csr_pem.as_bytes()).map_err(|error| refuse(format!("is not PEM: {error}")))?;
     if !["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].contains(&pem.label.as_str()) {
         return Err(refuse(format!("is a `{}`", pem.label)));
     }
@@ -55,9 +55,13 @@ pub fn requested_key(csr_pem: &str) -> Result<SubjectPublicKeyInfo, SignError> {
     if let Ok(x509_parser::public_key::PublicKey::RSA(rsa)) = key.parsed()
         && rsa.key_size() < MINIMUM_RSA_BITS
     {
-        return Err(refuse(format!("is for an RSA key of {} bits; at least {MINIMUM_RSA_BITS} are needed", rsa.key_size())));
+        return Err(refuse(format!(
+            "is for an RSA key of {} bits; at least {MINIMUM_RSA_BITS} are needed",
+            rsa.key_size()
+        )));
     }
-    SubjectPublicKeyInfo::from_der(key.raw).map_err(|_error| refuse("is for a kind of key that is not supported".to_owned()))
+    SubjectPublicKeyInfo::from_der(key.raw)
+        .map_err(|_error| refuse("is for a kind of key that is not supported".to_owned()))
 }
 
 /// The certificate of a workload: no subject, the SPIFFE id as critical URI, for both ends of TLS.

@@ -27,10 +27,14 @@ pub enum ManifestError {
 ///
 /// # Errors
 /// [`ManifestError`].
-pub fn inject_manifest(yaml: &str, settings: &MeshSettings, notices: &mut Vec<String>) -> Result<String, ManifestError> {
+pub fn inject_manifest(
+    yaml: &str,
+    settings: &MeshSettings,
+    notices: &mut Vec<String>,
+) -> Result<String, ManifestError> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(yaml, options).map_err(|error| ManifestError::Yaml(error.to_string()))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(yaml, options)
+        .map_err(|error| ManifestError::Yaml(error.to_string()))?;
     let mut output = Vec::new();
     for mut document in documents {
         if document.is_null() {
@@ -71,7 +75,9 @@ fn object(object: &mut Value, settings: &MeshSettings, notices: &mut Vec<String>
 fn template_of(kind: &str) -> Option<&'static str> {
     match kind {
         "Pod" => Some(""),
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicationController" => Some("/spec/template"),
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicationController" => {
+            Some("/spec/template")
+        }
         "CronJob" => Some("/spec/jobTemplate/spec/template"),
         _ => None,
     }

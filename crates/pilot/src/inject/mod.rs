@@ -134,7 +134,10 @@ pub fn inject(
         return Ok(Outcome::Skipped(skip));
     }
     let annotations = Annotations::read(pod)?;
-    let context = template::Context { settings, namespace: namespace.name, workload, annotations: &annotations };
+    let labelled = pod.pointer("/metadata/labels").and_then(|labels| labels.get(template::NETWORK)?.as_str());
+    let network = labelled.or(settings.network.as_deref());
+    let context =
+        template::Context { settings, namespace: namespace.name, workload, annotations: &annotations, network };
     let mut injected = pod.clone();
     let warnings = annotations.unsupported();
     metadata(&mut injected, &context);

@@ -6,6 +6,8 @@ use super::annotations::Annotations;
 use super::{INIT_CONTAINER, MeshSettings, PROXY_CONTAINER, Workload};
 
 const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
+/// Label with the network of a pod.
+pub(super) const NETWORK: &str = "topology.istio.io/network";
 const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
 
 /// All that the templates draw on.
@@ -14,13 +16,16 @@ pub(super) struct Context<'a> {
     pub(super) namespace: &'a str,
     pub(super) workload: &'a Workload,
     pub(super) annotations: &'a Annotations,
+    /// The pod's own label for its network wins over the cluster's.
+    pub(super) network: Option<&'a str>,
 }
 
 impl Context<'_> {
     /// Labels to add where the pod does not have them.
     pub(super) fn labels(&self, existing: &Value) -> Vec<(String, String)> {
         let label = |names: &[&str]| names.iter().find_map(|name| existing.get(*name)?.as_str()).map(ToOwned::to_owned);
-        let name = label(&[CANONICAL_NAME, "app.kubernetes.io/name", "app"]).unwrap_or_else(|| self.workload.name.clone());
+        let name =
+            label(&[CANONICAL_NAME, "app.kubernetes.io/name", "app"]).unwrap_or_else(|| self.workload.name.clone());
         let revision = label(&[CANONICAL_REVISION, "app.kubernetes.io/version", "version"]);
         let mut labels = vec![
             (CANONICAL_NAME.to_owned(), name),
@@ -30,8 +35,8 @@ impl Context<'_> {
         if self.annotations.sidecar() {
             labels.push(("security.istio.io/tlsMode".to_owned(), "istio".to_owned()));
         }
-        if let Some(network) = &self.settings.network {
-            labels.push(("topology.istio.io/network".to_owned(), network.clone()));
+        if let Some(network) = self.network {
+            labels.push((NETWORK.to_owned(), network.to_owned()));
         }
         labels
     }
@@ -126,7 +131,7 @@ impl Context<'_> {
             field("ISTIO_META_NODE_NAME", "spec.nodeName"),
             plain("ISTIO_META_INTERCEPTION_MODE", if self.annotations.sidecar() { "REDIRECT" } else { "NONE" }),
         ];
-        if let Some(network) = &settings.network {
+        if let Some(network) = self.network {
             environment.push(plain("ISTIO_META_NETWORK", network));
         }
         environment.extend([

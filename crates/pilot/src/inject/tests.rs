@@ -49,7 +49,12 @@ fn inject_pod(pod: &Value, namespace: &str) -> Value {
 fn a_deployment_with_probes_volumes_and_exclusions() {
     let (text, notices) = manifest(REVIEWS);
     insta::assert_snapshot!(text);
-    assert_eq!(notices, ["Deployment reviews-v1: annotation sidecar.istio.io/statsInclusionPrefixes has no effect on this control plane"]);
+    assert_eq!(
+        notices,
+        [
+            "Deployment reviews-v1: annotation sidecar.istio.io/statsInclusionPrefixes has no effect on this control plane"
+        ]
+    );
 }
 
 #[test]
@@ -60,7 +65,8 @@ fn a_gateway() {
 #[test]
 fn webhook_and_file_give_the_same() {
     for (yaml, namespace) in [(REVIEWS, "bookinfo"), (GATEWAY, "istio-system")] {
-        let by_file = documents(&manifest(yaml).0).into_iter().find(|document| document["kind"] == "Deployment").unwrap();
+        let by_file =
+            documents(&manifest(yaml).0).into_iter().find(|document| document["kind"] == "Deployment").unwrap();
         let by_file = by_file.pointer("/spec/template").unwrap();
         let mut by_webhook = inject_pod(&pod_of_deployment(yaml), namespace);
         assert_eq!(by_webhook["spec"], by_file["spec"]);
@@ -116,7 +122,10 @@ fn the_application_can_wait_for_its_proxy() {
 fn the_pods_own_labels_stay() {
     let pod = json!({"metadata": {"labels": {"topology.istio.io/network": "other", "service.istio.io/canonical-revision": "7"}}, "spec": {"containers": []}});
     let labels = &inject_pod(&pod, "ns")["metadata"]["labels"];
-    assert_eq!((&labels["topology.istio.io/network"], &labels["service.istio.io/canonical-revision"]), (&json!("other"), &json!("7")));
+    assert_eq!(
+        (&labels["topology.istio.io/network"], &labels["service.istio.io/canonical-revision"]),
+        (&json!("other"), &json!("7"))
+    );
 }
 
 #[test]
@@ -141,7 +150,43 @@ fn what_has_no_pod_is_an_error_and_not_a_panic() {
     for pod in [json!(null), json!({}), json!({"spec": 1}), json!([])] {
         assert!(inject(&pod, context, &Workload::of_pod(&pod), &settings()).is_err(), "{pod}");
     }
-    for odd in [json!({"spec": {}}), json!({"metadata": 3, "spec": {"containers": {}, "volumes": 1, "initContainers": "x"}})] {
+    for odd in
+        [json!({"spec": {}}), json!({"metadata": 3, "spec": {"containers": {}, "volumes": 1, "initContainers": "x"}})]
+    {
         assert!(inject(&odd, context, &Workload::of_pod(&odd), &settings()).is_ok(), "{odd}");
+    }
+}
+
+/// The manifests of the gateways as they are shipped, with one value for every placeholder.
+#[test]
+fn the_shipped_gateways_can_be_injected() {
+    for yaml in [
+        include_str!("../../../../manifests/istio/40-ingressgateway.yaml"),
+        include_str!("../../../../manifests/istio/41-eastwestgateway.yaml"),
+    ] {
+        let (text, _) = manifest(&yaml.replace("${NETWORK}", "network7"));
+        let deployment = documents(&text).into_iter().find(|document| document["kind"] == "Deployment").unwrap();
+        let pod = deployment.pointer("/spec/template/spec").unwrap();
+        let proxy = &pod["containers"][0];
+        assert_eq!((&proxy["image"], &proxy["args"][1]), (&json!("meshproof/proxy:dev"), &json!("router")));
+        assert_eq!(pod.get("initContainers"), None, "a gateway captures nothing");
+        assert_eq!(proxy["readinessProbe"]["httpGet"]["port"], 15021);
+    }
+}
+
+#[test]
+fn every_shipped_manifest_is_yaml_with_names() {
+    for yaml in [
+        include_str!("../../../../manifests/istio/00-namespace.yaml"),
+        include_str!("../../../../manifests/istio/10-rbac.yaml"),
+        include_str!("../../../../manifests/istio/11-reader.yaml"),
+        include_str!("../../../../manifests/istio/20-istiod.yaml"),
+        include_str!("../../../../manifests/istio/30-webhooks.yaml"),
+        include_str!("../../../../manifests/istio/50-expose-services.yaml"),
+    ] {
+        for document in documents(yaml) {
+            assert!(document["kind"].is_string() && document["metadata"]["name"].is_string(), "{document}");
+            assert_eq!(crate::validation::judge(&document).refusal(), None);
+        }
     }
 }

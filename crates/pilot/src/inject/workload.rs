@@ -30,7 +30,8 @@ impl Workload {
     #[must_use]
     pub fn of_pod(pod: &Value) -> Self {
         let owners = pod.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-        let owner = owners.and_then(|owners| owners.iter().find(|owner| owner["controller"] == Value::Bool(true)).or(owners.first()));
+        let owner = owners
+            .and_then(|owners| owners.iter().find(|owner| owner["controller"] == Value::Bool(true)).or(owners.first()));
         let Some(owner) = owner else {
             return Self { api_version: "v1".to_owned(), kind: "Pod".to_owned(), ..Self::of_manifest(pod) };
         };
@@ -40,7 +41,11 @@ impl Workload {
         if kind == "ReplicaSet"
             && let Some(deployment) = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))
         {
-            return Self { api_version: "apps/v1".to_owned(), kind: "Deployment".to_owned(), name: deployment.to_owned() };
+            return Self {
+                api_version: "apps/v1".to_owned(),
+                kind: "Deployment".to_owned(),
+                name: deployment.to_owned(),
+            };
         }
         if kind == "Job"
             && let Some((cron_job, time)) = name.rsplit_once('-')

@@ -61,7 +61,8 @@ fn weights(route: &Value, path: &str, verdict: &mut Verdict) {
     let weights: Vec<i64> = items(route, "route").filter_map(|(_, entry)| entry["weight"].as_i64()).collect();
     let total: i64 = weights.iter().sum();
     if weights.len() > 1 && total > 0 && total != 100 && verdict.errors.is_empty() {
-        let message = format!("{path}.route: the weights add up to {total}, not 100; traffic is split in their proportion");
+        let message =
+            format!("{path}.route: the weights add up to {total}, not 100; traffic is split in their proportion");
         verdict.warnings.push(message);
     }
 }
@@ -70,7 +71,8 @@ fn unreachable(spec: &Value, verdict: &mut Verdict) {
     let mut catch_all = None;
     for (index, route) in items(spec, "http") {
         if let Some(earlier) = catch_all {
-            let message = format!("spec.http[{index}]: never used, since spec.http[{earlier}] before it matches everything");
+            let message =
+                format!("spec.http[{index}]: never used, since spec.http[{earlier}] before it matches everything");
             verdict.warnings.push(message);
         } else if route["match"].as_array().is_none_or(Vec::is_empty) {
             catch_all = Some(index);
@@ -113,7 +115,10 @@ mod tests {
     #[test]
     fn the_refusal_names_every_field() {
         let refusal = virtual_service(json!([{"match": [{"uri": {"regex": "("}}]}])).refusal().unwrap();
-        assert!(refusal.contains("spec.http[0].match[0].uri.regex") && refusal.contains("spec.http[0]: one of route"), "{refusal}");
+        assert!(
+            refusal.contains("spec.http[0].match[0].uri.regex") && refusal.contains("spec.http[0]: one of route"),
+            "{refusal}"
+        );
         assert!(virtual_service(json!([])).refusal().unwrap().starts_with("spec.http"));
     }
 
@@ -137,7 +142,9 @@ mod tests {
 
     #[test]
     fn duplicate_subsets_and_unknown_modes_are_refused() {
-        let rule = judge(&json!({"kind": "DestinationRule", "spec": {"host": "a", "subsets": [{"name": "v1"}, {"name": "v1"}]}}));
+        let rule = judge(
+            &json!({"kind": "DestinationRule", "spec": {"host": "a", "subsets": [{"name": "v1"}, {"name": "v1"}]}}),
+        );
         assert!(rule.refusal().unwrap().contains("spec.subsets[1].name"));
         let policy = judge(&json!({"kind": "PeerAuthentication", "spec": {"mtls": {"mode": "STRIKT"}}}));
         assert!(policy.refusal().unwrap().contains("spec.mtls.mode"));

@@ -14,6 +14,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -26,16 +27,39 @@ pub const MUTATING: &str = "istio-sidecar-injector";
 pub const VALIDATING: &str = "istio-validator-istio-system";
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Corrects both configurations whenever they or the root change, until cancelled. To be started once the webhooks are
-/// served, since from then on they fail closed.
+/// As [`keep_bundles_and_tell`], for callers that need not know when the first correction is done.
 pub async fn keep_bundles(client: Client, authority: Arc<Authority>, cancel: CancellationToken) {
-    let injection = keep::<MutatingWebhookConfiguration>(client.clone(), MUTATING, &authority, None);
-    let validation = keep::<ValidatingWebhookConfiguration>(client, VALIDATING, &authority, Some("Fail"));
-    cancel.run_until_cancelled(async { tokio::join!(injection, validation) }).await;
+    keep_bundles_and_tell(client, authority, watch::Sender::new(false), cancel).await;
 }
 
-async fn keep<K>(client: Client, name: &'static str, authority: &Authority, failure_policy: Option<&str>)
-where
+/// Corrects both configurations whenever they or the root change, until cancelled. To be started once the webhooks are
+/// served, since from then on they fail closed. `in_step` becomes true once both were found or put right, or found
+/// absent: from then on a pod can be created without meeting a webhook that nobody trusts.
+pub async fn keep_bundles_and_tell(
+    client: Client,
+    authority: Arc<Authority>,
+    in_step: watch::Sender<bool>,
+    cancel: CancellationToken,
+) {
+    let (first, second) = (watch::Sender::new(false), watch::Sender::new(false));
+    let (mut one, mut two) = (first.subscribe(), second.subscribe());
+    let injection = keep::<MutatingWebhookConfiguration>(client.clone(), MUTATING, &authority, None, first);
+    let validation = keep::<ValidatingWebhookConfiguration>(client, VALIDATING, &authority, Some("Fail"), second);
+    let tell = async {
+        if one.wait_for(|done| *done).await.is_ok() && two.wait_for(|done| *done).await.is_ok() {
+            in_step.send_replace(true);
+        }
+    };
+    cancel.run_until_cancelled(async { tokio::join!(injection, validation, tell) }).await;
+}
+
+async fn keep<K>(
+    client: Client,
+    name: &'static str,
+    authority: &Authority,
+    failure_policy: Option<&str>,
+    in_step: watch::Sender<bool>,
+) where
     K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
         + Clone
         + Debug
@@ -49,6 +73,7 @@ where
     let mut events = watcher(api.clone(), config).default_backoff().boxed();
     let mut keys = authority.subscribe();
     let mut latest: Option<Value> = None;
+    let mut listed = false;
     let mut retry_at: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -57,6 +82,7 @@ where
                     latest = serde_json::to_value(object).ok();
                 }
                 Ok(watcher::Event::Delete(_)) => latest = None,
+                Ok(watcher::Event::InitDone) => listed = true,
                 Ok(_) => {}
                 Err(error) => warn!(name, %error, "the webhook configuration cannot be watched at the moment"),
             },
@@ -64,11 +90,17 @@ where
             () = sleep_until(retry_at) => retry_at = None,
         }
         let root = keys.borrow_and_update().root_pem.clone();
-        let Some(patch) = latest.as_ref().and_then(|object| correction(object, &root, failure_policy)) else { continue };
+        let Some(patch) = latest.as_ref().and_then(|object| correction(object, &root, failure_policy)) else {
+            if listed {
+                in_step.send_replace(true);
+            }
+            continue;
+        };
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Ok(object) => {
                 info!(name, "the webhook configuration trusts this istiod");
                 latest = serde_json::to_value(object).ok();
+                in_step.send_replace(true);
             }
             Err(error) => {
                 warn!(name, %error, "the webhook configuration is not corrected yet");

@@ -43,7 +43,9 @@ fn the_identity_is_the_callers_and_not_the_requests() {
     let usage = leaf.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.server_auth && usage.client_auth);
     assert!(leaf.key_usage().unwrap().unwrap().value.digital_signature());
-    assert!(leaf.extensions().iter().any(|e| matches!(e.parsed_extension(), ParsedExtension::AuthorityKeyIdentifier(_))));
+    assert!(
+        leaf.extensions().iter().any(|e| matches!(e.parsed_extension(), ParsedExtension::AuthorityKeyIdentifier(_)))
+    );
     assert_eq!(leaf.validity().not_before.timestamp(), 1_800_000_000 - 120);
     assert_eq!(leaf.validity().not_after.timestamp(), 1_800_000_000 + 86_400);
 }
@@ -58,7 +60,11 @@ fn lifetimes_are_bounded() {
     let chain = workload(&keys, &csr(), ID, None, late).unwrap();
     let leaf = der(&chain[0]);
     let (_, leaf) = x509_parser::parse_x509_certificate(&leaf).unwrap();
-    assert_eq!(leaf.validity().not_after.timestamp(), 1_800_000_000 + 3650 * 24 * 3600, "not longer than the authority");
+    assert_eq!(
+        leaf.validity().not_after.timestamp(),
+        1_800_000_000 + 3650 * 24 * 3600,
+        "not longer than the authority"
+    );
     assert!(matches!(workload(&keys, &csr(), ID, None, late + Duration::from_secs(61)), Err(SignError::Authority(_))));
 }
 
@@ -84,7 +90,10 @@ fn an_incomplete_secret_names_the_file() {
     let fails = |files: KeyFiles| SigningKeys::load(files).unwrap_err();
     assert!(matches!(fails(KeyFiles { ca_cert: String::new(), ..files.clone() }), KeysError::Missing("ca-cert.pem")));
     assert!(matches!(fails(KeyFiles { ca_key: String::new(), ..files.clone() }), KeysError::Missing("ca-key.pem")));
-    assert!(matches!(fails(KeyFiles { root_cert: "x".into(), ..files.clone() }), KeysError::Certificate { file: "root-cert.pem", .. }));
+    assert!(matches!(
+        fails(KeyFiles { root_cert: "x".into(), ..files.clone() }),
+        KeysError::Certificate { file: "root-cert.pem", .. }
+    ));
     assert!(matches!(fails(KeyFiles { ca_key: other.ca_key, ..files.clone() }), KeysError::Mismatch));
     assert!(matches!(fails(KeyFiles { root_cert: other.root_cert, ..files.clone() }), KeysError::NoPath));
     let leaf = workload(&SigningKeys::load(files.clone()).unwrap(), &csr(), ID, None, now()).unwrap().remove(0);
@@ -101,12 +110,23 @@ fn openssl(directory: &std::path::Path, arguments: &str) -> String {
 /// A root and an intermediate made by openssl, the intermediate's key in the given older form.
 fn plugged_in(directory: &std::path::Path, key: &str) -> KeyFiles {
     std::fs::write(directory.join("ext"), "basicConstraints=critical,CA:true,pathlen:0\nkeyUsage=critical,keyCertSign,digitalSignature\nsubjectAltName=DNS:istiod.istio-system.svc\n").unwrap();
-    openssl(directory, "req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -days 3650 -subj /O=Istio/CN=Root");
+    openssl(
+        directory,
+        "req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -days 3650 -subj /O=Istio/CN=Root",
+    );
     openssl(directory, key);
     openssl(directory, "req -new -key ca.key -out ca.csr -subj /O=Istio/CN=Intermediate/L=cluster1");
-    openssl(directory, "x509 -req -in ca.csr -CA root.pem -CAkey root.key -CAcreateserial -out ca.pem -days 3650 -extfile ext");
+    openssl(
+        directory,
+        "x509 -req -in ca.csr -CA root.pem -CAkey root.key -CAcreateserial -out ca.pem -days 3650 -extfile ext",
+    );
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
-    KeyFiles { ca_cert: read("ca.pem"), ca_key: read("ca.key"), root_cert: read("root.pem"), cert_chain: format!("{}{}", read("ca.pem"), read("root.pem")) }
+    KeyFiles {
+        ca_cert: read("ca.pem"),
+        ca_key: read("ca.key"),
+        root_cert: read("root.pem"),
+        cert_chain: format!("{}{}", read("ca.pem"), read("root.pem")),
+    }
 }
 
 #[test]
@@ -120,12 +140,14 @@ fn intermediates_of_every_form_sign_what_openssl_verifies() {
         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ca.key",
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let keys = SigningKeys::load(plugged_in(directory.path(), key)).unwrap_or_else(|error| panic!("{key}: {error}"));
+        let keys =
+            SigningKeys::load(plugged_in(directory.path(), key)).unwrap_or_else(|error| panic!("{key}: {error}"));
         let chain = workload(&keys, &csr(), ID, None, SystemTime::now()).unwrap();
         assert_eq!(chain.len(), 3, "leaf, intermediate, root");
         std::fs::write(directory.path().join("leaf.pem"), &chain[0]).unwrap();
         std::fs::write(directory.path().join("mid.pem"), &chain[1]).unwrap();
-        let verdict = openssl(directory.path(), "verify -purpose sslserver -CAfile root.pem -untrusted mid.pem leaf.pem");
+        let verdict =
+            openssl(directory.path(), "verify -purpose sslserver -CAfile root.pem -untrusted mid.pem leaf.pem");
         assert_eq!(verdict.trim(), "leaf.pem: OK", "{key}");
     }
 }
