@@ -274,3 +274,48 @@ pub(crate) async fn names() -> Facts {
     serving.await??;
     Ok(facts.into())
 }
+
+/// Pods come and go; what stays of them?
+pub(crate) async fn churn() -> Facts {
+    let fabric = Fabric::create(&two_clusters()?).await?;
+    let one = cluster(&fabric, "cluster1")?;
+    let round = async || {
+        let pod = one.create_pod_network("pod").await?;
+        script(&pod, spec("true", &["true"])).await?;
+        let dropped = one.create_pod_network("dropped").await?;
+        // Both are deleted by the same thread, one after the other: the second is waited for.
+        drop(dropped);
+        pod.release().await;
+        Ok::<_, Box<dyn std::error::Error>>(())
+    };
+    // The first round opens what stays open: epoll, resolver threads and the like.
+    round().await?;
+    let before = resources(&one).await?;
+    for _ in 0..25 {
+        round().await?;
+    }
+    let settled =
+        eventually::poll("resources to be free again", Duration::from_secs(5), Duration::from_millis(20), async || {
+            match resources(&one).await {
+                Ok(after) if after == before => Ok(after),
+                Ok(after) => Err(after.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+    let after = settled.await.unwrap_or_else(|error| json!(error.last));
+    Ok(json!({"before": before, "after": after}))
+}
+
+/// Descriptors of this process, processes of the world, and links of a node.
+async fn resources(cluster: &substrate_node::fabric::ClusterNetwork) -> Facts {
+    let node = cluster.namespace().try_clone_to_owned()?;
+    let links = std::thread::spawn(move || {
+        nix::sched::setns(node, nix::sched::CloneFlags::CLONE_NEWNET)?;
+        std::fs::read_to_string("/proc/thread-self/net/dev")
+    });
+    let links = links.join().map_err(|_| "the thread failed")??.lines().count() - 2;
+    let count = |folder: &str| std::fs::read_dir(folder).map(|entries| entries.flatten().collect::<Vec<_>>());
+    let processes =
+        count("/proc")?.iter().filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
+    Ok(json!({"descriptors": count("/proc/self/fd")?.len(), "processes": processes, "links": links}))
+}

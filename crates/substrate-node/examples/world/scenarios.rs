@@ -27,6 +27,7 @@ pub(crate) async fn run(name: &str, world: World) -> Facts {
         "container" => containers::container().await,
         "exec" => containers::exec().await,
         "failures" => containers::failures().await,
+        "churn" => networks::churn().await,
         "names" => networks::names().await,
         "idle" => containers::idle(world).await,
         other => Err(format!("no scenario {other:?}").into()),

@@ -109,3 +109,14 @@ fn twenty_pods_on_two_clusters_come_up_in_well_under_a_second() {
     // About 250 ms on two idle cores; the bound leaves room for machines that are busy with other tests.
     assert!(total < 3000, "bring-up took {total} ms: {facts}");
 }
+
+#[test]
+fn pods_that_are_gone_leave_no_link_descriptor_or_process() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    let facts = run("churn");
+    assert_eq!(facts["before"], facts["after"]);
+    // Loopback and the uplink.
+    expect(&facts, "/after/links", 2);
+    expect(&facts, "/after/processes", 1);
+}
