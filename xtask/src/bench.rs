@@ -25,8 +25,8 @@ pub(crate) struct Args {
     /// Folder for the reports of the runs
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Keep only numbers whose path in the report begins so; may be given several times
-    #[arg(long, value_name = "PATH")]
+    /// Keep numbers whose path in the report begins so; may be given several times
+    #[arg(long, value_name = "PATH", default_values = ["/durationMs", "/phases", "/memory"])]
     only: Vec<String>,
     /// Words for `meshproof e2e`
     #[arg(last = true)]

@@ -28,7 +28,7 @@ pub(crate) fn summarise(values: &[f64]) -> Option<Summary> {
     Some(Summary { median, min, max, values: values.to_vec() })
 }
 
-/// Every number below a value by its path. Elements of a list go by their `name`, `id` or `phase`, else by their place.
+/// Every number below a value by its path. Elements of a list go by their `id` or `name`, else by their place.
 pub(crate) fn leaves(value: &Value) -> BTreeMap<String, f64> {
     let mut found = BTreeMap::new();
     walk("", value, &mut found);
@@ -45,7 +45,7 @@ fn walk(path: &str, value: &Value, found: &mut BTreeMap<String, f64>) {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| walk(&format!("{path}/{key}"), value, found)),
         Value::Array(elements) => {
             for (index, element) in elements.iter().enumerate() {
-                let name = ["name", "id", "phase"].iter().find_map(|key| element.get(key)?.as_str());
+                let name = ["id", "name"].iter().find_map(|key| element.get(key)?.as_str());
                 let step = name.map_or_else(|| index.to_string(), str::to_owned);
                 walk(&format!("{path}/{step}"), element, found);
             }
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn numbers_are_joined_by_their_path() {
-        let report = |ready, memory| json!({ "phases": [{ "phase": "ready", "ms": ready }], "memory": { "pss": memory }, "ok": true });
+        let report = |ready, memory| json!({ "phases": [{ "id": "ready", "ms": ready }], "memory": { "pss": memory }, "ok": true });
         let joined = join(&[report(10, 5), report(30, 6)], &["/phases".to_owned()]);
         assert_eq!(joined.keys().collect::<Vec<_>>(), ["/phases/ready/ms"]);
         assert_eq!(

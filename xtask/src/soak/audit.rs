@@ -7,8 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::within;
-
 /// What there was at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot(BTreeSet<String>);
@@ -63,7 +61,9 @@ fn program(pid: i32) -> Option<PathBuf> {
 
 fn processes(places: &[&Path]) -> Vec<String> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let ours = |pid: &i32| *pid != own && program(*pid).is_some_and(|program| within(&program, places));
+    let ours = |pid: &i32| {
+        *pid != own && program(*pid).is_some_and(|program| places.iter().any(|place| program.starts_with(place)))
+    };
     let describe = |pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");

@@ -2,7 +2,7 @@
 //! random moments; counts verdicts and what is left behind.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,9 @@ impl Soak {
             return Ok(());
         }
         let name = format!("soak-{}", std::process::id());
-        let up = self.command(&["up", "--name", &name]).status().context("cannot start meshproof")?;
+        let out = self.out.join("up");
+        let words = ["up", "--name", &name, "--out", &out.to_string_lossy()];
+        let up = self.command(&words).status().context("cannot start meshproof")?;
         if !up.success() {
             self.problems.push(format!("`meshproof up` ended with {up}"));
             return Ok(());
@@ -228,9 +230,4 @@ fn verdict(code: Option<i32>) -> &'static str {
         Some(96) => "machine cannot",
         _ => "error",
     }
-}
-
-/// Whether a path lies in one of these, or is one of these.
-fn within(path: &Path, places: &[&Path]) -> bool {
-    places.iter().any(|place| path.starts_with(place))
 }
