@@ -14,12 +14,11 @@ const UNSAFE: [&str; 2] = ["crates/substrate-node/", "crates/agent/"];
 
 /// Files that may let time pass by itself, and why. Everything else waits through `crates/eventually`. A sleep that is
 /// raced against events is an alarm and needs no entry.
-const TIMERS: [(&str, &str); 5] = [
+const TIMERS: [(&str, &str); 4] = [
     ("crates/agent/src/backoff.rs", "the pause between two attempts to connect"),
     ("crates/bookinfo/tests/it/programs.rs", "a server that is slow on purpose"),
     ("crates/eventually/src/lib.rs", "the one place to wait"),
     ("crates/pilot/src/webhook/bundle.rs", "an alarm that may be absent, raced by its caller"),
-    ("crates/substrate-node/src/supervision/reaper.rs", "a zombie is somebody else's for a while"),
 ];
 
 /// The counterpart of `crates/eventually` in a package that may not use it.
