@@ -3,8 +3,8 @@
 //! Every object keeps fields that it does not list (`x-kubernetes-preserve-unknown-fields`), so that what Istio accepts
 //! and we do not honour is stored; [`crate::fields`] names such fields.
 
-use schemars::generate::SchemaSettings;
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::kind::Kind;
@@ -12,7 +12,8 @@ use crate::{DestinationRule, Gateway, PeerAuthentication, VirtualService};
 
 /// The CustomResourceDefinition of a kind, as JSON.
 pub fn definition(kind: Kind) -> Value {
-    let versions: Vec<Value> = kind.versions().iter().enumerate().map(|(index, name)| version(kind, name, index == 0)).collect();
+    let versions: Vec<Value> =
+        kind.versions().iter().enumerate().map(|(index, name)| version(kind, name, index == 0)).collect();
     let area = kind.group().split('.').next().unwrap_or_default();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -38,6 +39,11 @@ pub fn definition(kind: Kind) -> Value {
 }
 
 fn version(kind: Kind, name: &str, stored: bool) -> Value {
+    let mut spec = spec_schema(kind);
+    if !stored {
+        // All versions have the same schema; one with its descriptions is enough to read.
+        strip_descriptions(&mut spec);
+    }
     let mut version = json!({
         "name": name,
         "served": true,
@@ -45,7 +51,7 @@ fn version(kind: Kind, name: &str, stored: bool) -> Value {
         "schema": { "openAPIV3Schema": {
             "type": "object",
             "properties": {
-                "spec": spec_schema(kind),
+                "spec": spec,
                 "status": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
             },
         } },
@@ -58,6 +64,19 @@ fn version(kind: Kind, name: &str, stored: bool) -> Value {
     version
 }
 
+fn strip_descriptions(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("description");
+    if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(strip_descriptions);
+    }
+    for container in ["items", "additionalProperties"] {
+        if let Some(inner) = object.get_mut(container) {
+            strip_descriptions(inner);
+        }
+    }
+}
+
 fn printer_columns(kind: Kind) -> Vec<Value> {
     let own: &[(&str, &str)] = match kind {
         Kind::Gateway => return Vec::new(),
@@ -65,7 +84,8 @@ fn printer_columns(kind: Kind) -> Vec<Value> {
         Kind::DestinationRule => &[("Host", ".spec.host")],
         Kind::PeerAuthentication => &[("Mode", ".spec.mtls.mode")],
     };
-    let mut columns: Vec<Value> = own.iter().map(|(name, path)| json!({ "name": name, "jsonPath": path, "type": "string" })).collect();
+    let mut columns: Vec<Value> =
+        own.iter().map(|(name, path)| json!({ "name": name, "jsonPath": path, "type": "string" })).collect();
     columns.push(json!({ "name": "Age", "jsonPath": ".metadata.creationTimestamp", "type": "date" }));
     columns
 }
@@ -129,7 +149,9 @@ fn drop_null_alternative(object: &mut Map<String, Value>) {
 }
 
 fn collapse_enumeration(object: &mut Map<String, Value>) {
-    let constants = |value: &Value| -> Option<Vec<Value>> { value.as_array()?.iter().map(|one| one.get("const").cloned()).collect() };
+    let constants = |value: &Value| -> Option<Vec<Value>> {
+        value.as_array()?.iter().map(|one| one.get("const").cloned()).collect()
+    };
     if let Some(names) = object.get("oneOf").and_then(constants) {
         object.remove("oneOf");
         object.insert("type".to_owned(), "string".into());

@@ -258,7 +258,10 @@ impl TrafficPolicy {
     /// This policy as it holds for one port: its section for the port replaces whole sections.
     pub fn for_port(&self, port: u16) -> Self {
         let mut policy = Self { port_level_settings: Vec::new(), ..self.clone() };
-        let own = self.port_level_settings.iter().find(|settings| settings.port.as_ref().is_some_and(|selector| selector.number == u32::from(port)));
+        let own = self
+            .port_level_settings
+            .iter()
+            .find(|settings| settings.port.as_ref().is_some_and(|selector| selector.number == u32::from(port)));
         if let Some(own) = own {
             policy.load_balancer = own.load_balancer.clone();
             policy.connection_pool = own.connection_pool.clone();
@@ -275,7 +278,11 @@ impl TrafficPolicy {
             connection_pool: over.connection_pool.clone().or_else(|| self.connection_pool.clone()),
             outlier_detection: over.outlier_detection.clone().or_else(|| self.outlier_detection.clone()),
             tls: over.tls.clone().or_else(|| self.tls.clone()),
-            port_level_settings: if over.port_level_settings.is_empty() { self.port_level_settings.clone() } else { over.port_level_settings.clone() },
+            port_level_settings: if over.port_level_settings.is_empty() {
+                self.port_level_settings.clone()
+            } else {
+                over.port_level_settings.clone()
+            },
         }
     }
 }

@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn reads_what_go_writes() {
-        for (text, millis) in [("30s", 30_000), ("1.5s", 1_500), ("1h30m", 5_400_000), ("250ms", 250), ("0", 0), ("0s", 0)] {
+        for (text, millis) in
+            [("30s", 30_000), ("1.5s", 1_500), ("1h30m", 5_400_000), ("250ms", 250), ("0", 0), ("0s", 0)]
+        {
             assert_eq!(IstioDuration::parse(text).unwrap().0, Duration::from_millis(millis), "{text}");
         }
     }

@@ -97,7 +97,12 @@ fn unsupported_values(kind: Kind, spec: &Value) -> Vec<UnsupportedField> {
     }
     if kind == Kind::DestinationRule {
         let policies = std::iter::once(("spec".to_owned(), spec)).chain(
-            spec.get("subsets").and_then(Value::as_array).into_iter().flatten().enumerate().map(|(index, subset)| (format!("spec.subsets[{index}]"), subset)),
+            spec.get("subsets")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .enumerate()
+                .map(|(index, subset)| (format!("spec.subsets[{index}]"), subset)),
         );
         for (path, holder) in policies {
             let mode = holder.pointer("/trafficPolicy/tls/mode").and_then(Value::as_str);
@@ -125,7 +130,8 @@ mod tests {
                            "match": [{ "headers": { "delegate": { "exact": "x" } } }] }],
             },
         });
-        let fields: Vec<_> = unsupported_fields(&object).into_iter().map(|field| (field.path, field.known_to_istio)).collect();
+        let fields: Vec<_> =
+            unsupported_fields(&object).into_iter().map(|field| (field.path, field.known_to_istio)).collect();
         assert_eq!(
             fields,
             [

@@ -55,7 +55,12 @@ fn destination_rule(path: &str) -> bool {
     if path == "spec.workloadSelector" {
         return true;
     }
-    let places = ["spec.trafficPolicy.portLevelSettings.", "spec.subsets.trafficPolicy.portLevelSettings.", "spec.trafficPolicy.", "spec.subsets.trafficPolicy."];
+    let places = [
+        "spec.trafficPolicy.portLevelSettings.",
+        "spec.subsets.trafficPolicy.portLevelSettings.",
+        "spec.trafficPolicy.",
+        "spec.subsets.trafficPolicy.",
+    ];
     let inner = places.iter().find_map(|place| path.strip_prefix(place));
     inner.is_some_and(|inner| TRAFFIC_POLICY.contains(&inner))
 }

@@ -56,7 +56,13 @@ impl NodeId {
         };
         let (pod, namespace) = name.rsplit_once('.').ok_or_else(form)?;
         let domain = dns.split_once(".svc.").map_or("cluster.local", |(_, domain)| domain);
-        Ok(Self { node_type, ip: ip.to_owned(), pod: pod.to_owned(), namespace: namespace.to_owned(), domain: domain.to_owned() })
+        Ok(Self {
+            node_type,
+            ip: ip.to_owned(),
+            pod: pod.to_owned(),
+            namespace: namespace.to_owned(),
+            domain: domain.to_owned(),
+        })
     }
 }
 
@@ -73,7 +79,11 @@ impl NodeMetadata {
     /// `LABELS`: the labels of the pod.
     pub fn labels(&self) -> BTreeMap<String, String> {
         let labels = self.0.get("LABELS").and_then(Value::as_object);
-        labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+        labels
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect()
     }
 
     /// `INSTANCE_IPS`: the addresses of the proxy, the main one first.
@@ -90,7 +100,10 @@ mod tests {
     #[test]
     fn node_ids_come_apart() {
         let id = NodeId::parse("sidecar~10.244.0.5~reviews-v1-x.bookinfo~bookinfo.svc.cluster.local").unwrap();
-        assert_eq!((id.pod.as_str(), id.namespace.as_str(), id.domain.as_str()), ("reviews-v1-x", "bookinfo", "cluster.local"));
+        assert_eq!(
+            (id.pod.as_str(), id.namespace.as_str(), id.domain.as_str()),
+            ("reviews-v1-x", "bookinfo", "cluster.local")
+        );
         assert!(matches!(NodeId::parse("ztunnel~1~a.b~b.svc.cluster.local"), Err(NotANodeId::Type { .. })));
         assert!(matches!(NodeId::parse("sidecar"), Err(NotANodeId::Form(_))));
     }

@@ -22,7 +22,11 @@ pub struct NotASpiffeId(String);
 impl SpiffeId {
     /// Builds an identity from its three parts.
     pub fn new(trust_domain: &str, namespace: &str, service_account: &str) -> Self {
-        Self { trust_domain: trust_domain.to_owned(), namespace: namespace.to_owned(), service_account: service_account.to_owned() }
+        Self {
+            trust_domain: trust_domain.to_owned(),
+            namespace: namespace.to_owned(),
+            service_account: service_account.to_owned(),
+        }
     }
 }
 
@@ -39,7 +43,9 @@ impl FromStr for SpiffeId {
         let refuse = || NotASpiffeId(text.to_owned());
         let parts: Vec<&str> = text.strip_prefix("spiffe://").ok_or_else(refuse)?.split('/').collect();
         match parts.as_slice() {
-            [trust_domain, "ns", namespace, "sa", account] if ![trust_domain, namespace, account].iter().any(|part| part.is_empty()) => {
+            [trust_domain, "ns", namespace, "sa", account]
+                if ![trust_domain, namespace, account].iter().any(|part| part.is_empty()) =>
+            {
                 Ok(Self::new(trust_domain, namespace, account))
             }
             _ => Err(refuse()),

@@ -57,7 +57,10 @@ fn form(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError>)
         Value::Object(fields) => object_form(schema, fields, path, errors),
         Value::Array(items) => {
             if let Some(inner) = schema.get("items") {
-                items.iter().enumerate().for_each(|(index, item)| form(inner, item, &format!("{path}[{index}]"), errors));
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, item)| form(inner, item, &format!("{path}[{index}]"), errors));
             }
         }
         _ => {}
@@ -96,7 +99,9 @@ fn bounds(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError
     {
         match IstioDuration::parse(text) {
             Err(error) => refuse(errors, path, error.to_string()),
-            Ok(duration) if duration.0 < IstioDuration::MINIMUM => refuse(errors, path, "must be a duration of at least 1ms"),
+            Ok(duration) if duration.0 < IstioDuration::MINIMUM => {
+                refuse(errors, path, "must be a duration of at least 1ms")
+            }
             Ok(_) => {}
         }
     }
@@ -117,7 +122,8 @@ fn object_form(schema: &Value, fields: &serde_json::Map<String, Value>, path: &s
     }
     let properties = schema.get("properties").and_then(Value::as_object);
     for (name, inner) in fields {
-        let known = properties.and_then(|properties| properties.get(name)).or_else(|| schema.get("additionalProperties"));
+        let known =
+            properties.and_then(|properties| properties.get(name)).or_else(|| schema.get("additionalProperties"));
         if let Some(known) = known {
             form(known, inner, &format!("{path}.{name}"), errors);
         }

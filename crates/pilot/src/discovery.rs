@@ -125,10 +125,19 @@ pub async fn run(options: Options) -> Result<(), DiscoveryError> {
     tasks.spawn(http(monitoring, debug::router(sources.clone()), cancel.clone()));
     tasks.spawn(http(readiness, debug::readiness(sources.clone()), cancel.clone()));
 
-    let authority = Authority::load_and_watch(client.clone(), &options.namespace, &options.trust_domain, cancel.clone()).await?;
+    let authority =
+        Authority::load_and_watch(client.clone(), &options.namespace, &options.trust_domain, cancel.clone()).await?;
     let tls = ServingTls::start(&authority, ca::serving::names(&options.service, &options.namespace), cancel.clone())?;
     tasks.spawn(ca::publish::run(client.clone(), Arc::clone(&authority), cancel.clone()));
-    tasks.spawn(grpc(listen(names::PORT_XDS_TLS).await?, tls.clone(), Arc::clone(&authority), &store, sources.registry, &options, cancel.clone()));
+    tasks.spawn(grpc(
+        listen(names::PORT_XDS_TLS).await?,
+        tls.clone(),
+        Arc::clone(&authority),
+        &store,
+        sources.registry,
+        &options,
+        cancel.clone(),
+    ));
     let webhooks = listen(names::PORT_WEBHOOK).await?;
     tasks.spawn(serve_webhooks(webhooks, tls, options, store.snapshots(), client, authority, serving, cancel.clone()));
     until_signalled().await?;
@@ -168,7 +177,8 @@ fn grpc(
     options: &Options,
     cancel: CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let authenticator = Authenticator::new(Arc::clone(store) as Arc<dyn ca::ClusterClients>, options.trust_domain.clone());
+    let authenticator =
+        Authenticator::new(Arc::clone(store) as Arc<dyn ca::ClusterClients>, options.trust_domain.clone());
     let ads = Ads::new(store.snapshots(), registry, authenticated(authenticator.clone())).into_service();
     let certificates = CertificateService::new(authority, authenticator);
     async move {

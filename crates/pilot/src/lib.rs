@@ -7,6 +7,7 @@
 
 pub mod ads;
 pub mod ca;
+pub mod crds;
 pub mod debug;
 pub mod discovery;
 pub mod inject;

@@ -1,7 +1,7 @@
 //! `pilot-discovery`: the control plane, and tools that run beside it.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -29,8 +29,8 @@ enum Command {
     Request(RequestArguments),
     /// Adds proxies to the workloads of a manifest, as the webhook would.
     Inject(InjectArguments),
-    /// Prints the CustomResourceDefinitions of the kinds that are served.
-    Crds,
+    /// Prints the `CustomResourceDefinition`s of the kinds that are served.
+    Crds(CrdsArguments),
 }
 
 #[derive(Debug, Args)]
@@ -42,6 +42,13 @@ struct RequestArguments {
     /// Port of the control plane for monitoring.
     #[arg(long, default_value_t = mesh_types::names::PORT_MONITORING)]
     port: u16,
+}
+
+#[derive(Debug, Args)]
+struct CrdsArguments {
+    /// Writes one file for each kind into this directory instead.
+    #[arg(long)]
+    directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -73,23 +80,26 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Discovery(options)) => serve(options),
         Some(Command::Request(arguments)) => request(&arguments),
         Some(Command::Inject(arguments)) => inject(&arguments),
-        Some(Command::Crds) => {
-            print!("{}", crds()?);
-            Ok(())
-        }
+        Some(Command::Crds(arguments)) => crds(arguments.directory.as_deref()),
     }
 }
 
 fn serve(options: Options) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(discovery::run(options)).context("the control plane stops")
 }
 
 fn request(arguments: &RequestArguments) -> anyhow::Result<()> {
-    anyhow::ensure!(arguments.method.eq_ignore_ascii_case("GET"), "method {} is not served, only GET", arguments.method);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    anyhow::ensure!(
+        arguments.method.eq_ignore_ascii_case("GET"),
+        "method {} is not served, only GET",
+        arguments.method
+    );
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let body = runtime.block_on(pilot::debug::client::get(arguments.port, &arguments.path))?;
     print!("{body}");
     Ok(())
@@ -113,7 +123,16 @@ fn inject(arguments: &InjectArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn crds() -> anyhow::Result<String> {
-    let documents: Result<Vec<String>, _> = Kind::ALL.iter().map(|kind| serde_saphyr::to_string(&mesh_types::crd::definition(*kind))).collect();
-    Ok(documents?.join("---\n"))
+fn crds(directory: Option<&Path>) -> anyhow::Result<()> {
+    for kind in Kind::ALL {
+        let document = pilot::crds::document(kind)?;
+        match directory {
+            Some(directory) => {
+                let path = directory.join(pilot::crds::file_name(kind));
+                std::fs::write(&path, document).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            None => print!("---\n{document}"),
+        }
+    }
+    Ok(())
 }

@@ -36,10 +36,16 @@ fn port(number: u32, path: String, errors: &mut Errors) {
 
 fn host(host: &str, path: String, errors: &mut Errors) {
     let rest = host.strip_prefix('*').unwrap_or(host);
-    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
     let labels = rest.strip_prefix('.').unwrap_or(rest).trim_end_matches('.');
     let wildcard_only = host == "*";
-    if !wildcard_only && (host.len() > 255 || !labels.split('.').all(label) || (host.starts_with('*') && !rest.starts_with('.'))) {
+    if !wildcard_only
+        && (host.len() > 255 || !labels.split('.').all(label) || (host.starts_with('*') && !rest.starts_with('.')))
+    {
         refuse(errors, path, format!("`{host}` is not a host name"));
     }
 }
@@ -80,7 +86,8 @@ fn virtual_service(service: &VirtualService, errors: &mut Errors) {
     if service.hosts.is_empty() {
         refuse(errors, "spec.hosts", "a virtual service needs at least one host");
     }
-    let sidecar = service.gateways.is_empty() || service.gateways.iter().any(|gateway| gateway == crate::names::GATEWAY_MESH);
+    let sidecar =
+        service.gateways.is_empty() || service.gateways.iter().any(|gateway| gateway == crate::names::GATEWAY_MESH);
     for (index, name) in service.hosts.iter().enumerate() {
         let path = format!("spec.hosts[{index}]");
         if name == "*" && sidecar {
@@ -94,7 +101,9 @@ fn virtual_service(service: &VirtualService, errors: &mut Errors) {
 }
 
 fn http_route(route: &HttpRoute, path: &str, errors: &mut Errors) {
-    let actions = usize::from(!route.route.is_empty()) + usize::from(route.redirect.is_some()) + usize::from(route.direct_response.is_some());
+    let actions = usize::from(!route.route.is_empty())
+        + usize::from(route.redirect.is_some())
+        + usize::from(route.direct_response.is_some());
     if actions > 1 {
         refuse(errors, path, "only one of route, redirect and directResponse can be set");
     }
@@ -176,15 +185,26 @@ fn destination(destination: &Destination, path: &str, errors: &mut Errors) {
 }
 
 fn http_match(condition: &HttpMatch, path: &str, errors: &mut Errors) {
-    let single = [("uri", &condition.uri), ("scheme", &condition.scheme), ("method", &condition.method), ("authority", &condition.authority)];
+    let single = [
+        ("uri", &condition.uri),
+        ("scheme", &condition.scheme),
+        ("method", &condition.method),
+        ("authority", &condition.authority),
+    ];
     for (name, text) in single {
         if let Some(text) = text {
             string_match(text, format!("{path}.{name}"), errors);
         }
     }
-    for (field, texts) in [("headers", &condition.headers), ("withoutHeaders", &condition.without_headers), ("queryParams", &condition.query_params)] {
+    for (field, texts) in [
+        ("headers", &condition.headers),
+        ("withoutHeaders", &condition.without_headers),
+        ("queryParams", &condition.query_params),
+    ] {
         for (name, text) in texts {
-            if name.is_empty() || (field != "queryParams" && name.contains(|c: char| c.is_ascii_uppercase() || c.is_whitespace())) {
+            if name.is_empty()
+                || (field != "queryParams" && name.contains(|c: char| c.is_ascii_uppercase() || c.is_whitespace()))
+            {
                 refuse(errors, format!("{path}.{field}.{name}"), "header names are lower case and not empty");
             }
             string_match(text, format!("{path}.{field}.{name}"), errors);
@@ -204,7 +224,11 @@ fn string_match(text: &StringMatch, path: String, errors: &mut Errors) {
 fn expression(pattern: &str, path: String, errors: &mut Errors) {
     if let Err(error) = regex::Regex::new(pattern) {
         let reason = error.to_string();
-        refuse(errors, path, format!("`{pattern}` is not a regular expression: {}", reason.lines().last().unwrap_or_default()));
+        refuse(
+            errors,
+            path,
+            format!("`{pattern}` is not a regular expression: {}", reason.lines().last().unwrap_or_default()),
+        );
     }
 }
 
@@ -215,7 +239,9 @@ fn destination_rule(rule: &DestinationRule, errors: &mut Errors) {
     }
     for (index, subset) in rule.subsets.iter().enumerate() {
         let path = format!("spec.subsets[{index}]");
-        if subset.name.is_empty() || !subset.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_') {
+        if subset.name.is_empty()
+            || !subset.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_')
+        {
             refuse(errors, format!("{path}.name"), format!("`{}` is not a name for a subset", subset.name));
         }
         if rule.subsets[..index].iter().any(|earlier| earlier.name == subset.name) {
@@ -229,7 +255,9 @@ fn destination_rule(rule: &DestinationRule, errors: &mut Errors) {
 
 fn traffic_policy(policy: &TrafficPolicy, path: &str, errors: &mut Errors) {
     if let Some(outlier) = &policy.outlier_detection {
-        for (name, percent) in [("maxEjectionPercent", outlier.max_ejection_percent), ("minHealthPercent", outlier.min_health_percent)] {
+        for (name, percent) in
+            [("maxEjectionPercent", outlier.max_ejection_percent), ("minHealthPercent", outlier.min_health_percent)]
+        {
             if percent.is_some_and(|percent| !(0..=100).contains(&percent)) {
                 refuse(errors, format!("{path}.outlierDetection.{name}"), "must be between 0 and 100");
             }
@@ -240,7 +268,11 @@ fn traffic_policy(policy: &TrafficPolicy, path: &str, errors: &mut Errors) {
         if !setting.distribute.is_empty() && (!setting.failover.is_empty() || !setting.failover_priority.is_empty()) {
             refuse(errors, &at, "distribute cannot be combined with failover or failoverPriority");
         }
-        setting.distribute.iter().enumerate().for_each(|(index, entry)| distribute(entry, &format!("{at}.distribute[{index}]"), errors));
+        setting
+            .distribute
+            .iter()
+            .enumerate()
+            .for_each(|(index, entry)| distribute(entry, &format!("{at}.distribute[{index}]"), errors));
     }
     for (index, settings) in policy.port_level_settings.iter().enumerate() {
         let number = settings.port.as_ref().map_or(0, |selector| selector.number);
@@ -289,24 +321,39 @@ mod tests {
 
     #[test]
     fn broken_virtual_services_name_every_place() {
-        let found = errors("VirtualService", json!({ "hosts": ["reviews"], "http": [{ "timeout": "fast", "route": [{ "weight": "x" }] }] }));
+        let found = errors(
+            "VirtualService",
+            json!({ "hosts": ["reviews"], "http": [{ "timeout": "fast", "route": [{ "weight": "x" }] }] }),
+        );
         assert_eq!(found.len(), 3, "{found:?}");
-        let found = errors("VirtualService", json!({ "hosts": ["*"], "http": [
-            { "match": [{ "uri": { "regex": "(" } }], "route": [{ "destination": { "host": "a" }, "weight": -1 }, { "destination": { "host": "b" } }] }] }));
+        let found = errors(
+            "VirtualService",
+            json!({ "hosts": ["*"], "http": [
+            { "match": [{ "uri": { "regex": "(" } }], "route": [{ "destination": { "host": "a" }, "weight": -1 }, { "destination": { "host": "b" } }] }] }),
+        );
         assert!(found.iter().any(|error| error.starts_with("spec.hosts[0]")), "{found:?}");
         assert!(found.iter().any(|error| error.starts_with("spec.http[0].match[0].uri.regex")), "{found:?}");
         assert!(found.iter().any(|error| error.starts_with("spec.http[0].route[0].weight")), "{found:?}");
-        let found = errors("VirtualService", json!({ "hosts": ["a"], "http": [{ "match": [{ "uri": { "exact": "/", "prefix": "/" } }] }] }));
+        let found = errors(
+            "VirtualService",
+            json!({ "hosts": ["a"], "http": [{ "match": [{ "uri": { "exact": "/", "prefix": "/" } }] }] }),
+        );
         assert_eq!(found, ["spec.http[0].match[0].uri: only one of exact, prefix can be set"]);
     }
 
     #[test]
     fn ports_modes_and_shares_are_checked() {
-        assert_eq!(errors("PeerAuthentication", json!({ "portLevelMtls": { "80": { "mode": "STRICT" } } })), ["spec.portLevelMtls: portLevelMtls requires selector"]);
+        assert_eq!(
+            errors("PeerAuthentication", json!({ "portLevelMtls": { "80": { "mode": "STRICT" } } })),
+            ["spec.portLevelMtls: portLevelMtls requires selector"]
+        );
         assert_eq!(errors("PeerAuthentication", json!({ "mtls": { "mode": "SECRET" } })).len(), 1);
         assert_eq!(errors("Gateway", json!({ "servers": [{ "port": { "number": 70000, "protocol": "HTTP", "name": "http" }, "hosts": ["*"] }] })).len(), 1);
         assert_eq!(
-            errors("DestinationRule", json!({ "host": "a", "trafficPolicy": { "loadBalancer": { "localityLbSetting": { "distribute": [{ "from": "r/*", "to": { "r/*": 90 } }] } } } })),
+            errors(
+                "DestinationRule",
+                json!({ "host": "a", "trafficPolicy": { "loadBalancer": { "localityLbSetting": { "distribute": [{ "from": "r/*", "to": { "r/*": 90 } }] } } } })
+            ),
             ["spec.trafficPolicy.loadBalancer.localityLbSetting.distribute[0].to: the shares add up to 90, not 100"]
         );
         assert_eq!(errors("DestinationRule", json!({})), ["spec.host: is required"]);

@@ -54,10 +54,14 @@ impl Resources {
     /// Encodes a translation.
     pub fn encode(translation: Translation) -> Self {
         let mut tables = <[Table; 4]>::default();
-        tables[Type::Cds.index()] = translation.clusters.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
-        tables[Type::Eds.index()] = translation.endpoints.into_iter().map(|one| (one.cluster_name.clone(), Encoded::new(one))).collect();
-        tables[Type::Lds.index()] = translation.listeners.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
-        tables[Type::Rds.index()] = translation.routes.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
+        tables[Type::Cds.index()] =
+            translation.clusters.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
+        tables[Type::Eds.index()] =
+            translation.endpoints.into_iter().map(|one| (one.cluster_name.clone(), Encoded::new(one))).collect();
+        tables[Type::Lds.index()] =
+            translation.listeners.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
+        tables[Type::Rds.index()] =
+            translation.routes.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
         Self { tables }
     }
 
@@ -68,7 +72,8 @@ impl Resources {
 
     /// A hash of the versions of a type.
     pub fn fingerprint(&self, kind: Type) -> String {
-        let parts: Vec<&[u8]> = self.table(kind).iter().flat_map(|(name, one)| [name.as_bytes(), one.version.as_bytes()]).collect();
+        let parts: Vec<&[u8]> =
+            self.table(kind).iter().flat_map(|(name, one)| [name.as_bytes(), one.version.as_bytes()]).collect();
         hash(&parts)
     }
 }

@@ -35,7 +35,8 @@ const MESSAGE_LIMIT: usize = 64 << 20;
 type Certificates = Option<Arc<Vec<CertificateDer<'static>>>>;
 
 /// Finds out who opened a stream; nothing where connections are not authenticated on purpose, as in tests.
-pub type Authenticate = Arc<dyn Fn(MetadataMap, Certificates) -> BoxFuture<'static, Result<Option<SpiffeId>, Status>> + Send + Sync>;
+pub type Authenticate =
+    Arc<dyn Fn(MetadataMap, Certificates) -> BoxFuture<'static, Result<Option<SpiffeId>, Status>> + Send + Sync>;
 
 /// The ADS service.
 #[derive(Clone)]
@@ -52,13 +53,19 @@ struct Shared {
 
 impl Ads {
     /// A service of the snapshots.
-    pub fn new(snapshots: watch::Receiver<Option<Arc<Mesh>>>, registry: Arc<Registry>, authenticate: Authenticate) -> Self {
+    pub fn new(
+        snapshots: watch::Receiver<Option<Arc<Mesh>>>,
+        registry: Arc<Registry>,
+        authenticate: Authenticate,
+    ) -> Self {
         Self { shared: Arc::new(Shared { snapshots, registry, authenticate, connections: AtomicU64::new(0) }) }
     }
 
     /// The service in the form that a gRPC server takes.
     pub fn into_service(self) -> AggregatedDiscoveryServiceServer<Self> {
-        AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(usize::MAX)
+        AggregatedDiscoveryServiceServer::new(self)
+            .max_decoding_message_size(MESSAGE_LIMIT)
+            .max_encoding_message_size(usize::MAX)
     }
 }
 
@@ -88,7 +95,13 @@ impl AggregatedDiscoveryService for Ads {
 
 type Responses = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
 
-async fn serve(shared: Arc<Shared>, connection: u64, caller: Option<SpiffeId>, mut requests: Streaming<DeltaDiscoveryRequest>, responses: Responses) {
+async fn serve(
+    shared: Arc<Shared>,
+    connection: u64,
+    caller: Option<SpiffeId>,
+    mut requests: Streaming<DeltaDiscoveryRequest>,
+    responses: Responses,
+) {
     let first = match requests.message().await {
         Ok(Some(first)) => first,
         Ok(None) | Err(_) => return,
@@ -127,7 +140,10 @@ fn introduced(first: &DeltaDiscoveryRequest, caller: Option<&SpiffeId>) -> Resul
     if proxy.namespace == caller.namespace && account {
         Ok(proxy)
     } else {
-        Err(Status::permission_denied(format!("{caller} is not {}/{} of node {}", proxy.namespace, proxy.service_account, proxy.id)))
+        Err(Status::permission_denied(format!(
+            "{caller} is not {}/{} of node {}",
+            proxy.namespace, proxy.service_account, proxy.id
+        )))
     }
 }
 
@@ -185,7 +201,12 @@ impl Stream {
 
     async fn take_request(&mut self, request: DeltaDiscoveryRequest) -> Result<(), String> {
         if let Some(error) = &request.error_detail {
-            tracing::warn!(proxy = self.proxy.id, kind = request.type_url, error = error.message, "proxy refused an update");
+            tracing::warn!(
+                proxy = self.proxy.id,
+                kind = request.type_url,
+                error = error.message,
+                "proxy refused an update"
+            );
         }
         match self.session.request(request) {
             Some(response) => self.responses.send(Ok(response)).await.map_err(|_| "the proxy is gone".to_owned()),

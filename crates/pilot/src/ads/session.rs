@@ -80,7 +80,9 @@ impl Session {
         for kind in Type::ALL {
             let state = &mut self.types[kind.index()];
             // A change is a reason to try again what was refused together with it.
-            if let Some(refusal) = state.refusal.as_mut().filter(|refusal| refusal.fingerprint != self.fingerprints[kind.index()]) {
+            if let Some(refusal) =
+                state.refusal.as_mut().filter(|refusal| refusal.fingerprint != self.fingerprints[kind.index()])
+            {
                 state.asked.extend(std::mem::take(&mut refusal.names));
             }
         }
@@ -107,7 +109,11 @@ impl Session {
             for name in request.resource_names_subscribe {
                 // A name that is asked for on a stream is answered, known or not; only a proxy that says with its
                 // first request which version it still has is believed.
-                let known = first && state.held.get(&name).is_some_and(|held| desired.get(&name).is_some_and(|one| one.version == *held));
+                let known = first
+                    && state
+                        .held
+                        .get(&name)
+                        .is_some_and(|held| desired.get(&name).is_some_and(|one| one.version == *held));
                 if !known {
                     state.asked.insert(name.clone());
                 }
@@ -145,7 +151,11 @@ impl Session {
         let Some(flight) = state.in_flight.take_if(|_| matches) else { return };
         match &request.error_detail {
             Some(error) => {
-                state.refusal = Some(Refusal { message: error.message.clone(), names: flight.names, fingerprint: flight.fingerprint });
+                state.refusal = Some(Refusal {
+                    message: error.message.clone(),
+                    names: flight.names,
+                    fingerprint: flight.fingerprint,
+                });
                 if flight_is_outdated(state, &self.fingerprints[kind.index()])
                     && let Some(refusal) = &mut state.refusal
                 {
@@ -166,7 +176,8 @@ impl Session {
         let desired = self.desired.table(kind);
         let mut pending = Pending::default();
         let differs = |name: &String| {
-            state.asked.contains(name) || desired.get(name).is_some_and(|one| state.held.get(name) != Some(&one.version))
+            state.asked.contains(name)
+                || desired.get(name).is_some_and(|one| state.held.get(name) != Some(&one.version))
         };
         if kind.is_wildcard() {
             pending.set = desired.keys().filter(|name| differs(name)).cloned().collect();
@@ -235,7 +246,11 @@ impl Session {
             state.asked.remove(name);
         }
         state.due = false;
-        state.in_flight = Some(InFlight { nonce: nonce.clone(), names: pending.set.clone(), fingerprint: self.fingerprints[index].clone() });
+        state.in_flight = Some(InFlight {
+            nonce: nonce.clone(),
+            names: pending.set.clone(),
+            fingerprint: self.fingerprints[index].clone(),
+        });
         if kind == Type::Cds {
             // A changed cluster warms up anew and waits for endpoints, which may not have changed.
             let endpoints = &mut self.types[Type::Eds.index()];
@@ -259,7 +274,8 @@ impl Session {
             let pending = self.pending(kind).is_empty();
             let desired = self.desired.table(kind);
             let state = &mut self.types[index];
-            let outdated = state.refusal.as_ref().is_some_and(|refusal| refusal.fingerprint != self.fingerprints[index]);
+            let outdated =
+                state.refusal.as_ref().is_some_and(|refusal| refusal.fingerprint != self.fingerprints[index]);
             if outdated && pending && state.in_flight.is_none() {
                 state.refusal = None;
             }
@@ -276,7 +292,11 @@ impl Session {
     /// The account of a type.
     pub fn status(&self, kind: Type) -> TypeStatus {
         let state = &self.types[kind.index()];
-        TypeStatus { sent: state.sent, acked: state.acked, error: state.refusal.as_ref().map(|refusal| refusal.message.clone()) }
+        TypeStatus {
+            sent: state.sent,
+            acked: state.acked,
+            error: state.refusal.as_ref().map(|refusal| refusal.message.clone()),
+        }
     }
 }
 

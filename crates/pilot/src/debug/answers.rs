@@ -95,7 +95,8 @@ pub(super) fn endpoints(mesh: &Mesh) -> Value {
 /// The document of `/debug/configz`: configuration objects, and what of them has no effect.
 pub(super) fn configs(mesh: &Mesh, registry: &Registry) -> Value {
     let of_proxies = proxies(mesh, registry).into_iter().filter(|status| !status.problems.is_empty());
-    let of_proxies: BTreeMap<String, Value> = of_proxies.map(|status| (status.proxy.id, json!(status.problems))).collect();
+    let of_proxies: BTreeMap<String, Value> =
+        of_proxies.map(|status| (status.proxy.id, json!(status.problems))).collect();
     json!({
         "snapshot": mesh.number,
         "resources": *mesh.config_versions,
@@ -106,10 +107,13 @@ pub(super) fn configs(mesh: &Mesh, registry: &Registry) -> Value {
 
 /// Names and versions of what a proxy is to hold. `id` is a node id, or `<pod>.<namespace>`.
 pub(super) fn resources(registry: &Registry, id: &str) -> Option<Value> {
-    let wanted = |status: &ProxyStatus| status.proxy.id == id || format!("{}.{}", status.proxy.name, status.proxy.namespace) == id;
+    let wanted = |status: &ProxyStatus| {
+        status.proxy.id == id || format!("{}.{}", status.proxy.name, status.proxy.namespace) == id
+    };
     let status = registry.all().into_iter().find(wanted)?;
     let tables = Type::ALL.into_iter().map(|kind| {
-        let versions: BTreeMap<&String, &String> = status.resources.table(kind).iter().map(|(name, one)| (name, &one.version)).collect();
+        let versions: BTreeMap<&String, &String> =
+            status.resources.table(kind).iter().map(|(name, one)| (name, &one.version)).collect();
         (kind, json!(versions))
     });
     let tables: BTreeMap<Type, Value> = tables.collect();
@@ -127,13 +131,18 @@ pub(super) fn metrics(mesh: Option<&Mesh>, registry: &Registry) -> String {
         figure("pilot_snapshot", "Number of the latest snapshot.", format!("pilot_snapshot {}\n", mesh.number));
         figure("pilot_services", "Services known.", format!("pilot_services {}\n", mesh.state.services.len()));
         let unsynced = mesh.state.clusters.iter().filter(|cluster| !cluster.synced).count();
-        figure("pilot_clusters_unsynced", "Clusters that are not read completely.", format!("pilot_clusters_unsynced {unsynced}\n"));
+        figure(
+            "pilot_clusters_unsynced",
+            "Clusters that are not read completely.",
+            format!("pilot_clusters_unsynced {unsynced}\n"),
+        );
     }
     let mut proxies = registry.all();
     proxies.retain(|status| status.connected);
     figure("pilot_xds", "Proxies connected.", format!("pilot_xds {}\n", proxies.len()));
     let refused = Type::ALL.map(|kind| {
-        let count = proxies.iter().filter(|status| status.types.get(&kind).is_some_and(|one| one.error.is_some())).count();
+        let count =
+            proxies.iter().filter(|status| status.types.get(&kind).is_some_and(|one| one.error.is_some())).count();
         format!("pilot_total_xds_rejects{{type=\"{}\"}} {count}\n", format!("{kind:?}").to_lowercase())
     });
     figure("pilot_total_xds_rejects", "Proxies whose last update was refused.", refused.concat());

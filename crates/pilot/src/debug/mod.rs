@@ -82,7 +82,9 @@ struct WhichProxy {
 }
 
 async fn serve_config_dump(State(sources): State<Sources>, Query(which): Query<WhichProxy>) -> Response {
-    let Some(id) = which.id else { return (StatusCode::BAD_REQUEST, "query proxyID=<pod>.<namespace> is missing").into_response() };
+    let Some(id) = which.id else {
+        return (StatusCode::BAD_REQUEST, "query proxyID=<pod>.<namespace> is missing").into_response();
+    };
     match answers::resources(&sources.registry, &id) {
         Some(dump) => Json(dump).into_response(),
         None => (StatusCode::NOT_FOUND, format!("no proxy {id} has connected")).into_response(),

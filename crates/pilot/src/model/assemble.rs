@@ -7,7 +7,8 @@ use mesh_types::{host, names};
 
 use super::objects::{Key, PodObject, ServiceObject, Tables};
 use super::{
-    ClusterService, ClusterStatus, Configs, Endpoint, Locality, NetworkGateway, Service, ServicePort, Settings, State, Workload, WorkloadKey,
+    ClusterService, ClusterStatus, Configs, Endpoint, Locality, NetworkGateway, Service, ServicePort, Settings, State,
+    Workload, WorkloadKey,
 };
 
 /// Builds the state; parts equal to those of `previous` are shared with it.
@@ -41,7 +42,11 @@ fn cluster_network(settings: &Settings, tables: &Tables) -> String {
     tables.namespaces.get(&(String::new(), settings.root_namespace.clone())).cloned().unwrap_or_default()
 }
 
-fn workloads<'a>(settings: &Settings, cluster: &'a str, tables: &'a Tables) -> impl Iterator<Item = (WorkloadKey, Arc<Workload>)> + use<'a> {
+fn workloads<'a>(
+    settings: &Settings,
+    cluster: &'a str,
+    tables: &'a Tables,
+) -> impl Iterator<Item = (WorkloadKey, Arc<Workload>)> + use<'a> {
     let network = cluster_network(settings, tables);
     tables.pods.iter().map(move |((namespace, name), pod)| {
         let workload = Workload {
@@ -91,7 +96,11 @@ fn services(settings: &Settings, clusters: &BTreeMap<String, Tables>) -> BTreeMa
 }
 
 fn new_service(host: &str, (namespace, name): &Key, object: &ServiceObject) -> Service {
-    let ports = object.ports.iter().map(|port| ServicePort { number: port.number, name: port.name.clone(), protocol: port.protocol });
+    let ports = object.ports.iter().map(|port| ServicePort {
+        number: port.number,
+        name: port.name.clone(),
+        protocol: port.protocol,
+    });
     let cluster_local = namespace == "kube-system" || (namespace == "default" && name == "kubernetes");
     Service {
         host: host.to_owned(),
@@ -126,19 +135,30 @@ fn endpoints(
             let Some(object) = tables.services.get(&(namespace.clone(), slice.service.clone())) else { continue };
             for port in &service.ports {
                 // Slices name ports as their own cluster's Service does.
-                let name = object.ports.iter().find(|own| own.number == port.number).map_or(&port.name, |own| &own.name);
+                let name =
+                    object.ports.iter().find(|own| own.number == port.number).map_or(&port.name, |own| &own.name);
                 let Some(number) = slice.ports.get(name) else { continue };
                 let members = slice.endpoints.iter().filter_map(|(address, pod)| {
                     let workload = workload_of(cluster, pod.as_ref(), tables, settings, workloads)?;
-                    Some(Endpoint { address: address.clone(), port: *number, cluster: cluster.clone(), workload, weight: 1 })
+                    Some(Endpoint {
+                        address: address.clone(),
+                        port: *number,
+                        cluster: cluster.clone(),
+                        workload,
+                        weight: 1,
+                    })
                 });
                 found.entry(host.clone()).or_default().entry(port.number).or_default().extend(members);
             }
         }
     }
     for list in found.values_mut().flat_map(BTreeMap::values_mut) {
-        list.sort_by(|left, right| (&left.cluster, &left.address, left.port).cmp(&(&right.cluster, &right.address, right.port)));
-        list.dedup_by(|left, right| (&left.cluster, &left.address, left.port) == (&right.cluster, &right.address, right.port));
+        list.sort_by(|left, right| {
+            (&left.cluster, &left.address, left.port).cmp(&(&right.cluster, &right.address, right.port))
+        });
+        list.dedup_by(|left, right| {
+            (&left.cluster, &left.address, left.port) == (&right.cluster, &right.address, right.port)
+        });
     }
     found
 }
@@ -154,7 +174,11 @@ fn workload_of(
 ) -> Option<Arc<Workload>> {
     match pod {
         Some((namespace, name)) => workloads.get(&(cluster.to_owned(), namespace.clone(), name.clone())).cloned(),
-        None => Some(Arc::new(Workload { cluster: cluster.to_owned(), network: cluster_network(settings, tables), ..Workload::default() })),
+        None => Some(Arc::new(Workload {
+            cluster: cluster.to_owned(),
+            network: cluster_network(settings, tables),
+            ..Workload::default()
+        })),
     }
 }
 
@@ -163,10 +187,20 @@ fn gateways(clusters: &BTreeMap<String, Tables>) -> Vec<NetworkGateway> {
     for (cluster, tables) in clusters {
         for service in tables.services.values() {
             let Some(network) = service.labels.get(names::LABEL_NETWORK) else { continue };
-            let port = service.labels.get(names::LABEL_GATEWAY_PORT).and_then(|port| port.parse().ok()).unwrap_or(names::PORT_AUTO_PASSTHROUGH);
+            let port = service
+                .labels
+                .get(names::LABEL_GATEWAY_PORT)
+                .and_then(|port| port.parse().ok())
+                .unwrap_or(names::PORT_AUTO_PASSTHROUGH);
             // Envoy takes endpoints by address; a load balancer that only has a name cannot be one.
-            let addresses = service.external_addresses.iter().filter(|address| address.parse::<std::net::IpAddr>().is_ok());
-            found.extend(addresses.map(|address| NetworkGateway { network: network.clone(), cluster: cluster.clone(), address: address.clone(), port }));
+            let addresses =
+                service.external_addresses.iter().filter(|address| address.parse::<std::net::IpAddr>().is_ok());
+            found.extend(addresses.map(|address| NetworkGateway {
+                network: network.clone(),
+                cluster: cluster.clone(),
+                address: address.clone(),
+                port,
+            }));
         }
     }
     found.sort();

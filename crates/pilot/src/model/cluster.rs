@@ -52,12 +52,18 @@ impl Table<'_> {
     }
 
     /// Applies a change; says whether the tables differ afterwards.
-    fn apply<S: PartialEq>(&self, tables: &mut Tables, change: Change<S>, table: fn(&mut Tables) -> &mut BTreeMap<Key, S>) -> bool {
+    fn apply<S: PartialEq>(
+        &self,
+        tables: &mut Tables,
+        change: Change<S>,
+        table: fn(&mut Tables) -> &mut BTreeMap<Key, S>,
+    ) -> bool {
         if let Change::Failed(error) = change {
             let message = describe(&error);
             tracing::warn!(cluster = self.cluster, kind = self.kind, %message, "watch failed");
             // Once the table is complete a broken watch is repaired without a word, so it must not count for ever.
-            return !tables.complete.contains(self.kind) && tables.errors.insert(self.kind, message.clone()).as_ref() != Some(&message);
+            return !tables.complete.contains(self.kind)
+                && tables.errors.insert(self.kind, message.clone()).as_ref() != Some(&message);
         }
         let recovered = tables.errors.remove(self.kind).is_some();
         let rows = table(tables);
@@ -96,13 +102,15 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
 /// Keeps the configuration objects of a kind up to date for as long as the future is polled.
 pub async fn run_config(store: Arc<Store>, kind: Kind, client: Client) {
     let version = kind.versions().first().copied().unwrap_or("v1");
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural());
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural());
     let api: Api<DynamicObject> = Api::all_with(client, &resource);
     let changes = follow(api, watcher::Config::default(), config_value);
     pin_mut!(changes);
     while let Some(change) = changes.next().await {
         match change {
-            Change::All(objects) => store.replace_configs(kind, objects.into_iter().map(|(key, value)| (key, with_kind(kind, value))).collect()),
+            Change::All(objects) => store
+                .replace_configs(kind, objects.into_iter().map(|(key, value)| (key, with_kind(kind, value))).collect()),
             Change::Set(key, object) => store.change_config(kind, key, object.map(|value| with_kind(kind, value))),
             Change::Gone(key) => store.change_config(kind, key, None),
             // A cluster without the definition has no objects of it: that must not keep the proxies waiting.

@@ -85,9 +85,11 @@ pub fn protocol(app_protocol: Option<&str>, name: &str) -> Protocol {
 /// Reads a Service.
 pub fn service(object: Service) -> Option<ServiceObject> {
     let spec = object.spec?;
-    let addresses: Vec<String> = spec.cluster_ips.or_else(|| spec.cluster_ip.map(|address| vec![address])).unwrap_or_default();
+    let addresses: Vec<String> =
+        spec.cluster_ips.or_else(|| spec.cluster_ip.map(|address| vec![address])).unwrap_or_default();
     let headless = addresses.iter().any(|address| address == "None");
-    let ports = spec.ports.unwrap_or_default().into_iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let ports =
+        spec.ports.unwrap_or_default().into_iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
     let ports = ports.filter_map(|port| {
         let number = u16::try_from(port.port).ok()?;
         let name = port.name.unwrap_or_default();
@@ -98,7 +100,8 @@ pub fn service(object: Service) -> Option<ServiceObject> {
         };
         Some(PortObject { protocol: protocol(port.app_protocol.as_deref(), &name), name, number, target })
     });
-    let balancers = object.status.and_then(|status| status.load_balancer).and_then(|status| status.ingress).unwrap_or_default();
+    let balancers =
+        object.status.and_then(|status| status.load_balancer).and_then(|status| status.ingress).unwrap_or_default();
     let balancers = balancers.into_iter().filter_map(|ingress| ingress.ip.or(ingress.hostname));
     Some(ServiceObject {
         addresses: addresses.into_iter().filter(|address| !address.is_empty() && address != "None").collect(),
@@ -118,7 +121,10 @@ pub fn slice(object: EndpointSlice) -> Option<SliceObject> {
     let ports = object.ports.unwrap_or_default().into_iter();
     let ports = ports.filter_map(|port| Some((port.name.unwrap_or_default(), u16::try_from(port.port?).ok()?)));
     let ready = object.endpoints.unwrap_or_default().into_iter().filter(|endpoint| {
-        endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false) && conditions.terminating != Some(true))
+        endpoint
+            .conditions
+            .as_ref()
+            .is_none_or(|conditions| conditions.ready != Some(false) && conditions.terminating != Some(true))
     });
     let mut endpoints: Vec<(String, Option<Key>)> = ready
         .flat_map(|endpoint| {
@@ -148,7 +154,11 @@ pub fn pod(object: Pod) -> Option<PodObject> {
 pub fn node(object: Node) -> Option<Locality> {
     let mut labels = object.metadata.labels.unwrap_or_default();
     let mut take = |name: &str| labels.remove(name).unwrap_or_default();
-    Some(Locality { region: take(names::LABEL_REGION), zone: take(names::LABEL_ZONE), subzone: take(names::LABEL_SUBZONE) })
+    Some(Locality {
+        region: take(names::LABEL_REGION),
+        zone: take(names::LABEL_ZONE),
+        subzone: take(names::LABEL_SUBZONE),
+    })
 }
 
 /// Reads the network label of a Namespace.

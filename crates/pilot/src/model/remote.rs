@@ -82,8 +82,13 @@ impl Remotes {
     /// Makes the running watchers those that the secrets ask for.
     fn reconcile(&mut self) {
         let own = self.store.settings().cluster.clone();
-        let wanted: BTreeMap<String, String> =
-            self.secrets.values().flatten().filter(|(id, _)| **id != own).map(|(id, config)| (id.clone(), config.clone())).collect();
+        let wanted: BTreeMap<String, String> = self
+            .secrets
+            .values()
+            .flatten()
+            .filter(|(id, _)| **id != own)
+            .map(|(id, config)| (id.clone(), config.clone()))
+            .collect();
         let stale = |(id, (config, _)): &(&String, &(String, AbortHandle))| wanted.get(*id) != Some(config);
         let stale: Vec<String> = self.running.iter().filter(stale).map(|(id, _)| id.clone()).collect();
         for id in stale {

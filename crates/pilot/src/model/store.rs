@@ -183,11 +183,17 @@ fn ready(inner: &Inner, settings: &Settings, started: Instant) -> bool {
     own && configs && inner.secrets_read && others
 }
 
-fn config_versions(configs: &Configs, earlier: Option<&BTreeMap<String, ConfigVersion>>, number: u64) -> BTreeMap<String, ConfigVersion> {
+fn config_versions(
+    configs: &Configs,
+    earlier: Option<&BTreeMap<String, ConfigVersion>>,
+    number: u64,
+) -> BTreeMap<String, ConfigVersion> {
     let versions = configs.versions().into_iter();
     versions
         .map(|(reference, resource_version)| {
-            let known = earlier.and_then(|earlier| earlier.get(&reference)).filter(|known| known.resource_version == resource_version);
+            let known = earlier
+                .and_then(|earlier| earlier.get(&reference))
+                .filter(|known| known.resource_version == resource_version);
             let version = known.cloned().unwrap_or(ConfigVersion { resource_version, snapshot: number });
             (reference, version)
         })
@@ -208,7 +214,10 @@ pub fn configs(tables: &BTreeMap<Kind, BTreeMap<Key, Value>>) -> Configs {
     configs
 }
 
-fn typed<S: Resource>(tables: &BTreeMap<Kind, BTreeMap<Key, Value>>, problems: &mut Vec<Problem>) -> Vec<Arc<Object<S>>> {
+fn typed<S: Resource>(
+    tables: &BTreeMap<Kind, BTreeMap<Key, Value>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Object<S>>> {
     let mut objects = Vec::new();
     for ((namespace, name), value) in tables.get(&S::KIND).into_iter().flatten() {
         let reference = format!("{}/{namespace}/{name}", S::KIND.name());
@@ -222,7 +231,13 @@ fn typed<S: Resource>(tables: &BTreeMap<Kind, BTreeMap<Key, Value>>, problems: &
         }
     }
     objects.sort_by(|left, right| {
-        let order = |object: &Object<S>| (object.metadata.creation_timestamp.clone(), object.metadata.namespace.clone(), object.metadata.name.clone());
+        let order = |object: &Object<S>| {
+            (
+                object.metadata.creation_timestamp.clone(),
+                object.metadata.namespace.clone(),
+                object.metadata.name.clone(),
+            )
+        };
         order(left).cmp(&order(right))
     });
     objects

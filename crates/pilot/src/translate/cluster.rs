@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy};
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream;
@@ -48,7 +50,8 @@ pub(super) fn outbound(context: &mut Context<'_>) -> Outbound {
             let headless = service.clusters.get(&context.proxy.cluster).is_some_and(|cluster| cluster.headless);
             let balancer = destination.policy.load_balancer.as_ref().and_then(|balancer| balancer.simple);
             // A headless name resolves to pods, and the caller has chosen one.
-            let original = (headless && context.proxy.node_type == NodeType::Sidecar) || balancer == Some(SimpleLoadBalancer::Passthrough);
+            let original = (headless && context.proxy.node_type == NodeType::Sidecar)
+                || balancer == Some(SimpleLoadBalancer::Passthrough);
             let mut cluster = if original { original_destination(&name) } else { discovered(&name) };
             cluster.metadata = Some(pb::metadata("istio", "service", &service.host));
             policy::apply(&mut cluster, &destination);
@@ -101,7 +104,13 @@ fn base(name: &str) -> Cluster {
     }
 }
 
-fn secure(context: &mut Context<'_>, cluster: &mut Cluster, destination: &Destination<'_>, identities: &[String], original: bool) {
+fn secure(
+    context: &mut Context<'_>,
+    cluster: &mut Cluster,
+    destination: &Destination<'_>,
+    identities: &[String],
+    original: bool,
+) {
     let host = &destination.service.host;
     let explicit = destination.policy.tls.clone();
     let http2 = destination.port.protocol == Protocol::Http2;
@@ -114,7 +123,8 @@ fn secure(context: &mut Context<'_>, cluster: &mut Cluster, destination: &Destin
         Some(ClientTlsMode::Disable) => {}
         Some(ClientTlsMode::Simple) => {
             let tls = explicit.unwrap_or_default();
-            cluster.transport_socket = Some(tls::simple(tls.sni.as_deref().unwrap_or_default(), &tls.subject_alt_names, http2));
+            cluster.transport_socket =
+                Some(tls::simple(tls.sni.as_deref().unwrap_or_default(), &tls.subject_alt_names, http2));
         }
         Some(ClientTlsMode::IstioMutual) => {
             let tls = explicit.unwrap_or_default();
@@ -125,7 +135,10 @@ fn secure(context: &mut Context<'_>, cluster: &mut Cluster, destination: &Destin
             cluster.transport_socket = Some(tls::client(&expectation));
         }
         Some(ClientTlsMode::Mutual) => {
-            context.problem(format!("DestinationRule of {host}"), "tls.mode MUTUAL is not served; connections to it are refused");
+            context.problem(
+                format!("DestinationRule of {host}"),
+                "tls.mode MUTUAL is not served; connections to it are refused",
+            );
             // Plain text in its place would be a leak, so nothing is left to connect to.
             *cluster = Cluster { metadata: cluster.metadata.take(), ..refused(&cluster.name) };
         }
@@ -146,7 +159,9 @@ fn refused(name: &str) -> Cluster {
 
 /// Settings of HTTP for a protocol.
 pub(super) fn http_options(protocol: Protocol) -> Option<upstream::HttpProtocolOptions> {
-    use upstream::http_protocol_options::{ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig, explicit_http_config::ProtocolConfig};
+    use upstream::http_protocol_options::{
+        ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig, explicit_http_config::ProtocolConfig,
+    };
     let options = match protocol {
         Protocol::Tcp => return None,
         Protocol::Http => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {

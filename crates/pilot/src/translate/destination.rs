@@ -38,23 +38,28 @@ impl Context<'_> {
         let of_host = self.state.endpoints.get(&destination.service.host);
         let all = of_host.and_then(|ports| ports.get(&destination.port.number)).into_iter().flatten();
         let local = destination.service.cluster_local;
-        all.filter(move |endpoint| !local || endpoint.cluster == self.proxy.cluster)
-            .filter(|endpoint| destination.subset.is_none_or(|subset| selects(&subset.labels, &endpoint.workload.labels)))
+        all.filter(move |endpoint| !local || endpoint.cluster == self.proxy.cluster).filter(|endpoint| {
+            destination.subset.is_none_or(|subset| selects(&subset.labels, &endpoint.workload.labels))
+        })
     }
 
     /// The identities behind a service in all clusters, sorted. Pods that are not ready yet count, so that a pod that
     /// becomes ready changes endpoints only.
     pub(super) fn identities(&self, service: &Service) -> Vec<String> {
         let ready = self.state.endpoints.get(&service.host).into_iter().flat_map(|ports| ports.values().flatten());
-        let mut accounts: BTreeSet<(&str, &str)> =
-            ready.filter(|endpoint| !endpoint.workload.service_account.is_empty()).map(|endpoint| (endpoint.workload.namespace.as_str(), endpoint.workload.service_account.as_str())).collect();
+        let mut accounts: BTreeSet<(&str, &str)> = ready
+            .filter(|endpoint| !endpoint.workload.service_account.is_empty())
+            .map(|endpoint| (endpoint.workload.namespace.as_str(), endpoint.workload.service_account.as_str()))
+            .collect();
         for workload in self.state.workloads.values().filter(|workload| workload.namespace == service.namespace) {
             let selector = service.clusters.get(&workload.cluster).map(|cluster| &cluster.selector);
             if selector.is_some_and(|selector| !selector.is_empty() && selects(selector, &workload.labels)) {
                 accounts.insert((&workload.namespace, &workload.service_account));
             }
         }
-        let identity = |(namespace, account): (&str, &str)| SpiffeId::new(&self.settings.trust_domain, namespace, account).to_string();
+        let identity = |(namespace, account): (&str, &str)| {
+            SpiffeId::new(&self.settings.trust_domain, namespace, account).to_string()
+        };
         accounts.into_iter().map(identity).collect()
     }
 }

@@ -52,7 +52,11 @@ pub(super) fn assignment(context: &Context<'_>, destination: &Destination<'_>, c
 }
 
 /// The endpoints that a gateway passes mutual TLS on to: those of its own network that take it.
-pub(super) fn pass_through(context: &Context<'_>, destination: &Destination<'_>, cluster: &str) -> ClusterLoadAssignment {
+pub(super) fn pass_through(
+    context: &Context<'_>,
+    destination: &Destination<'_>,
+    cluster: &str,
+) -> ClusterLoadAssignment {
     let mut groups = Groups::new();
     for endpoint in context.endpoints(destination) {
         let network = &endpoint.workload.network;
@@ -98,7 +102,8 @@ pub(super) fn takes_mutual_tls(context: &Context<'_>, destination: &Destination<
         return false;
     }
     let workload = &endpoint.workload;
-    explicit.is_some() || context.mutual_tls(&workload.namespace, &workload.labels, endpoint.port) != MutualTlsMode::Disable
+    explicit.is_some()
+        || context.mutual_tls(&workload.namespace, &workload.labels, endpoint.port) != MutualTlsMode::Disable
 }
 
 fn setting<'a>(destination: &'a Destination<'_>) -> Option<&'a LocalityLbSetting> {
@@ -125,7 +130,8 @@ fn rank(context: &Context<'_>, destination: &Destination<'_>, endpoint: &Endpoin
 
 fn distance(proxy: &Locality, endpoint: &Locality, setting: Option<&LocalityLbSetting>) -> u32 {
     if proxy.region != endpoint.region {
-        let takes_over = setting.and_then(|setting| setting.failover.iter().find(|failover| failover.from == proxy.region));
+        let takes_over =
+            setting.and_then(|setting| setting.failover.iter().find(|failover| failover.from == proxy.region));
         return if takes_over.is_some_and(|failover| failover.to != endpoint.region) { 4 } else { 3 };
     }
     match (proxy.zone == endpoint.zone, proxy.subzone == endpoint.subzone) {
@@ -138,8 +144,17 @@ fn distance(proxy: &Locality, endpoint: &Locality, setting: Option<&LocalityLbSe
 /// The number of labels left to compare from the first that differs on.
 fn label_distance(context: &Context<'_>, labels: &[String], endpoint: &Endpoint) -> u32 {
     let differs = |label: &String| {
-        let (key, literal) = label.split_once('=').map_or((label.as_str(), None), |(key, value)| (key, Some(value.to_owned())));
-        let expected = literal.or_else(|| topology(&context.proxy.labels, &context.proxy.locality, &context.proxy.network, &context.proxy.cluster, key));
+        let (key, literal) =
+            label.split_once('=').map_or((label.as_str(), None), |(key, value)| (key, Some(value.to_owned())));
+        let expected = literal.or_else(|| {
+            topology(
+                &context.proxy.labels,
+                &context.proxy.locality,
+                &context.proxy.network,
+                &context.proxy.cluster,
+                key,
+            )
+        });
         let workload = &endpoint.workload;
         expected != topology(&workload.labels, &workload.locality, &workload.network, &endpoint.cluster, key)
     };
@@ -147,7 +162,13 @@ fn label_distance(context: &Context<'_>, labels: &[String], endpoint: &Endpoint)
     first.map_or(0, |index| u32::try_from(labels.len() - index).unwrap_or(u32::MAX))
 }
 
-fn topology(labels: &BTreeMap<String, String>, locality: &Locality, network: &str, cluster: &str, key: &str) -> Option<String> {
+fn topology(
+    labels: &BTreeMap<String, String>,
+    locality: &Locality,
+    network: &str,
+    cluster: &str,
+    key: &str,
+) -> Option<String> {
     Some(match key {
         names::LABEL_NETWORK => network.to_owned(),
         names::LABEL_CLUSTER => cluster.to_owned(),
@@ -167,10 +188,16 @@ fn covers(pattern: &str, locality: &Locality) -> bool {
 /// Applies the shares that a rule gives to localities; endpoints of localities without a share are left out.
 fn distribute(context: &Context<'_>, destination: &Destination<'_>, groups: &mut Groups) {
     let Some(setting) = setting(destination).filter(|setting| setting.enabled != Some(false)) else { return };
-    let Some(shares) = setting.distribute.iter().find(|entry| covers(&entry.from, &context.proxy.locality)) else { return };
+    let Some(shares) = setting.distribute.iter().find(|entry| covers(&entry.from, &context.proxy.locality)) else {
+        return;
+    };
     groups.retain(|(_, locality), _| shares.to.iter().any(|(pattern, share)| *share > 0 && covers(pattern, locality)));
     for (pattern, share) in &shares.to {
-        let mut members: Vec<_> = groups.iter_mut().filter(|((_, locality), _)| covers(pattern, locality)).map(|(_, targets)| targets).collect();
+        let mut members: Vec<_> = groups
+            .iter_mut()
+            .filter(|((_, locality), _)| covers(pattern, locality))
+            .map(|(_, targets)| targets)
+            .collect();
         let total: u64 = members.iter().flat_map(|targets| targets.values()).map(|weight| u64::from(*weight)).sum();
         for weight in members.iter_mut().flat_map(|targets| targets.values_mut()) {
             // Thousandths keep the proportions of endpoints within a locality.
@@ -186,11 +213,16 @@ pub(super) fn weighs_localities(destination: &Destination<'_>) -> bool {
 }
 
 fn load_assignment(cluster: &str, groups: Groups) -> ClusterLoadAssignment {
-    let mut ranks: Vec<u32> = groups.iter().filter(|(_, targets)| !targets.is_empty()).map(|((rank, _), _)| *rank).collect();
+    let mut ranks: Vec<u32> =
+        groups.iter().filter(|(_, targets)| !targets.is_empty()).map(|((rank, _), _)| *rank).collect();
     ranks.dedup();
     let endpoints = groups.into_iter().filter(|(_, targets)| !targets.is_empty()).map(|((rank, locality), targets)| {
         // Envoy wants consecutive priorities from 0.
-        let priority = ranks.iter().position(|known| *known == rank).and_then(|index| u32::try_from(index).ok()).unwrap_or_default();
+        let priority = ranks
+            .iter()
+            .position(|known| *known == rank)
+            .and_then(|index| u32::try_from(index).ok())
+            .unwrap_or_default();
         envoy::LocalityLbEndpoints {
             locality: Some(EnvoyLocality { region: locality.region, zone: locality.zone, sub_zone: locality.subzone }),
             load_balancing_weight: Some(pb::uint(targets.values().sum())),

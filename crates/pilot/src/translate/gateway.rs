@@ -37,7 +37,8 @@ pub(super) fn translate(context: &mut Context<'_>) -> Translated {
     let mut translated = Translated::default();
     let mut http_servers: BTreeMap<u16, Vec<Opened>> = BTreeMap::new();
     let mut pass_through: BTreeMap<u16, BTreeSet<String>> = BTreeMap::new();
-    let gateways = context.state.configs.gateways.iter().filter(|gateway| selects(&gateway.spec.selector, &context.proxy.labels));
+    let gateways =
+        context.state.configs.gateways.iter().filter(|gateway| selects(&gateway.spec.selector, &context.proxy.labels));
     for gateway in gateways.cloned().collect::<Vec<_>>() {
         for server in &gateway.spec.servers {
             let Ok(number) = u16::try_from(server.port.number) else { continue };
@@ -50,7 +51,10 @@ pub(super) fn translate(context: &mut Context<'_>) -> Translated {
                         pass_through.entry(port).or_default().extend(hosts);
                     }
                     None if http => http_servers.entry(port).or_default().push((Arc::clone(&gateway), server.clone())),
-                    _ => context.problem(gateway.reference(), format!("server on port {number}: this combination of protocol and TLS mode is not served")),
+                    _ => context.problem(
+                        gateway.reference(),
+                        format!("server on port {number}: this combination of protocol and TLS mode is not served"),
+                    ),
                 }
             }
         }
@@ -61,7 +65,10 @@ pub(super) fn translate(context: &mut Context<'_>) -> Translated {
     }
     for (port, hosts) in &pass_through {
         if http_servers.contains_key(port) {
-            context.problem("Gateway", format!("port {port} is opened for both HTTP and AUTO_PASSTHROUGH; HTTP is served"));
+            context.problem(
+                "Gateway",
+                format!("port {port} is opened for both HTTP and AUTO_PASSTHROUGH; HTTP is served"),
+            );
             continue;
         }
         let chains = pass_through_chains(context, hosts, &mut translated);
@@ -121,7 +128,11 @@ fn routes(context: &mut Context<'_>, port: u16, servers: &[Opened]) -> RouteConf
             };
             for wanted in &rule.spec.hosts {
                 let wanted = host::resolve_short_name(wanted, &rule.metadata.namespace, &context.settings.domain);
-                let served = server.hosts.iter().filter(allowed).filter_map(|entry| host::intersection(bare_host(entry), &wanted));
+                let served = server
+                    .hosts
+                    .iter()
+                    .filter(allowed)
+                    .filter_map(|entry| host::intersection(bare_host(entry), &wanted));
                 for domain in served.map(str::to_owned).collect::<BTreeSet<_>>() {
                     let routes = route::custom(context, &scope, &rule);
                     let host = hosts.entry(domain.clone()).or_insert_with(|| virtual_host(&domain, number, server));
@@ -133,7 +144,11 @@ fn routes(context: &mut Context<'_>, port: u16, servers: &[Opened]) -> RouteConf
     }
     let mut hosts: Vec<VirtualHost> = hosts.into_values().collect();
     if hosts.is_empty() {
-        hosts.push(VirtualHost { name: format!("blackhole:{port}"), domains: vec!["*".to_owned()], ..Default::default() });
+        hosts.push(VirtualHost {
+            name: format!("blackhole:{port}"),
+            domains: vec!["*".to_owned()],
+            ..Default::default()
+        });
     }
     route::configuration(format!("http.{port}"), hosts)
 }
@@ -159,7 +174,11 @@ fn pass_through_listener(port: u16, filter_chains: Vec<FilterChain>) -> Listener
 
 /// One chain and one cluster for every destination whose host the gateway exposes. A server name that no chain has is
 /// refused by closing the connection.
-fn pass_through_chains(context: &mut Context<'_>, hosts: &BTreeSet<String>, translated: &mut Translated) -> Vec<FilterChain> {
+fn pass_through_chains(
+    context: &mut Context<'_>,
+    hosts: &BTreeSet<String>,
+    translated: &mut Translated,
+) -> Vec<FilterChain> {
     let mut chains = Vec::new();
     for service in context.state.services.values() {
         let exposed = hosts.iter().any(|pattern| host::matches(pattern, &service.host));

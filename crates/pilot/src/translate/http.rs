@@ -10,7 +10,9 @@ use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::set_filter_state::v3::Config as SetFilterState;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager as manager;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{HttpConnectionManager, HttpFilter};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter,
+};
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 
 use super::pb;
@@ -34,7 +36,9 @@ pub(super) enum Routes {
 impl Routes {
     fn specifier(self) -> manager::RouteSpecifier {
         match self {
-            Self::Discovered(name) => manager::RouteSpecifier::Rds(hcm::Rds { config_source: Some(pb::ads()), route_config_name: name }),
+            Self::Discovered(name) => {
+                manager::RouteSpecifier::Rds(hcm::Rds { config_source: Some(pb::ads()), route_config_name: name })
+            }
             Self::Inline(routes) => manager::RouteSpecifier::RouteConfig(*routes),
         }
     }
@@ -70,7 +74,12 @@ pub(super) fn inbound(stat_prefix: &str, routes: Routes) -> Filter {
 }
 
 fn certificate_details() -> manager::SetCurrentClientCertDetails {
-    manager::SetCurrentClientCertDetails { subject: Some(pb::boolean(true)), dns: true, uri: true, ..Default::default() }
+    manager::SetCurrentClientCertDetails {
+        subject: Some(pb::boolean(true)),
+        dns: true,
+        uri: true,
+        ..Default::default()
+    }
 }
 
 fn base(stat_prefix: &str, routes: Routes) -> HttpConnectionManager {
@@ -112,7 +121,10 @@ pub(super) fn alpn(protocol: Protocol) -> SetFilterState {
         Protocol::Auto => "istio-http/1.1,istio",
         Protocol::Http | Protocol::Tcp => "istio-http/1.1,istio,http/1.1",
     };
-    let text = core::DataSource { specifier: Some(core::data_source::Specifier::InlineString(protocols.to_owned())), ..Default::default() };
+    let text = core::DataSource {
+        specifier: Some(core::data_source::Specifier::InlineString(protocols.to_owned())),
+        ..Default::default()
+    };
     let format = core::substitution_format_string::Format::TextFormatSource(text);
     let value = filter_state::FilterStateValue {
         key: Some(Key::ObjectKey("envoy.network.application_protocols".to_owned())),

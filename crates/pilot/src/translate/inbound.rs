@@ -45,7 +45,12 @@ pub(super) fn ports(context: &Context<'_>) -> Vec<InboundPort> {
                 None => None,
             };
             let Some(target) = target else { continue };
-            let inbound = InboundPort { port: target, protocol: port.protocol, service_port: port.number, host: service.host.clone() };
+            let inbound = InboundPort {
+                port: target,
+                protocol: port.protocol,
+                service_port: port.number,
+                host: service.host.clone(),
+            };
             found.entry(target).or_insert(inbound);
         }
     }
@@ -85,7 +90,10 @@ pub(super) fn listener(context: &Context<'_>, ports: &[InboundPort]) -> Listener
 fn black_hole() -> FilterChain {
     FilterChain {
         name: "virtualInbound-blackhole".to_owned(),
-        filter_chain_match: Some(FilterChainMatch { destination_port: Some(pb::uint(names::PORT_INBOUND.into())), ..Default::default() }),
+        filter_chain_match: Some(FilterChainMatch {
+            destination_port: Some(pb::uint(names::PORT_INBOUND.into())),
+            ..Default::default()
+        }),
         filters: vec![http::tcp_proxy("BlackHoleCluster", "BlackHoleCluster")],
         ..Default::default()
     }
@@ -108,7 +116,12 @@ fn application(port: &InboundPort) -> Target {
         num_retries: Some(pb::uint(2)),
         ..Default::default()
     });
-    let routes = routes(&cluster, &format!("inbound|http|{}", port.service_port), &format!("{}:{}/*", port.host, port.service_port), retry);
+    let routes = routes(
+        &cluster,
+        &format!("inbound|http|{}", port.service_port),
+        &format!("{}:{}/*", port.host, port.service_port),
+        retry,
+    );
     Target {
         protocol: port.protocol,
         tcp_name: name.clone(),
@@ -130,7 +143,12 @@ fn passthrough() -> Target {
     }
 }
 
-fn routes(cluster: &str, host: &str, operation: &str, retry_policy: Option<route::RetryPolicy>) -> route::RouteConfiguration {
+fn routes(
+    cluster: &str,
+    host: &str,
+    operation: &str,
+    retry_policy: Option<route::RetryPolicy>,
+) -> route::RouteConfiguration {
     let action = route::RouteAction {
         cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(cluster.to_owned())),
         timeout: Some(pb::seconds(0)),
@@ -142,7 +160,10 @@ fn routes(cluster: &str, host: &str, operation: &str, retry_policy: Option<route
         retry_policy,
         ..Default::default()
     };
-    let everything = route::RouteMatch { path_specifier: Some(route::route_match::PathSpecifier::Prefix("/".to_owned())), ..Default::default() };
+    let everything = route::RouteMatch {
+        path_specifier: Some(route::route_match::PathSpecifier::Prefix("/".to_owned())),
+        ..Default::default()
+    };
     let only = route::Route {
         name: "default".to_owned(),
         r#match: Some(everything),
@@ -150,7 +171,12 @@ fn routes(cluster: &str, host: &str, operation: &str, retry_policy: Option<route
         action: Some(route::route::Action::Route(action)),
         ..Default::default()
     };
-    let host = route::VirtualHost { name: host.to_owned(), domains: vec!["*".to_owned()], routes: vec![only], ..Default::default() };
+    let host = route::VirtualHost {
+        name: host.to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![only],
+        ..Default::default()
+    };
     route::RouteConfiguration {
         name: cluster.to_owned(),
         virtual_hosts: vec![host],
@@ -186,7 +212,9 @@ impl Chains<'_> {
                 self.raw(false, &[]),
                 self.foreign_tls(),
             ],
-            Protocol::Auto => vec![self.raw(true, &names::ALPN_PLAINTEXT_HTTP), self.raw(false, &[]), self.foreign_tls()],
+            Protocol::Auto => {
+                vec![self.raw(true, &names::ALPN_PLAINTEXT_HTTP), self.raw(false, &[]), self.foreign_tls()]
+            }
         }
     }
 

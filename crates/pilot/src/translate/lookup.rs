@@ -34,7 +34,8 @@ pub(super) fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<Str
 }
 
 fn exported(export_to: &[String], namespace: &str, client: &str) -> bool {
-    export_to.is_empty() || export_to.iter().any(|target| target == "*" || (target == "." && namespace == client) || target == client)
+    export_to.is_empty()
+        || export_to.iter().any(|target| target == "*" || (target == "." && namespace == client) || target == client)
 }
 
 impl Context<'_> {
@@ -44,12 +45,17 @@ impl Context<'_> {
         let namespaces = [client, &service.namespace, &self.settings.root_namespace];
         let mut found = Vec::new();
         for namespace in namespaces {
-            let rules = self.state.configs.destination_rules.iter().filter(|rule| rule.metadata.namespace == *namespace);
+            let rules =
+                self.state.configs.destination_rules.iter().filter(|rule| rule.metadata.namespace == *namespace);
             let visible = rules.filter(|rule| exported(&rule.spec.export_to, namespace, client));
-            let mut matching: Vec<_> = visible.map(|rule| (self.rule_host(rule), rule)).filter(|(name, _)| host::matches(name, &service.host)).collect();
+            let mut matching: Vec<_> = visible
+                .map(|rule| (self.rule_host(rule), rule))
+                .filter(|(name, _)| host::matches(name, &service.host))
+                .collect();
             matching.sort_by_key(|(name, _)| host::specificity(name));
             if let Some((best, _)) = matching.first().cloned() {
-                found = matching.into_iter().filter(|(name, _)| *name == best).map(|(_, rule)| Arc::clone(rule)).collect();
+                found =
+                    matching.into_iter().filter(|(name, _)| *name == best).map(|(_, rule)| Arc::clone(rule)).collect();
                 break;
             }
         }
@@ -63,7 +69,8 @@ impl Context<'_> {
     /// The virtual services that `gateway` (`mesh` or `namespace/name`) applies and this proxy sees, oldest first.
     pub(super) fn virtual_services(&self, gateway: &str) -> Vec<Arc<Object<VirtualService>>> {
         let services = self.state.configs.virtual_services.iter();
-        let visible = services.filter(|service| exported(&service.spec.export_to, &service.metadata.namespace, &self.proxy.namespace));
+        let visible = services
+            .filter(|service| exported(&service.spec.export_to, &service.metadata.namespace, &self.proxy.namespace));
         visible.filter(|service| bound(&service.spec.gateways, &service.metadata.namespace, gateway)).cloned().collect()
     }
 
@@ -79,7 +86,9 @@ pub(super) fn bound(gateways: &[String], namespace: &str, gateway: &str) -> bool
     if gateways.is_empty() {
         return gateway == mesh;
     }
-    gateways.iter().any(|name| if name == mesh || name.contains('/') { name == gateway } else { format!("{namespace}/{name}") == gateway })
+    gateways.iter().any(|name| {
+        if name == mesh || name.contains('/') { name == gateway } else { format!("{namespace}/{name}") == gateway }
+    })
 }
 
 /// Rules for one host add up: the oldest policy holds, subsets are collected, the oldest of a name wins.
@@ -107,19 +116,30 @@ pub(super) struct Modes {
 
 impl Modes {
     /// Workload over namespace over mesh; among equals the oldest; what is unset is inherited; at last permissive.
-    pub(super) fn of(settings: &Settings, configs: &Configs, namespace: &str, labels: &BTreeMap<String, String>) -> Self {
+    pub(super) fn of(
+        settings: &Settings,
+        configs: &Configs,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Self {
         let policies = &configs.peer_authentications;
-        let selector = |policy: &Object<PeerAuthentication>| policy.spec.selector.clone().unwrap_or_default().match_labels;
-        let general = |wanted: &str| policies.iter().find(|policy| policy.metadata.namespace == wanted && selector(policy).is_empty());
+        let selector =
+            |policy: &Object<PeerAuthentication>| policy.spec.selector.clone().unwrap_or_default().match_labels;
+        let general = |wanted: &str| {
+            policies.iter().find(|policy| policy.metadata.namespace == wanted && selector(policy).is_empty())
+        };
         let specific = policies.iter().find(|policy| {
             let selector = selector(policy);
             policy.metadata.namespace == namespace && !selector.is_empty() && selects(&selector, labels)
         });
         let mode = |policy: Option<&Arc<Object<PeerAuthentication>>>| {
-            let mode = policy.and_then(|policy| policy.spec.mtls.as_ref()).map_or(MutualTlsMode::Unset, |mtls| mtls.mode);
+            let mode =
+                policy.and_then(|policy| policy.spec.mtls.as_ref()).map_or(MutualTlsMode::Unset, |mtls| mtls.mode);
             (mode != MutualTlsMode::Unset).then_some(mode)
         };
-        let inherited = mode(general(namespace)).or_else(|| mode(general(&settings.root_namespace))).unwrap_or(MutualTlsMode::Permissive);
+        let inherited = mode(general(namespace))
+            .or_else(|| mode(general(&settings.root_namespace)))
+            .unwrap_or(MutualTlsMode::Permissive);
         let default = mode(specific).unwrap_or(inherited);
         let own = specific.into_iter().flat_map(|policy| &policy.spec.port_level_mtls);
         let ports = own.filter_map(|(port, mtls)| {

@@ -20,7 +20,9 @@ pub(super) fn listeners(context: &mut Context<'_>) -> (Vec<Listener>, Vec<RouteC
         for port in &service.ports {
             match port.protocol {
                 Protocol::Http | Protocol::Http2 => http_ports.entry(port.number).or_default().push((service, port)),
-                Protocol::Tcp => listeners.extend(addresses(context, service).iter().map(|address| tcp(service, port, address))),
+                Protocol::Tcp => {
+                    listeners.extend(addresses(context, service).iter().map(|address| tcp(service, port, address)))
+                }
                 Protocol::Auto => {
                     let addresses = addresses(context, service);
                     if !addresses.is_empty() {
@@ -43,7 +45,10 @@ pub(super) fn listeners(context: &mut Context<'_>) -> (Vec<Listener>, Vec<RouteC
 fn capture() -> Listener {
     let loop_guard = FilterChain {
         name: "virtualOutbound-blackhole".to_owned(),
-        filter_chain_match: Some(FilterChainMatch { destination_port: Some(pb::uint(names::PORT_OUTBOUND.into())), ..Default::default() }),
+        filter_chain_match: Some(FilterChainMatch {
+            destination_port: Some(pb::uint(names::PORT_OUTBOUND.into())),
+            ..Default::default()
+        }),
         filters: vec![http::tcp_proxy("BlackHoleCluster", "BlackHoleCluster")],
         ..Default::default()
     };
@@ -74,7 +79,10 @@ fn addresses(context: &Context<'_>, service: &Service) -> Vec<String> {
         return own.addresses.clone();
     }
     let endpoints = context.state.endpoints.get(&service.host).into_iter().flat_map(|ports| ports.values().flatten());
-    let local: BTreeSet<&String> = endpoints.filter(|endpoint| endpoint.cluster == context.proxy.cluster).map(|endpoint| &endpoint.address).collect();
+    let local: BTreeSet<&String> = endpoints
+        .filter(|endpoint| endpoint.cluster == context.proxy.cluster)
+        .map(|endpoint| &endpoint.address)
+        .collect();
     local.into_iter().cloned().collect()
 }
 
@@ -91,7 +99,10 @@ fn virtual_listener(name: String, address: &str, port: u16) -> Listener {
 fn tcp(service: &Service, port: &ServicePort, address: &str) -> Listener {
     let cluster = names::outbound_cluster(port.number, "", &service.host);
     let chain = FilterChain { filters: vec![http::tcp_proxy(&cluster, &cluster)], ..Default::default() };
-    Listener { filter_chains: vec![chain], ..virtual_listener(format!("{address}_{}", port.number), address, port.number) }
+    Listener {
+        filter_chains: vec![chain],
+        ..virtual_listener(format!("{address}_{}", port.number), address, port.number)
+    }
 }
 
 /// HTTP where the proxy finds HTTP, else the rest.

@@ -49,7 +49,10 @@ pub(super) fn socket_address(host: &str, port: u16) -> core::SocketAddress {
 }
 
 pub(super) fn filter<T: Name + Message>(name: &str, config: T) -> listener::Filter {
-    listener::Filter { name: name.to_owned(), config_type: Some(listener::filter::ConfigType::TypedConfig(pack_any(config))) }
+    listener::Filter {
+        name: name.to_owned(),
+        config_type: Some(listener::filter::ConfigType::TypedConfig(pack_any(config))),
+    }
 }
 
 pub(super) fn listener_filter<T: Name + Message>(name: &str, config: T) -> listener::ListenerFilter {
@@ -61,11 +64,18 @@ pub(super) fn listener_filter<T: Name + Message>(name: &str, config: T) -> liste
 }
 
 pub(super) fn http_filter<T: Name + Message>(name: &str, config: T) -> hcm::HttpFilter {
-    hcm::HttpFilter { name: name.to_owned(), config_type: Some(hcm::http_filter::ConfigType::TypedConfig(pack_any(config))), ..Default::default() }
+    hcm::HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(hcm::http_filter::ConfigType::TypedConfig(pack_any(config))),
+        ..Default::default()
+    }
 }
 
 pub(super) fn transport_socket<T: Name + Message>(name: &str, config: T) -> core::TransportSocket {
-    core::TransportSocket { name: name.to_owned(), config_type: Some(core::transport_socket::ConfigType::TypedConfig(pack_any(config))) }
+    core::TransportSocket {
+        name: name.to_owned(),
+        config_type: Some(core::transport_socket::ConfigType::TypedConfig(pack_any(config))),
+    }
 }
 
 pub(super) fn raw_buffer() -> core::TransportSocket {
@@ -90,7 +100,10 @@ pub(super) fn text_struct(key: &str, value: &str) -> protobuf::Struct {
 
 /// Metadata with one text field below one filter.
 pub(super) fn metadata(filter: &str, key: &str, value: &str) -> core::Metadata {
-    core::Metadata { filter_metadata: HashMap::from([(filter.to_owned(), text_struct(key, value))]), ..Default::default() }
+    core::Metadata {
+        filter_metadata: HashMap::from([(filter.to_owned(), text_struct(key, value))]),
+        ..Default::default()
+    }
 }
 
 /// A share of requests, with a resolution of a millionth.

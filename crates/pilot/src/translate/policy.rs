@@ -2,8 +2,10 @@
 
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
 use envoy_types::pb::envoy::config::cluster::v3::cluster::LbPolicy;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::{
+    LocalityConfigSpecifier, LocalityWeightedLbConfig,
+};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use mesh_types::destination_rule::{ConnectionPool, OutlierDetection, SimpleLoadBalancer, TcpKeepalive};
@@ -44,7 +46,8 @@ fn balance(cluster: &mut Cluster, destination: &Destination<'_>) {
     if endpoint::weighs_localities(destination)
         && let Some(common) = &mut cluster.common_lb_config
     {
-        common.locality_config_specifier = Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}));
+        common.locality_config_specifier =
+            Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}));
     }
 }
 
@@ -55,7 +58,8 @@ fn limit(cluster: &mut Cluster, pool: &ConnectionPool) {
         let http = pool.http.clone().unwrap_or_default();
         let connections = pool.tcp.as_ref().and_then(|tcp| tcp.max_connections);
         thresholds.max_connections = positive(connections).or(thresholds.max_connections.take());
-        thresholds.max_pending_requests = positive(http.http1_max_pending_requests).or(thresholds.max_pending_requests.take());
+        thresholds.max_pending_requests =
+            positive(http.http1_max_pending_requests).or(thresholds.max_pending_requests.take());
         thresholds.max_requests = positive(http.http2_max_requests).or(thresholds.max_requests.take());
         thresholds.max_retries = positive(http.max_retries).or(thresholds.max_retries.take());
     }
@@ -64,12 +68,14 @@ fn limit(cluster: &mut Cluster, pool: &ConnectionPool) {
         cluster.connect_timeout = Some(pb::duration(timeout.0));
     }
     if let Some(keepalive) = &tcp.tcp_keepalive {
-        cluster.upstream_connection_options = Some(envoy::UpstreamConnectionOptions { tcp_keepalive: Some(probes(keepalive)), ..Default::default() });
+        cluster.upstream_connection_options =
+            Some(envoy::UpstreamConnectionOptions { tcp_keepalive: Some(probes(keepalive)), ..Default::default() });
     }
 }
 
 fn probes(keepalive: &TcpKeepalive) -> core::TcpKeepalive {
-    let seconds = |duration: mesh_types::IstioDuration| pb::uint(u32::try_from(duration.0.as_secs()).unwrap_or(u32::MAX));
+    let seconds =
+        |duration: mesh_types::IstioDuration| pb::uint(u32::try_from(duration.0.as_secs()).unwrap_or(u32::MAX));
     core::TcpKeepalive {
         keepalive_probes: keepalive.probes.map(pb::uint),
         keepalive_time: keepalive.time.map(seconds),

@@ -52,7 +52,11 @@ impl Proxy {
             namespace: metadata.text("NAMESPACE").unwrap_or(&id.namespace).to_owned(),
             cluster: text("CLUSTER_ID"),
             network: text("NETWORK"),
-            network_view: text("REQUESTED_NETWORK_VIEW").split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            network_view: text("REQUESTED_NETWORK_VIEW")
+                .split(',')
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
             service_account: text("SERVICE_ACCOUNT"),
             labels: metadata.labels(),
             locality: Locality { region: locality.region, zone: locality.zone, subzone: locality.sub_zone },

@@ -24,7 +24,11 @@ pub(super) struct Scope {
 type Named = (String, Arc<Object<VirtualService>>);
 
 /// The routes of a port: a virtual host for every service that has it.
-pub(super) fn of_port(context: &mut Context<'_>, port: u16, services: &[(&Service, &ServicePort)]) -> RouteConfiguration {
+pub(super) fn of_port(
+    context: &mut Context<'_>,
+    port: u16,
+    services: &[(&Service, &ServicePort)],
+) -> RouteConfiguration {
     let scope = Scope { gateway: names::GATEWAY_MESH.to_owned(), port };
     let named = named(context);
     let mut hosts = Vec::new();
@@ -66,7 +70,13 @@ fn named(context: &Context<'_>) -> Vec<Named> {
     named
 }
 
-fn service_host(context: &mut Context<'_>, scope: &Scope, named: &[Named], service: &Service, port: &ServicePort) -> VirtualHost {
+fn service_host(
+    context: &mut Context<'_>,
+    scope: &Scope,
+    named: &[Named],
+    service: &Service,
+    port: &ServicePort,
+) -> VirtualHost {
     let rule = named.iter().find(|(name, rule)| host::matches(name, &service.host) && !rule.spec.http.is_empty());
     let routes = match rule {
         Some((_, rule)) => custom(context, scope, rule),
@@ -80,13 +90,18 @@ fn service_host(context: &mut Context<'_>, scope: &Scope, named: &[Named], servi
 }
 
 fn domains(context: &Context<'_>, service: &Service) -> Vec<String> {
-    let mut domains = host::service_domains(&service.name, &service.namespace, &context.settings.domain, &context.proxy.namespace);
+    let mut domains =
+        host::service_domains(&service.name, &service.namespace, &context.settings.domain, &context.proxy.namespace);
     if let Some(own) = service.clusters.get(&context.proxy.cluster) {
         if own.headless {
             let below: Vec<String> = domains.iter().map(|domain| format!("*.{domain}")).collect();
             domains.extend(below);
         }
-        domains.extend(own.addresses.iter().map(|address| if address.contains(':') { format!("[{address}]") } else { address.clone() }));
+        domains.extend(
+            own.addresses
+                .iter()
+                .map(|address| if address.contains(':') { format!("[{address}]") } else { address.clone() }),
+        );
     }
     domains
 }
@@ -103,7 +118,8 @@ pub(super) fn custom(context: &mut Context<'_>, scope: &Scope, rule: &Object<Vir
             }
         };
         for found in matches {
-            let name = [http.name.as_deref(), found.name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(".");
+            let name =
+                [http.name.as_deref(), found.name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(".");
             let name = if name.is_empty() { "default".to_owned() } else { name };
             match route_action::route(context, scope, rule, http, found.condition) {
                 Ok(route) => routes.push(envoy::Route { name, ..route }),
@@ -126,7 +142,13 @@ pub(super) fn virtual_host(name: String, domains: Vec<String>, routes: Vec<envoy
 
 fn allow_any() -> VirtualHost {
     let route = route_action::plain("allow_any", "PassthroughCluster");
-    VirtualHost { name: "allow_any".to_owned(), domains: vec!["*".to_owned()], routes: vec![route], include_request_attempt_count: true, ..Default::default() }
+    VirtualHost {
+        name: "allow_any".to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![route],
+        include_request_attempt_count: true,
+        ..Default::default()
+    }
 }
 
 /// A configuration in which every domain occurs once: Envoy refuses a second one, so the first keeps it.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::route::v3 as envoy;
-use envoy_types::pb::envoy::config::route::v3::route_action::{ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration, RequestMirrorPolicy};
+use envoy_types::pb::envoy::config::route::v3::route_action::{
+    ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration, RequestMirrorPolicy,
+};
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{RetryPolicy, Route, RouteAction, RouteMatch};
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
@@ -22,7 +24,10 @@ const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,ret
 
 /// The route of a service without a virtual service.
 pub(super) fn default_route(host: &str, port: u16) -> Route {
-    let action = RouteAction { retry_policy: retry(None), ..action(ClusterSpecifier::Cluster(names::outbound_cluster(port, "", host))) };
+    let action = RouteAction {
+        retry_policy: retry(None),
+        ..action(ClusterSpecifier::Cluster(names::outbound_cluster(port, "", host)))
+    };
     Route {
         name: "default".to_owned(),
         r#match: Some(route_match::everything()),
@@ -60,7 +65,13 @@ fn action(cluster: ClusterSpecifier) -> RouteAction {
 }
 
 /// The route of a virtual service for one condition; an error names what Envoy would refuse.
-pub(super) fn route(context: &Context<'_>, scope: &Scope, rule: &Object<VirtualService>, http: &HttpRoute, condition: RouteMatch) -> Result<Route, String> {
+pub(super) fn route(
+    context: &Context<'_>,
+    scope: &Scope,
+    rule: &Object<VirtualService>,
+    http: &HttpRoute,
+    condition: RouteMatch,
+) -> Result<Route, String> {
     let mut route = Route { typed_per_filter_config: route_fault::filters(http)?, ..Default::default() };
     let resolve = |destination: &Destination| cluster(context, scope, rule, destination);
     if let Some(redirect) = &http.redirect {
@@ -71,7 +82,9 @@ pub(super) fn route(context: &Context<'_>, scope: &Scope, rule: &Object<VirtualS
         let mut forward = action(destinations(http, &resolve)?);
         if let Some(timeout) = http.timeout {
             forward.timeout = Some(pb::duration(timeout.0));
-            forward.max_stream_duration = forward.max_stream_duration.map(|limit| MaxStreamDuration { grpc_timeout_header_max: Some(pb::duration(timeout.0)), ..limit });
+            forward.max_stream_duration = forward
+                .max_stream_duration
+                .map(|limit| MaxStreamDuration { grpc_timeout_header_max: Some(pb::duration(timeout.0)), ..limit });
         }
         forward.retry_policy = retry(http.retries.as_ref());
         forward.request_mirror_policies = mirrors(http, &resolve);
@@ -79,7 +92,8 @@ pub(super) fn route(context: &Context<'_>, scope: &Scope, rule: &Object<VirtualS
             rewrite_path(&mut forward, rewrite, &condition)?;
         }
         if let Some(first) = http.route.first() {
-            let host = host::resolve_short_name(&first.destination.host, &rule.metadata.namespace, &context.settings.domain);
+            let host =
+                host::resolve_short_name(&first.destination.host, &rule.metadata.namespace, &context.settings.domain);
             route.decorator = Some(decorator(&host, scope.port));
         }
         if let Some(host) = set_host(http.headers.as_ref()) {
@@ -100,10 +114,11 @@ pub(super) fn route(context: &Context<'_>, scope: &Scope, rule: &Object<VirtualS
 fn cluster(context: &Context<'_>, scope: &Scope, rule: &Object<VirtualService>, destination: &Destination) -> String {
     let host = host::resolve_short_name(&destination.host, &rule.metadata.namespace, &context.settings.domain);
     let chosen = destination.port.as_ref().and_then(|selector| u16::try_from(selector.number).ok());
-    let port = chosen.unwrap_or_else(|| match context.state.services.get(&host).map(|service| service.ports.as_slice()) {
-        Some([only]) => only.number,
-        _ => scope.port,
-    });
+    let port =
+        chosen.unwrap_or_else(|| match context.state.services.get(&host).map(|service| service.ports.as_slice()) {
+            Some([only]) => only.number,
+            _ => scope.port,
+        });
     names::outbound_cluster(port, destination.subset.as_deref().unwrap_or_default(), &host)
 }
 
@@ -113,8 +128,12 @@ fn destinations(http: &HttpRoute, resolve: &dyn Fn(&Destination) -> String) -> R
         [only] if only.headers.is_none() => Ok(ClusterSpecifier::Cluster(resolve(&only.destination))),
         [only] => Ok(weighted(vec![weight(&resolve(&only.destination), 1, only.headers.as_ref())])),
         several => {
-            let positive = several.iter().filter_map(|entry| Some((entry, u32::try_from(entry.weight).ok().filter(|weight| *weight > 0)?)));
-            let clusters: Vec<_> = positive.map(|(entry, share)| weight(&resolve(&entry.destination), share, entry.headers.as_ref())).collect();
+            let positive = several
+                .iter()
+                .filter_map(|entry| Some((entry, u32::try_from(entry.weight).ok().filter(|weight| *weight > 0)?)));
+            let clusters: Vec<_> = positive
+                .map(|(entry, share)| weight(&resolve(&entry.destination), share, entry.headers.as_ref()))
+                .collect();
             if clusters.is_empty() { Err("the total weight is 0".to_owned()) } else { Ok(weighted(clusters)) }
         }
     }
@@ -154,7 +173,10 @@ fn mirrors(http: &HttpRoute, resolve: &dyn Fn(&Destination) -> String) -> Vec<Re
 
 fn rewrite_path(action: &mut RouteAction, rewrite: &HttpRewrite, condition: &RouteMatch) -> Result<(), String> {
     let substitute = |regex: &str, substitution: &str| -> Result<RegexMatchAndSubstitute, String> {
-        Ok(RegexMatchAndSubstitute { pattern: Some(route_match::expression(regex)?), substitution: substitution.to_owned() })
+        Ok(RegexMatchAndSubstitute {
+            pattern: Some(route_match::expression(regex)?),
+            substitution: substitution.to_owned(),
+        })
     };
     if let Some(uri) = &rewrite.uri {
         match &condition.path_specifier {
@@ -177,7 +199,8 @@ fn retry(policy: Option<&HttpRetry>) -> Option<RetryPolicy> {
     if attempts <= 0 {
         return None;
     }
-    let conditions = policy.and_then(|policy| policy.retry_on.as_deref()).filter(|text| !text.is_empty()).unwrap_or(RETRY_ON);
+    let conditions =
+        policy.and_then(|policy| policy.retry_on.as_deref()).filter(|text| !text.is_empty()).unwrap_or(RETRY_ON);
     let conditions = conditions.split(',').map(str::trim).filter(|text| !text.is_empty());
     let (codes, names): (Vec<&str>, Vec<&str>) = conditions.partition(|text| text.parse::<u32>().is_ok());
     let mut names: Vec<&str> = names;
@@ -205,14 +228,18 @@ fn retry(policy: Option<&HttpRetry>) -> Option<RetryPolicy> {
 fn previous_hosts() -> envoy::retry_policy::RetryHostPredicate {
     envoy::retry_policy::RetryHostPredicate {
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
-        config_type: Some(envoy::retry_policy::retry_host_predicate::ConfigType::TypedConfig(pack_any(PreviousHostsPredicate {}))),
+        config_type: Some(envoy::retry_policy::retry_host_predicate::ConfigType::TypedConfig(pack_any(
+            PreviousHostsPredicate {},
+        ))),
     }
 }
 
 fn previous_priorities() -> envoy::retry_policy::RetryPriority {
     envoy::retry_policy::RetryPriority {
         name: "envoy.retry_priorities.previous_priorities".to_owned(),
-        config_type: Some(envoy::retry_policy::retry_priority::ConfigType::TypedConfig(pack_any(PreviousPrioritiesConfig { update_frequency: 2 }))),
+        config_type: Some(envoy::retry_policy::retry_priority::ConfigType::TypedConfig(pack_any(
+            PreviousPrioritiesConfig { update_frequency: 2 },
+        ))),
     }
 }
 

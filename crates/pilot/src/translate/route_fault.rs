@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::route::v3 as envoy;
-use envoy_types::pb::envoy::config::route::v3::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
+use envoy_types::pb::envoy::config::route::v3::redirect_action::{
+    PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
+};
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3 as common;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3 as cors;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3 as fault;
@@ -35,7 +37,9 @@ fn injection(injected: &HttpFault) -> fault::HttpFault {
     let delay = injected.delay.as_ref().and_then(|delay| {
         Some(common::FaultDelay {
             percentage: Some(pb::percent(share(delay.percentage))),
-            fault_delay_secifier: Some(common::fault_delay::FaultDelaySecifier::FixedDelay(pb::duration(delay.fixed_delay?.0))),
+            fault_delay_secifier: Some(common::fault_delay::FaultDelaySecifier::FixedDelay(pb::duration(
+                delay.fixed_delay?.0,
+            ))),
         })
     });
     let abort = injected.abort.as_ref().and_then(|abort| {
@@ -82,6 +86,9 @@ pub(super) fn redirect(redirect: &HttpRedirect) -> envoy::RedirectAction {
 
 pub(super) fn direct_response(response: &HttpDirectResponse) -> envoy::DirectResponseAction {
     let text = response.body.as_ref().and_then(|body| body.string.clone());
-    let body = text.map(|text| core::DataSource { specifier: Some(core::data_source::Specifier::InlineString(text)), ..Default::default() });
+    let body = text.map(|text| core::DataSource {
+        specifier: Some(core::data_source::Specifier::InlineString(text)),
+        ..Default::default()
+    });
     envoy::DirectResponseAction { status: response.status, body, ..Default::default() }
 }

@@ -24,7 +24,12 @@ pub(super) struct Found {
 }
 
 /// The conditions of a route that can hold in a scope; an error names what Envoy would refuse.
-pub(super) fn of(context: &Context<'_>, scope: &Scope, rule: &Object<VirtualService>, route: &HttpRoute) -> Result<Vec<Found>, String> {
+pub(super) fn of(
+    context: &Context<'_>,
+    scope: &Scope,
+    rule: &Object<VirtualService>,
+    route: &HttpRoute,
+) -> Result<Vec<Found>, String> {
     if route.matches.is_empty() {
         return Ok(vec![Found { name: None, condition: everything(), everything: true }]);
     }
@@ -67,7 +72,9 @@ fn translate(condition: &HttpMatch) -> Result<envoy::RouteMatch, String> {
             found.case_sensitive = Some(pb::boolean(false));
         }
     }
-    for (name, text) in [(":method", &condition.method), (":authority", &condition.authority), (":scheme", &condition.scheme)] {
+    for (name, text) in
+        [(":method", &condition.method), (":authority", &condition.authority), (":scheme", &condition.scheme)]
+    {
         if let Some(text) = text {
             found.headers.push(header(name, text)?);
         }
@@ -76,7 +83,11 @@ fn translate(condition: &HttpMatch) -> Result<envoy::RouteMatch, String> {
         found.headers.push(header(name, text)?);
     }
     for (name, text) in &condition.without_headers {
-        let without = envoy::HeaderMatcher { invert_match: true, treat_missing_header_as_empty: text != &StringMatch::default(), ..header(name, text)? };
+        let without = envoy::HeaderMatcher {
+            invert_match: true,
+            treat_missing_header_as_empty: text != &StringMatch::default(),
+            ..header(name, text)?
+        };
         found.headers.push(without);
     }
     for (name, text) in &condition.query_params {
@@ -84,7 +95,10 @@ fn translate(condition: &HttpMatch) -> Result<envoy::RouteMatch, String> {
             Some(text) => QueryParameterMatchSpecifier::StringMatch(text),
             None => QueryParameterMatchSpecifier::PresentMatch(true),
         };
-        found.query_parameters.push(envoy::QueryParameterMatcher { name: name.clone(), query_parameter_match_specifier: Some(specifier) });
+        found.query_parameters.push(envoy::QueryParameterMatcher {
+            name: name.clone(),
+            query_parameter_match_specifier: Some(specifier),
+        });
     }
     Ok(found)
 }

@@ -52,18 +52,34 @@ pub(super) fn server(trust_domain: &str, http: bool) -> core::TransportSocket {
 
 /// The client's side of mutual TLS.
 pub(super) fn client(expectation: &Expectation) -> core::TransportSocket {
-    let alpn: &[&str] = if expectation.http2 { &["istio-peer-exchange", "istio", "h2"] } else { &["istio-peer-exchange", "istio"] };
+    let alpn: &[&str] =
+        if expectation.http2 { &["istio-peer-exchange", "istio", "h2"] } else { &["istio-peer-exchange", "istio"] };
     let exact = |id: &String| san(matcher::string_matcher::MatchPattern::Exact(id.clone()));
     let common = common(alpn, expectation.identities.iter().map(exact).collect());
-    pb::transport_socket(SOCKET, tls::UpstreamTlsContext { common_tls_context: Some(common), sni: expectation.sni.clone(), ..Default::default() })
+    pb::transport_socket(
+        SOCKET,
+        tls::UpstreamTlsContext {
+            common_tls_context: Some(common),
+            sni: expectation.sni.clone(),
+            ..Default::default()
+        },
+    )
 }
 
 /// TLS to a server outside the mesh. Its certificate is not verified, as Istio does without `caCertificates`.
 pub(super) fn simple(sni: &str, identities: &[String], http2: bool) -> core::TransportSocket {
     let exact = |name: &String| {
-        let matcher = matcher::StringMatcher { match_pattern: Some(matcher::string_matcher::MatchPattern::Exact(name.clone())), ..Default::default() };
-        [tls::subject_alt_name_matcher::SanType::Dns, tls::subject_alt_name_matcher::SanType::Uri]
-            .map(|san_type| tls::SubjectAltNameMatcher { san_type: san_type as i32, matcher: Some(matcher.clone()), ..Default::default() })
+        let matcher = matcher::StringMatcher {
+            match_pattern: Some(matcher::string_matcher::MatchPattern::Exact(name.clone())),
+            ..Default::default()
+        };
+        [tls::subject_alt_name_matcher::SanType::Dns, tls::subject_alt_name_matcher::SanType::Uri].map(|san_type| {
+            tls::SubjectAltNameMatcher {
+                san_type: san_type as i32,
+                matcher: Some(matcher.clone()),
+                ..Default::default()
+            }
+        })
     };
     let validation = tls::CertificateValidationContext {
         match_typed_subject_alt_names: identities.iter().flat_map(exact).collect(),
@@ -76,7 +92,12 @@ pub(super) fn simple(sni: &str, identities: &[String], http2: bool) -> core::Tra
     };
     pb::transport_socket(
         SOCKET,
-        tls::UpstreamTlsContext { common_tls_context: Some(common), sni: sni.to_owned(), auto_host_sni: sni.is_empty(), ..Default::default() },
+        tls::UpstreamTlsContext {
+            common_tls_context: Some(common),
+            sni: sni.to_owned(),
+            auto_host_sni: sni.is_empty(),
+            ..Default::default()
+        },
     )
 }
 
@@ -88,7 +109,10 @@ pub(super) fn matches(expectation: &Expectation) -> Vec<TransportSocketMatch> {
         r#match: Some(criteria),
         transport_socket: Some(socket),
     };
-    vec![entry("tlsMode-istio", takes, client(expectation)), entry("tlsMode-disabled", Struct::default(), pb::raw_buffer())]
+    vec![
+        entry("tlsMode-istio", takes, client(expectation)),
+        entry("tlsMode-disabled", Struct::default(), pb::raw_buffer()),
+    ]
 }
 
 /// Says of an endpoint that it takes mutual TLS.
@@ -107,7 +131,10 @@ fn san(pattern: matcher::string_matcher::MatchPattern) -> tls::SubjectAltNameMat
 fn common(alpn: &[&str], identities: Vec<tls::SubjectAltNameMatcher>) -> tls::CommonTlsContext {
     use tls::common_tls_context::{CombinedCertificateValidationContext, ValidationContextType};
     let validation = CombinedCertificateValidationContext {
-        default_validation_context: Some(tls::CertificateValidationContext { match_typed_subject_alt_names: identities, ..Default::default() }),
+        default_validation_context: Some(tls::CertificateValidationContext {
+            match_typed_subject_alt_names: identities,
+            ..Default::default()
+        }),
         validation_context_sds_secret_config: Some(secret(names::SDS_ROOT)),
         ..Default::default()
     };
