@@ -5,6 +5,7 @@
 
 pub mod dns;
 pub mod fabric;
+pub mod kubelet;
 pub mod runtime;
 pub mod services;
 pub mod supervision;
