@@ -59,7 +59,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = ApiServer::start(config).await?;
     std::fs::write(path, server.admin_kubeconfig(&format!("https://{}", listener.local_addr()?)))?;
     let cancel = CancellationToken::new();
-    let serving = { let (server, cancel) = (server.clone(), cancel.clone()); async move { server.serve(listener, cancel).await } };
+    let serving = {
+        let (server, cancel) = (server.clone(), cancel.clone());
+        async move { server.serve(listener, cancel).await }
+    };
     tokio::select! {
         () = serving => {}
         _ = tokio::signal::ctrl_c() => cancel.cancel(),

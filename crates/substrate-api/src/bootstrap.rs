@@ -17,7 +17,8 @@ pub(crate) async fn run(server: &Arc<ApiServer>) -> Result<(), Error> {
     let client = server.client("system:apiserver", &["system:masters"]);
     let namespaces =
         NAMESPACES.iter().map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
-    let objects = namespaces.chain(rbac::bootstrap_objects()).chain(priority_classes()).chain([kubernetes_service(server)]);
+    let objects =
+        namespaces.chain(rbac::bootstrap_objects()).chain(priority_classes()).chain([kubernetes_service(server)]);
     for object in objects {
         create(server, &client, object).await?;
     }
@@ -30,8 +31,16 @@ fn priority_classes() -> Vec<Value> {
             "value": value, "description": description})
     };
     vec![
-        class("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
-        class("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        class(
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        class(
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
     ]
 }
 
@@ -55,7 +64,9 @@ async fn create(server: &ApiServer, client: &Client, object: Value) -> Result<()
         None => ("", "v1"),
     };
     let registry = server.registry();
-    let resource = registry.iter().find(|resource| resource.group == group && resource.version == version && resource.kind == kind);
+    let resource = registry
+        .iter()
+        .find(|resource| resource.group == group && resource.version == version && resource.kind == kind);
     let plural = resource.map(|resource| resource.plural.clone()).ok_or_else(|| failed("no such kind".to_owned()))?;
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural);
     let api: Api<DynamicObject> = match crate::object::namespace(&object) {

@@ -1,6 +1,7 @@
 //! Listening: TLS with optional client certificates, HTTP/1.1 and HTTP/2, until cancelled.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -17,6 +18,11 @@ use crate::authentication::certificate;
 use crate::http::{Caller, handle};
 use crate::pki::Authority;
 use crate::server::{ApiServer, Error};
+
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// The pause after a failed accept, so that a lasting cause does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// TLS for a server with the given names; client certificates of the same authority are verified, none is demanded.
 pub(crate) fn tls_config(authority: &Authority, names: &[String]) -> Result<Arc<rustls::ServerConfig>, Error> {
@@ -52,9 +58,9 @@ impl ApiServer {
                     tokio::spawn(async move { cancel.run_until_cancelled(connection).await });
                 }
                 Err(error) => {
-                    // A full descriptor table or an aborted handshake: the listener itself stays usable.
+                    // A full descriptor table or an aborted connection: the listener itself stays usable, after a while.
                     tracing::warn!(cluster = %self.cluster_name, %error, "cannot accept a connection");
-                    tokio::task::yield_now().await;
+                    let _ = tokio::time::timeout(ACCEPT_PAUSE, cancel.cancelled()).await;
                 }
             }
         }
@@ -63,12 +69,13 @@ impl ApiServer {
 
 async fn serve_connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
-    let stream = match acceptor.accept(stream).await {
-        Ok(stream) => stream,
-        Err(error) => {
+    let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
             tracing::debug!(cluster = %server.cluster_name, %error, "a TLS handshake failed");
             return;
         }
+        Err(_) => return,
     };
     let certificates = stream.get_ref().1.peer_certificates();
     let user = certificates.and_then(|chain| chain.first()).and_then(|leaf| certificate::user(leaf));

@@ -160,9 +160,8 @@ impl ApiError {
     }
 
     pub(crate) fn unsupported_media_type(accepted: &str) -> ApiError {
-        let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: {accepted}"
-        );
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 

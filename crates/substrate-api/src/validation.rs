@@ -113,10 +113,13 @@ pub(crate) fn check_name(rule: NameRule, name: &str) -> Option<String> {
         NameRule::Label | NameRule::Rfc1035Label if name.len() > 63 => Some("must be no more than 63 bytes".to_owned()),
         NameRule::Subdomain => (!name.split('.').all(is_label)).then(|| SUBDOMAIN.to_owned()),
         NameRule::Label => (!is_label(name)).then(|| LABEL.to_owned()),
-        NameRule::Rfc1035Label => (!is_label(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()))
-            .then(|| LABEL_1035.to_owned()),
+        NameRule::Rfc1035Label => {
+            (!is_label(name) || !name.starts_with(|c: char| c.is_ascii_lowercase())).then(|| LABEL_1035.to_owned())
+        }
         NameRule::PathSegment if name == "." || name == ".." => Some(format!("may not be '{name}'")),
-        NameRule::PathSegment => ['/', '%'].into_iter().find(|c| name.contains(*c)).map(|c| format!("may not contain '{c}'")),
+        NameRule::PathSegment => {
+            ['/', '%'].into_iter().find(|c| name.contains(*c)).map(|c| format!("may not contain '{c}'"))
+        }
     }
 }
 
@@ -125,9 +128,7 @@ pub(crate) fn is_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let bytes = text.as_bytes();
     match (bytes.first(), bytes.last()) {
-        (Some(first), Some(last)) => {
-            inner(*first) && inner(*last) && bytes.iter().all(|c| inner(*c) || *c == b'-')
-        }
+        (Some(first), Some(last)) => inner(*first) && inner(*last) && bytes.iter().all(|c| inner(*c) || *c == b'-'),
         _ => false,
     }
 }
@@ -141,7 +142,8 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 
 fn is_name_part(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let ends = bytes.first().is_some_and(u8::is_ascii_alphanumeric) && bytes.last().is_some_and(u8::is_ascii_alphanumeric);
+    let ends =
+        bytes.first().is_some_and(u8::is_ascii_alphanumeric) && bytes.last().is_some_and(u8::is_ascii_alphanumeric);
     ends && bytes.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
 }
 

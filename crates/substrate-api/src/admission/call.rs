@@ -110,10 +110,8 @@ async fn exchange(server: &ApiServer, endpoint: &Endpoint, target: &str, body: &
     let stream = connect(server, endpoint).await?;
     let name = ServerName::try_from(endpoint.host()).map_err(|error| error.to_string())?;
     let connector = TlsConnector::from(Arc::clone(&endpoint.tls));
-    let stream = connector
-        .connect(name, stream)
-        .await
-        .map_err(|error| format!("tls: failed to verify certificate: {error}"))?;
+    let stream =
+        connector.connect(name, stream).await.map_err(|error| format!("tls: failed to verify certificate: {error}"))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     tokio::spawn(async move {
@@ -133,7 +131,9 @@ async fn exchange(server: &ApiServer, endpoint: &Endpoint, target: &str, body: &
     let body = Limited::new(response.into_body(), LIMIT).collect().await.map_err(|error| error.to_string())?.to_bytes();
     if !status.is_success() {
         let text = String::from_utf8_lossy(&body[..body.len().min(512)]).trim().to_owned();
-        return Err(format!("an error on the server ({text:?}) has prevented the request from succeeding: HTTP {status}"));
+        return Err(format!(
+            "an error on the server ({text:?}) has prevented the request from succeeding: HTTP {status}"
+        ));
     }
     Ok(body)
 }

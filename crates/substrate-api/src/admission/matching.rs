@@ -82,7 +82,9 @@ mod tests {
     #[test]
     fn rules_match_resources_and_parts() {
         let rule = |resources: Value| {
-            Rule::read(&json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": resources}))
+            Rule::read(
+                &json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": resources}),
+            )
         };
         assert!(rule(json!(["pods"])).matches(&target("pods", "")));
         assert!(!rule(json!(["pods"])).matches(&target("pods", "status")));
@@ -95,7 +97,9 @@ mod tests {
 
     #[test]
     fn a_rule_can_be_limited_to_a_scope() {
-        let rule = Rule::read(&json!({"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"], "scope": "Cluster"}));
+        let rule = Rule::read(
+            &json!({"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"], "scope": "Cluster"}),
+        );
         assert!(!rule.matches(&target("pods", "")));
         assert!(rule.matches(&Target { namespaced: false, ..target("nodes", "") }));
     }

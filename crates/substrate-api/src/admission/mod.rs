@@ -63,7 +63,11 @@ impl<'a> Admission<'a> {
     pub(crate) async fn validate(&mut self, object: Option<&Value>, old: Option<&Value>) -> Result<(), ApiError> {
         let operation = &self.operation;
         if let Some(object) = object {
-            let unchanged = old.is_some_and(|old| old["rules"] == object["rules"] && old["roleRef"] == object["roleRef"] && old["subjects"] == object["subjects"]);
+            let unchanged = old.is_some_and(|old| {
+                old["rules"] == object["rules"]
+                    && old["roleRef"] == object["roleRef"]
+                    && old["subjects"] == object["subjects"]
+            });
             if !unchanged {
                 authorization::check_escalation(operation.server, operation.user, &operation.resource.table, object)?;
             }

@@ -136,12 +136,16 @@ mod tests {
     use super::*;
 
     fn answer(response: Value) -> Vec<u8> {
-        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).to_string().into_bytes()
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+            .to_string()
+            .into_bytes()
     }
 
     #[test]
     fn a_refusal_carries_the_webhooks_words() {
-        let body = answer(json!({"uid": "u", "allowed": false, "status": {"message": "no", "code": 403, "reason": "Forbidden"}}));
+        let body = answer(
+            json!({"uid": "u", "allowed": false, "status": {"message": "no", "code": 403, "reason": "Forbidden"}}),
+        );
         let error = read("u", &body).unwrap().refusal("a.b.c").unwrap_err();
         assert_eq!(error.message, "admission webhook \"a.b.c\" denied the request: no");
         assert_eq!((error.code.as_u16(), error.reason), (403, "Forbidden"));

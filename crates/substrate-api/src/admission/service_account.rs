@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_mount_of_ones_own_is_kept() {
-        let mut pod = json!({"spec": {"containers": [{"name": "a", "volumeMounts": [{"name": "x", "mountPath": MOUNT_PATH}]}]}});
+        let mut pod =
+            json!({"spec": {"containers": [{"name": "a", "volumeMounts": [{"name": "x", "mountPath": MOUNT_PATH}]}]}});
         mount_token(&mut pod);
         assert!(pod["spec"]["volumes"].is_null());
     }

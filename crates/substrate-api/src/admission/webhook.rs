@@ -183,7 +183,8 @@ async fn mutate_by(
     warnings.extend(verdict.warnings.iter().cloned());
     verdict.refusal(&webhook.name)?;
     let Some(patch) = verdict.patch else { return Ok(false) };
-    let failed = |problem: String| ApiError::internal(format!("failed calling webhook \"{}\": {problem}", webhook.name));
+    let failed =
+        |problem: String| ApiError::internal(format!("failed calling webhook \"{}\": {problem}", webhook.name));
     let mut patched = crate::patch::apply(crate::patch::PatchKind::Json, &operation.resource.gvk(), object, &patch)
         .map_err(|problem| failed(problem.to_string()))?;
     if !patched.is_object() || !patched["metadata"].is_object() {

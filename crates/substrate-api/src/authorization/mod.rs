@@ -94,16 +94,19 @@ pub(crate) fn impersonate(server: &ApiServer, user: User, headers: &HeaderMap) -
     };
     let may = |group: &str, resource: &str, target: &str| {
         let (namespace, target) = account_of(resource, target);
-        check(server, &Attributes {
-            user: &user.name,
-            groups: &user.groups,
-            verb: "impersonate",
-            group,
-            resource,
-            name: target,
-            namespace,
-            ..Attributes::default()
-        })
+        check(
+            server,
+            &Attributes {
+                user: &user.name,
+                groups: &user.groups,
+                verb: "impersonate",
+                group,
+                resource,
+                name: target,
+                namespace,
+                ..Attributes::default()
+            },
+        )
     };
     let account = name.starts_with("system:serviceaccount:");
     may("", if account { "serviceaccounts" } else { "users" }, &name)?;

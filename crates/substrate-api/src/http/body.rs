@@ -60,7 +60,8 @@ pub(crate) fn decode_json(body: &[u8]) -> Result<Value, ApiError> {
 
 /// Reads one YAML document, with octal file modes as Kubernetes reads them.
 pub(crate) fn decode_yaml(body: &[u8]) -> Result<Value, ApiError> {
-    let text = std::str::from_utf8(body).map_err(|error| ApiError::bad_request(format!("error parsing YAML: {error}")))?;
+    let text =
+        std::str::from_utf8(body).map_err(|error| ApiError::bad_request(format!("error parsing YAML: {error}")))?;
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
     serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| ApiError::bad_request(format!("error parsing YAML: {error}")))

@@ -60,7 +60,7 @@ pub(super) fn resources(server: &Arc<ApiServer>, group: &str, version: &str) -> 
     let list: Vec<Value> = registry
         .iter()
         .filter(|resource| resource.group == group && resource.version == version)
-        .flat_map(|resource| api_resources(resource))
+        .flat_map(api_resources)
         .collect();
     if list.is_empty() {
         return Err(ApiError::unknown_path());

@@ -46,14 +46,17 @@ pub(crate) struct ApiRequest {
 }
 
 impl ApiRequest {
-    /// The name under which field ownership is recorded: as given, else the first word of the user agent.
+    /// The name under which field ownership is recorded: as given, else the first word of the user agent, else (for
+    /// clients in this process, which send none) the user.
     pub(crate) fn field_manager(&self) -> String {
         if let Some(manager) = self.query.get("fieldManager") {
             return manager.to_owned();
         }
-        let agent = self.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let agent =
+            self.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let program = agent.split(['/', ' ']).next().unwrap_or_default();
-        if program.is_empty() { "unknown".to_owned() } else { program.chars().take(128).collect() }
+        let name = if program.is_empty() { self.user.name.trim_start_matches("system:") } else { program };
+        name.chars().take(128).collect()
     }
 
     pub(crate) fn dry_run(&self) -> bool {
@@ -94,10 +97,14 @@ impl Reply {
 
 /// `299 - "text"`, with what a header cannot carry taken out.
 fn warning_header(text: &str) -> Option<HeaderValue> {
-    let quoted: String = text.chars().filter(|c| !c.is_control()).flat_map(|c| {
-        let escape = matches!(c, '"' | '\\').then_some('\\');
-        escape.into_iter().chain(std::iter::once(c))
-    }).collect();
+    let quoted: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .flat_map(|c| {
+            let escape = matches!(c, '"' | '\\').then_some('\\');
+            escape.into_iter().chain(std::iter::once(c))
+        })
+        .collect();
     HeaderValue::from_str(&format!("299 - \"{quoted}\"")).ok()
 }
 

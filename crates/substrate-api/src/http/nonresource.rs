@@ -23,7 +23,9 @@ pub(super) fn serve(server: &Arc<ApiServer>, request: &ApiRequest) -> Result<Res
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", ..] => Ok(health(segments[0], request.query.flag("verbose"))),
         ["version"] => Ok(Reply::value(&version()).into_response()),
-        [".well-known", "openid-configuration"] => Ok(Reply::value(&server.tokens.openid_configuration()).into_response()),
+        [".well-known", "openid-configuration"] => {
+            Ok(Reply::value(&server.tokens.openid_configuration()).into_response())
+        }
         ["openid", "v1", "jwks"] => Ok(Reply::value(&server.tokens.key_set()).into_response()),
         ["api"] => Ok(discovery::core_versions(server, request)),
         ["apis"] => Ok(discovery::groups(server, request)),

@@ -104,7 +104,7 @@ impl Renderer {
         let texts: Vec<Bytes> = items.iter().map(|item| self.object(item)).collect();
         let mut out = BytesMut::with_capacity(128 + texts.iter().map(|text| text.len() + 1).sum::<usize>());
         let head = json!({"kind": kind, "apiVersion": version, "metadata": meta.to_value()}).to_string();
-        out.put_slice(head[..head.len() - 1].as_bytes());
+        out.put_slice(&head.as_bytes()[..head.len() - 1]);
         out.put_slice(b",\"items\":[");
         for (index, text) in texts.iter().enumerate() {
             if index > 0 {
@@ -139,13 +139,16 @@ impl Renderer {
             View::Metadata => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
-            View::Object => json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata}),
+            View::Object => {
+                json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata})
+            }
         };
         frame("BOOKMARK", &to_bytes(&object))
     }
 
     fn table(&self, objects: &[Value]) -> Value {
-        let columns = self.resource.custom.as_ref().map(|custom| table::PrinterColumn::from_definition(&custom.columns));
+        let columns =
+            self.resource.custom.as_ref().map(|custom| table::PrinterColumn::from_definition(&custom.columns));
         let columns = columns.unwrap_or_default();
         table::render(&self.resource.group, &self.resource.plural, &columns, objects, self.include, Timestamp::now())
     }

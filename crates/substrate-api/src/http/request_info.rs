@@ -113,8 +113,10 @@ mod tests {
         assert_eq!(shown(&get, "/api/v1/namespaces/a/pods/p/log", ""), "get |v1|a|pods|p|log");
         assert_eq!(shown(&get, "/api/v1/namespaces/a", ""), "get |v1|a|namespaces|a|");
         assert_eq!(shown(&post, "/apis/apps/v1/namespaces/a/deployments", ""), "create apps|v1|a|deployments||");
-        assert_eq!(shown(&delete, "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Ax", ""),
-            "delete rbac.authorization.k8s.io|v1||clusterroles|system:x|");
+        assert_eq!(
+            shown(&delete, "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Ax", ""),
+            "delete rbac.authorization.k8s.io|v1||clusterroles|system:x|"
+        );
         assert_eq!(shown(&get, "/apis/apps/v1", ""), "get /apis/apps/v1");
         assert_eq!(shown(&get, "/healthz", ""), "get /healthz");
         assert_eq!(shown(&get, "/api/v1/pods", "fieldSelector=metadata.name%3Dx"), "list |v1||pods|x|");

@@ -39,7 +39,8 @@ pub(super) async fn serve(
 fn context(server: &Arc<ApiServer>, request: ApiRequest) -> Result<Context, ApiError> {
     let target = request.info.target.clone().ok_or_else(ApiError::unknown_path)?;
     let registry = server.registry();
-    let resource = registry.find(&target.group, &target.version, &target.resource).ok_or_else(ApiError::unknown_path)?;
+    let resource =
+        registry.find(&target.group, &target.version, &target.resource).ok_or_else(ApiError::unknown_path)?;
     let verb = request.info.verb.as_str();
     check_scope(resource, &target.namespace, &request)?;
     let verbs = match target.subresource.as_str() {

@@ -17,12 +17,8 @@ pub(super) static NAMESPACE: Behaviour = Behaviour {
     name: NameRule::Label,
     ..WITH_STATUS
 };
-pub(super) static SECRET: Behaviour = Behaviour {
-    default: default_secret,
-    validate: validate_secret,
-    validate_update: validate_secret_update,
-    ..PLAIN
-};
+pub(super) static SECRET: Behaviour =
+    Behaviour { default: default_secret, validate: validate_secret, validate_update: validate_secret_update, ..PLAIN };
 pub(super) static CONFIG_MAP: Behaviour =
     Behaviour { validate: validate_config_map, validate_update: validate_config_map_update, ..PLAIN };
 pub(super) static SERVICE_ACCOUNT: Behaviour = Behaviour { returns_deleted: true, ..PLAIN };
@@ -152,8 +148,7 @@ fn default_binding(object: &mut Value) {
 }
 
 fn validate_binding(object: &Value, errors: &mut Errors) {
-    let allowed: &[&str] =
-        if object["kind"] == "RoleBinding" { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
+    let allowed: &[&str] = if object["kind"] == "RoleBinding" { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     if !allowed.iter().any(|kind| object["roleRef"]["kind"] == *kind) {
         errors.not_supported("roleRef.kind", &object["roleRef"]["kind"], allowed);
     }

@@ -54,7 +54,11 @@ fn validate_owners(owners: &Value, errors: &mut Errors) {
     for (index, owner) in items(owners).iter().enumerate() {
         for key in ["apiVersion", "kind", "name", "uid"] {
             if owner[key].as_str().unwrap_or_default().is_empty() {
-                errors.invalid(format!("metadata.ownerReferences[{index}].{key}"), &Value::from(""), "must not be empty");
+                errors.invalid(
+                    format!("metadata.ownerReferences[{index}].{key}"),
+                    &Value::from(""),
+                    "must not be empty",
+                );
             }
         }
         controllers += usize::from(owner["controller"] == true);

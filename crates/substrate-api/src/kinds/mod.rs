@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::validation::{Errors, NameRule};
 
-pub(crate) use crd::{add_finalizer as add_crd_finalizer, FINALIZER as CRD_FINALIZER};
+pub(crate) use crd::{FINALIZER as CRD_FINALIZER, add_finalizer as add_crd_finalizer};
 pub(crate) use event::{from_core as event_from_core, to_core as event_to_core};
 pub(crate) use meta::{validate_metadata, validate_metadata_update};
 

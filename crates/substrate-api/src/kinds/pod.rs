@@ -8,15 +8,8 @@ use super::{Behaviour, WITH_STATUS, items};
 use crate::object::{as_map, child, default_to};
 use crate::validation::Errors;
 
-pub(super) static POD: Behaviour = Behaviour {
-    default,
-    create,
-    validate,
-    validate_update,
-    generation: true,
-    returns_deleted: true,
-    ..WITH_STATUS
-};
+pub(super) static POD: Behaviour =
+    Behaviour { default, create, validate, validate_update, generation: true, returns_deleted: true, ..WITH_STATUS };
 
 fn default(object: &mut Value) {
     let spec = child(object, "spec");
@@ -60,7 +53,8 @@ fn add_tolerations(spec: &mut Map<String, Value>) {
             toleration["key"] == key || (toleration["key"].is_null() && toleration["operator"] == "Exists")
         });
         if !tolerated {
-            tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+            tolerations
+                .push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
         }
     }
     spec.insert("tolerations".to_owned(), Value::from(tolerations));

@@ -77,6 +77,9 @@ fn validate_client(client: &Value, at: &str, errors: &mut Errors) {
 }
 
 fn validate_policies(webhook: &Value, at: &str, errors: &mut Errors) {
+    if !items(&webhook["matchConditions"]).is_empty() {
+        errors.forbidden(format!("{at}.matchConditions"), "this API server does not evaluate CEL");
+    }
     let mut one_of = |key: &str, allowed: &[&str]| match webhook[key].as_str() {
         None => errors.required(format!("{at}.{key}"), ""),
         Some(value) if allowed.contains(&value) => {}

@@ -123,7 +123,8 @@ fn default_daemon_set(object: &mut Value) {
 }
 
 fn default_job_spec(spec: &mut Map<String, Value>) {
-    let open_ended = spec.get("completions").is_none_or(Value::is_null) && spec.get("parallelism").is_none_or(Value::is_null);
+    let open_ended =
+        spec.get("completions").is_none_or(Value::is_null) && spec.get("parallelism").is_none_or(Value::is_null);
     if open_ended {
         default_to(spec, "completions", 1);
     }
@@ -235,7 +236,10 @@ mod tests {
         default_deployment(&mut object);
         let spec = &object["spec"];
         assert_eq!(spec["replicas"], 1);
-        assert_eq!(spec["strategy"], json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}));
+        assert_eq!(
+            spec["strategy"],
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}})
+        );
         assert_eq!(spec["template"]["spec"]["dnsPolicy"], "ClusterFirst");
     }
 

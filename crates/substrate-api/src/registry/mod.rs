@@ -157,9 +157,7 @@ pub(crate) fn version_priority(version: &str) -> (u8, std::cmp::Reverse<u32>, st
         Some((rank, major, minor.parse().ok()?))
     });
     match parsed {
-        Some((rank, major, minor)) => {
-            (rank, std::cmp::Reverse(major), std::cmp::Reverse(minor), String::new())
-        }
+        Some((rank, major, minor)) => (rank, std::cmp::Reverse(major), std::cmp::Reverse(minor), String::new()),
         None => (3, std::cmp::Reverse(0), std::cmp::Reverse(0), version.to_owned()),
     }
 }
@@ -181,6 +179,9 @@ mod tests {
         let pods = registry.find("", "v1", "pods").unwrap();
         assert!(pods.has("exec") && pods.has("status") && pods.namespaced);
         assert_eq!(registry.find("apps", "v1", "deployments").unwrap().gvk(), "apps/v1, Kind=Deployment");
-        assert!(registry.find("", "v1", "events").unwrap().table == registry.find("events.k8s.io", "v1", "events").unwrap().table);
+        assert!(
+            registry.find("", "v1", "events").unwrap().table
+                == registry.find("events.k8s.io", "v1", "events").unwrap().table
+        );
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::table::{Change, Key, Stored, Table};
 use super::Expired;
+use super::table::{Change, Key, Stored, Table};
 
 /// The objects at `revision`, in key order.
 ///
@@ -16,8 +16,12 @@ pub(super) fn list_at(table: &Table, namespace: Option<&str>, revision: u64) -> 
     if changes.is_empty() {
         return Ok(table.list(namespace));
     }
-    let mut objects: BTreeMap<Key, Arc<Stored>> =
-        table.objects().iter().filter(|(key, _)| wanted(key)).map(|(key, object)| (key.clone(), object.clone())).collect();
+    let mut objects: BTreeMap<Key, Arc<Stored>> = table
+        .objects()
+        .iter()
+        .filter(|(key, _)| wanted(key))
+        .map(|(key, object)| (key.clone(), object.clone()))
+        .collect();
     for change in changes.iter().rev().filter(|change| wanted(&change.key)) {
         undo(&mut objects, change);
     }

@@ -82,13 +82,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(window: usize) -> Table {
-        Table {
-            objects: BTreeMap::new(),
-            log: VecDeque::new(),
-            window,
-            evicted: 0,
-            notify: watch::Sender::new(0),
-        }
+        Table { objects: BTreeMap::new(), log: VecDeque::new(), window, evicted: 0, notify: watch::Sender::new(0) }
     }
 
     pub(super) fn last_revision(&self) -> u64 {

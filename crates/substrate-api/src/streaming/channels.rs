@@ -1,9 +1,9 @@
 //! The framing of Kubernetes' WebSocket subprotocols: every message starts with the number of its channel.
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::stream::SplitSink;
 use futures::SinkExt;
+use futures::stream::SplitSink;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Mutex;
 
@@ -30,8 +30,9 @@ impl Sender {
     /// Ends the connection in order.
     pub(super) async fn close(&self) {
         let mut sink = self.0.lock().await;
-        // A client that has gone already needs no goodbye.
-        let _ = sink.send(Message::Close(None)).await;
+        // A client that has gone already needs no goodbye; kubectl takes any code but this one for a failure.
+        let normal = CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::from_static("") };
+        let _ = sink.send(Message::Close(Some(normal))).await;
         let _ = sink.close().await;
     }
 

@@ -36,7 +36,9 @@ pub(super) async fn serve(ctx: &Context, pod: &Value, upgrade: WebSocketUpgrade)
     let options = ExecOptions { container, command, tty: query.flag("tty"), stdin: query.flag("stdin") };
     let upgrade = upgrade.protocols(["v5.channel.k8s.io", "v4.channel.k8s.io"]);
     if upgrade.selected_protocol().is_none() {
-        return Err(ApiError::bad_request("unable to upgrade: the subprotocols v5.channel.k8s.io and v4.channel.k8s.io are supported"));
+        return Err(ApiError::bad_request(
+            "unable to upgrade: the subprotocols v5.channel.k8s.io and v4.channel.k8s.io are supported",
+        ));
     }
     // Started before the upgrade, so that a command that cannot start is an error answer.
     let session = ctx.server.node.exec(reference(pod), options).await.map_err(node_error)?;

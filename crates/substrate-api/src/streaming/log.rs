@@ -30,13 +30,17 @@ pub(super) async fn serve(ctx: &Context, pod: &Value) -> Result<Response<Body>, 
 fn options(ctx: &Context, pod: &Value) -> Result<LogOptions, ApiError> {
     let query = &ctx.request.query;
     let number = |key: &str| -> Result<Option<u64>, ApiError> {
-        let problem = |text: &str| ApiError::unprocessable(format!("PodLogOptions is invalid: {key}: Invalid value: {text}: must be greater than or equal to 0"));
+        let problem = |text: &str| {
+            ApiError::unprocessable(format!(
+                "PodLogOptions is invalid: {key}: Invalid value: {text}: must be greater than or equal to 0"
+            ))
+        };
         query.get(key).map(|text| text.parse().map_err(|_| problem(text))).transpose()
     };
     let since_seconds = number("sinceSeconds")?.and_then(|seconds| i64::try_from(seconds).ok());
-    let since_time = query.get("sinceTime").map(|text| {
-        text.parse::<Timestamp>().map_err(|error| ApiError::bad_request(format!("sinceTime: {error}")))
-    });
+    let since_time = query
+        .get("sinceTime")
+        .map(|text| text.parse::<Timestamp>().map_err(|error| ApiError::bad_request(format!("sinceTime: {error}"))));
     let since = match since_seconds {
         Some(seconds) => Timestamp::now().checked_sub(SignedDuration::from_secs(seconds)).ok(),
         None => since_time.transpose()?,

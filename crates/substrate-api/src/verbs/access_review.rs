@@ -38,11 +38,16 @@ pub(crate) fn review_token(ctx: &Context, bytes: &Bytes) -> Result<Reply, ApiErr
         if token.is_empty() {
             return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
         }
-        let given: Vec<&str> = review["spec"]["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let given: Vec<&str> =
+            review["spec"]["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let wanted = if given.is_empty() { vec![ISSUER] } else { given };
         Ok(match service_account::authenticate(&ctx.server, token, &wanted) {
-            Ok(identity) => json!({"authenticated": true, "user": identity.user.to_value(), "audiences": identity.audiences}),
-            Err(problem) => json!({"authenticated": false, "user": {}, "error": format!("[invalid bearer token, {problem}]")}),
+            Ok(identity) => {
+                json!({"authenticated": true, "user": identity.user.to_value(), "audiences": identity.audiences})
+            }
+            Err(problem) => {
+                json!({"authenticated": false, "user": {}, "error": format!("[invalid bearer token, {problem}]")})
+            }
         })
     })
 }
@@ -94,7 +99,9 @@ pub(crate) fn review_access(ctx: &Context, bytes: &Bytes) -> Result<Reply, ApiEr
         let groups: Vec<String> =
             spec["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
         if user.is_empty() && groups.is_empty() {
-            return Err(ApiError::unprocessable("spec.user: Invalid value: \"\": at least one of user or group must be specified"));
+            return Err(ApiError::unprocessable(
+                "spec.user: Invalid value: \"\": at least one of user or group must be specified",
+            ));
         }
         let attributes = attributes(spec, user, &groups)?;
         if !ctx.namespace.is_empty() && attributes.namespace != ctx.namespace {

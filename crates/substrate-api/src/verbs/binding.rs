@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::delete::{delete, delete_options_body};
 use super::Context;
+use super::delete::{delete, delete_options_body};
 use crate::http::{Reply, body};
 use crate::object::{self, child, metadata_mut};
 use crate::status::ApiError;
@@ -26,7 +26,10 @@ pub(crate) fn bind(ctx: &Context, bytes: &Bytes) -> Result<Reply, ApiError> {
     let binding = body::decode_object(&ctx.request.headers, bytes)?;
     let node = binding["target"]["name"].as_str().unwrap_or_default();
     if node.is_empty() {
-        return Err(ApiError::unprocessable(format!("Binding \"{}\" is invalid: target.name: Required value", ctx.name)));
+        return Err(ApiError::unprocessable(format!(
+            "Binding \"{}\" is invalid: target.name: Required value",
+            ctx.name
+        )));
     }
     loop {
         let current = ctx.stored()?;

@@ -11,7 +11,7 @@ use super::{Context, shown, token};
 use crate::http::Reply;
 use crate::object::{self, metadata_mut};
 use crate::status::ApiError;
-use crate::store::{Key, Stored, StoreError};
+use crate::store::{Key, StoreError, Stored};
 use crate::validation::generate_name;
 
 /// How often a generated name that is taken is replaced by another.
@@ -67,7 +67,14 @@ pub(crate) async fn create_object(
 /// Gives the object its identity, whatever the client sent.
 fn reset_metadata(object: &mut Value) {
     let metadata = metadata_mut(object);
-    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "resourceVersion", "managedFields"] {
+    for key in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "generation",
+        "resourceVersion",
+        "managedFields",
+    ] {
         metadata.shift_remove(key);
     }
     metadata.insert("uid".to_owned(), Value::from(uuid::Uuid::new_v4().to_string()));

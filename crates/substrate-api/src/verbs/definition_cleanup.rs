@@ -14,7 +14,7 @@ use crate::http::request_info::RequestInfo;
 use crate::kinds::CRD_FINALIZER;
 use crate::object::{self, metadata_mut};
 use crate::server::ApiServer;
-use crate::store::{Cursor, Key, Stored, StoreError};
+use crate::store::{Cursor, Key, StoreError, Stored};
 
 const TABLE: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
@@ -91,8 +91,11 @@ async fn delete_objects(server: &Arc<ApiServer>, definition: &Stored) -> Option<
 fn finish(server: &ApiServer, definition: &Stored) {
     let key = Key::of(&definition.value);
     let mut object = definition.value.clone();
-    let rest: Vec<Value> =
-        object::finalizers(&object).into_iter().filter(|finalizer| *finalizer != CRD_FINALIZER).map(Value::from).collect();
+    let rest: Vec<Value> = object::finalizers(&object)
+        .into_iter()
+        .filter(|finalizer| *finalizer != CRD_FINALIZER)
+        .map(Value::from)
+        .collect();
     let outcome = if rest.is_empty() {
         server.store.remove(TABLE, &key, definition.revision).map(drop)
     } else {

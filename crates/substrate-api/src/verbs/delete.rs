@@ -47,11 +47,7 @@ fn options(ctx: &Context, bytes: &Bytes) -> Result<DeleteOptions, ApiError> {
     DeleteOptions::new(&ctx.request.query, &body)
 }
 
-async fn delete_one(
-    ctx: &Context,
-    options: &DeleteOptions,
-    warnings: &mut Vec<String>,
-) -> Result<Outcome, ApiError> {
+async fn delete_one(ctx: &Context, options: &DeleteOptions, warnings: &mut Vec<String>) -> Result<Outcome, ApiError> {
     if ctx.resource.table == "namespaces" && NAMESPACES_KEPT.contains(&ctx.name.as_str()) {
         return Err(ApiError::forbidden(ctx.subject(), &ctx.name, "this namespace may not be deleted"));
     }
@@ -115,9 +111,8 @@ fn advance(ctx: &Context, options: &DeleteOptions, current: &Arc<Stored>) -> Res
     }
     let key = ctx.key();
     let store = &ctx.server.store;
-    let stored = store
-        .update(&ctx.resource.table, &key, current.revision, object)
-        .map_err(|error| store_error(ctx, error))?;
+    let stored =
+        store.update(&ctx.resource.table, &key, current.revision, object).map_err(|error| store_error(ctx, error))?;
     Ok(Outcome::Pending(stored))
 }
 

@@ -24,11 +24,11 @@ pub(crate) fn list(ctx: &Context) -> Result<Reply, ApiError> {
     let snapshot = snapshot(ctx, start.as_ref())?;
     let after = |stored: &Stored| {
         start.as_ref().is_none_or(|start| {
-            (object::namespace(&stored.value), object::name(&stored.value)) > (start.namespace.as_str(), start.name.as_str())
+            (object::namespace(&stored.value), object::name(&stored.value))
+                > (start.namespace.as_str(), start.name.as_str())
         })
     };
-    let mut matching =
-        snapshot.objects.iter().filter(|stored| after(stored) && filter.matches(&stored.value)).cloned();
+    let mut matching = snapshot.objects.iter().filter(|stored| after(stored) && filter.matches(&stored.value)).cloned();
     let limit = query.number("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX);
     let items: Vec<Arc<Stored>> = matching.by_ref().take(limit).collect();
     let remaining = matching.count();

@@ -15,7 +15,11 @@ pub(crate) fn revision(query: &Query) -> Result<Option<u64>, ApiError> {
 }
 
 fn parse_revision(text: &str) -> Result<u64, ApiError> {
-    text.parse().map_err(|_| ApiError::bad_request(format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax")))
+    text.parse().map_err(|_| {
+        ApiError::bad_request(format!(
+            "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
+        ))
+    })
 }
 
 /// Which objects of a collection are meant.
@@ -63,13 +67,27 @@ fn is_selectable(resource: &Resource, path: &str) -> bool {
     }
     let known: &[&str] = match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "pods") => &[
-            "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
-            "status.phase", "status.podIP", "status.nominatedNodeName",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
         ],
         ("", "events") => &[
-            "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-            "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
-            "reportingComponent", "source", "type",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
         ],
         ("events.k8s.io", "events") => &["reason", "type", "reportingController"],
         ("", "secrets") => &["type"],
@@ -128,9 +146,12 @@ impl DeleteOptions {
     pub(crate) fn new(query: &Query, body: &Value) -> Result<DeleteOptions, ApiError> {
         let grace = body["gracePeriodSeconds"].as_i64().or_else(|| query.number("gracePeriodSeconds"));
         if grace.is_some_and(|seconds| seconds < 0) {
-            return Err(ApiError::unprocessable("DeleteOptions.meta.k8s.io \"\" is invalid: gracePeriodSeconds: Invalid value: must be greater than or equal to 0"));
+            return Err(ApiError::unprocessable(
+                "DeleteOptions.meta.k8s.io \"\" is invalid: gracePeriodSeconds: Invalid value: must be greater than or equal to 0",
+            ));
         }
-        let orphan = body["orphanDependents"].as_bool().or_else(|| query.get("orphanDependents").map(|text| text == "true"));
+        let orphan =
+            body["orphanDependents"].as_bool().or_else(|| query.get("orphanDependents").map(|text| text == "true"));
         let policy = body["propagationPolicy"].as_str().or_else(|| query.get("propagationPolicy"));
         let propagation = match (policy, orphan) {
             (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),

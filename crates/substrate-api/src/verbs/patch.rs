@@ -10,8 +10,8 @@ use super::create::{Tracking, create_object};
 use super::update::{ATTEMPTS, Changed, change, check_uid};
 use super::write::Draft;
 use super::{Context, shown};
-use crate::http::{Reply, body};
 use crate::http::render::served;
+use crate::http::{Reply, body};
 use crate::object;
 use crate::patch::{self, ApplyError, PatchError, PatchKind};
 use crate::status::ApiError;
@@ -36,7 +36,8 @@ impl Patch {
             }
             return Ok(Patch::Apply(applied));
         }
-        let kind = PatchKind::from_content_type(media_type).ok_or_else(|| ApiError::unsupported_media_type(ACCEPTED))?;
+        let kind =
+            PatchKind::from_content_type(media_type).ok_or_else(|| ApiError::unsupported_media_type(ACCEPTED))?;
         Ok(Patch::Change(kind, body::decode_json(bytes)?))
     }
 }

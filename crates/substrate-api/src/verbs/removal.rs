@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::service_addresses;
 use crate::registry::Resource;
 use crate::server::ApiServer;
-use crate::store::{Key, Stored, StoreError};
+use crate::store::{Key, StoreError, Stored};
 
 /// Removes an object in exactly this revision; the answer is its last state.
 pub(crate) fn remove(server: &ApiServer, resource: &Resource, current: &Stored) -> Result<Arc<Stored>, StoreError> {

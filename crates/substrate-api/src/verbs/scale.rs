@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::Context;
 use super::create::Tracking;
 use super::patch::Patch;
 use super::update::{ATTEMPTS, Changed, change};
 use super::write::Draft;
-use super::Context;
 use crate::http::render::served;
 use crate::http::{Reply, body};
 use crate::object::{self, at_dotted, put_dotted};

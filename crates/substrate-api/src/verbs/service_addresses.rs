@@ -58,8 +58,7 @@ impl<'a> Reservation<'a> {
     /// Takes what the Service asks for and fills in what it leaves open. Does nothing for other kinds.
     pub(super) fn new(ctx: &'a Context, object: &mut Value, old: Option<&Value>) -> Result<Reservation<'a>, ApiError> {
         let allocator = &ctx.server.allocator;
-        let mut reservation =
-            Reservation { allocator, taken: Held::default(), obsolete: Held::default(), kept: false };
+        let mut reservation = Reservation { allocator, taken: Held::default(), obsolete: Held::default(), kept: false };
         if ctx.resource.table != "services" || !ctx.subresource.is_empty() {
             return Ok(reservation);
         }
@@ -98,7 +97,8 @@ impl<'a> Reservation<'a> {
     fn fill_address(&mut self, object: &mut Value, before: &Held) -> Result<(), (String, Value, AllocationError)> {
         let spec = child(object, "spec");
         let first = spec.get("clusterIPs").and_then(|list| list[0].as_str()).map(str::to_owned);
-        let wanted = spec.get("clusterIP").and_then(Value::as_str).map(str::to_owned).filter(|text| !text.is_empty()).or(first);
+        let wanted =
+            spec.get("clusterIP").and_then(Value::as_str).map(str::to_owned).filter(|text| !text.is_empty()).or(first);
         let failed = |error| ("spec.clusterIPs".to_owned(), json!([wanted]), error);
         let address = match wanted.as_deref() {
             Some("None") => "None".to_owned(),

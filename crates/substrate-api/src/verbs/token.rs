@@ -26,8 +26,14 @@ pub(crate) fn request_token(ctx: &Context, bytes: &Bytes) -> Result<Reply, ApiEr
     let mut review = body::decode_object(&ctx.request.headers, bytes)?;
     let account = ctx.stored()?;
     let spec = child(&mut review, "spec");
-    let mut audiences: Vec<String> =
-        spec.get("audiences").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let mut audiences: Vec<String> = spec
+        .get("audiences")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     if audiences.is_empty() {
         audiences.push(ISSUER.to_owned());
     }
@@ -83,11 +89,16 @@ fn bound_object(ctx: &Context, reference: &Value) -> Result<Option<BoundObject>,
     let wanted = reference["uid"].as_str().unwrap_or_default();
     let uid = object::uid(&stored.value);
     if !wanted.is_empty() && wanted != uid {
-        let why = format!("the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated");
+        let why = format!(
+            "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(ApiError::conflict(subject, name, &why));
     }
     if table == "pods" && stored.value["spec"]["serviceAccountName"] != ctx.name.as_str() {
-        let message = format!("cannot bind token for serviceaccount \"{}\" to pod running with different serviceaccount name.", ctx.name);
+        let message = format!(
+            "cannot bind token for serviceaccount \"{}\" to pod running with different serviceaccount name.",
+            ctx.name
+        );
         return Err(ApiError::bad_request(message));
     }
     Ok(Some((claim, stored.value.clone())))

@@ -13,7 +13,7 @@ use crate::http::Reply;
 use crate::http::render::served;
 use crate::object::{self, as_map, child, metadata_mut};
 use crate::status::ApiError;
-use crate::store::{Stored, StoreError};
+use crate::store::{StoreError, Stored};
 
 /// How often an unconditional write is tried again after somebody else's write came between.
 pub(super) const ATTEMPTS: usize = 16;
@@ -49,9 +49,7 @@ pub(super) fn check_uid(ctx: &Context, object: &Value, current: &Stored) -> Resu
     if given.is_empty() || given == stored {
         return Ok(());
     }
-    let why = format!(
-        "Precondition failed: UID in precondition: {given}, UID in object meta: {stored}"
-    );
+    let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {stored}");
     Err(ApiError::conflict(ctx.subject(), &ctx.name, &why))
 }
 
@@ -138,7 +136,9 @@ fn carry_over(draft: &Draft<'_>, object: &mut Value, old: &Value) {
     }
     let before = &old["metadata"];
     let metadata = metadata_mut(object);
-    for key in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName", "generation"] {
+    for key in
+        ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName", "generation"]
+    {
         object::put_or_remove(metadata, key, before.get(key).cloned());
     }
     let revision = before.get("resourceVersion").cloned();

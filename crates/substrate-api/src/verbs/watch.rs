@@ -12,9 +12,9 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
+use super::Context;
 use super::list::expired;
 use super::options::{self, Filter};
-use super::Context;
 use crate::http::query::Query;
 use crate::http::render::{Renderer, frame};
 use crate::object;
@@ -137,8 +137,7 @@ impl Watcher {
             }
             let revision = match self.cursor.poll() {
                 Ok(batch) => {
-                    let events: Vec<Bytes> =
-                        batch.changes.iter().filter_map(|change| self.event(change)).collect();
+                    let events: Vec<Bytes> = batch.changes.iter().filter_map(|change| self.event(change)).collect();
                     self.ready.extend(events);
                     batch.revision
                 }

@@ -124,7 +124,8 @@ impl<'a> Draft<'a> {
         }
         // The errors of a custom resource's schema are reported with all others after admission.
         if self.ctx.resource.custom.is_none() {
-            let wrong_type = schema.validate(object).into_iter().find(|error| error.cause == CauseType::FieldValueTypeInvalid);
+            let wrong_type =
+                schema.validate(object).into_iter().find(|error| error.cause == CauseType::FieldValueTypeInvalid);
             if let Some(error) = wrong_type {
                 return Err(self.undecodable(&error.to_string()));
             }

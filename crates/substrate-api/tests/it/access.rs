@@ -23,7 +23,8 @@ fn pem(text: &str) -> Vec<u8> {
 }
 
 async fn token(world: &World, spec: Value) -> Result<String, kube::Error> {
-    let accounts: kube::Api<k8s_openapi::api::core::v1::ServiceAccount> = kube::Api::namespaced(world.client.clone(), "default");
+    let accounts: kube::Api<k8s_openapi::api::core::v1::ServiceAccount> =
+        kube::Api::namespaced(world.client.clone(), "default");
     let spec: TokenRequestSpec = serde_json::from_value(spec).unwrap();
     let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
     Ok(accounts.create_token_request("default", &PostParams::default(), &request).await?.status.unwrap().token.unwrap())
@@ -33,7 +34,8 @@ async fn grant_reading(world: &World, subject: Value) {
     let rbac = "rbac.authorization.k8s.io/v1";
     let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]);
     world.create(rbac, "Role", "default", json!({"metadata": {"name": "reader"}, "rules": rules})).await;
-    let binding = json!({"metadata": {"name": "reader"}, "roleRef": {"kind": "Role", "name": "reader"}, "subjects": [subject]});
+    let binding =
+        json!({"metadata": {"name": "reader"}, "roleRef": {"kind": "Role", "name": "reader"}, "subjects": [subject]});
     world.create(rbac, "RoleBinding", "default", binding).await;
 }
 
@@ -46,7 +48,10 @@ async fn a_certificate_names_its_user_and_rbac_decides() {
     api(&ann, "v1", "Pod", "default").list(&ListParams::default()).await.unwrap();
     let (code, reason, message) = refusal(try_create(&ann, "v1", "Pod", "default", pod("p")).await);
     assert_eq!((code, reason.as_str()), (403, "Forbidden"));
-    assert_eq!(message, "pods is forbidden: User \"ann\" cannot create resource \"pods\" in API group \"\" in the namespace \"default\"");
+    assert_eq!(
+        message,
+        "pods is forbidden: User \"ann\" cannot create resource \"pods\" in API group \"\" in the namespace \"default\""
+    );
     let elsewhere = api(&ann, "v1", "Pod", "kube-system").list(&ListParams::default()).await;
     assert_eq!(refusal(elsewhere).0, 403);
 }
@@ -87,7 +92,11 @@ async fn audiences_are_kept_apart() {
     let world = World::start().await;
     let token = token(&world, json!({"audiences": ["istio-ca"], "expirationSeconds": 3600})).await.unwrap();
     let client = with_token(&world, &token).await;
-    assert_eq!(refusal(api(&client, "v1", "Pod", "default").list(&ListParams::default()).await).0, 401, "meant for others");
+    assert_eq!(
+        refusal(api(&client, "v1", "Pod", "default").list(&ListParams::default()).await).0,
+        401,
+        "meant for others"
+    );
     let review = |audience: &str| json!({"spec": {"token": token, "audiences": [audience]}});
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
     let (_, good) = raw(&world.client, "POST", path, "application/json", review("istio-ca")).await;
@@ -117,7 +126,8 @@ async fn secrets_can_hold_tokens() {
         "type": "kubernetes.io/service-account-token"});
     let created = world.create("v1", "Secret", "default", secret).await;
     let text = created["data"]["token"].as_str().unwrap();
-    let token = String::from_utf8(base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap()).unwrap();
+    let token =
+        String::from_utf8(base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap()).unwrap();
     let client = with_token(&world, &token).await;
     api(&client, "v1", "Pod", "default").list(&ListParams::default()).await.unwrap();
 }
@@ -133,7 +143,8 @@ async fn reviews_tell_what_one_may_do() {
         raw(&ann, "POST", path, "application/json", json!({"spec": spec})).await.1["status"]["allowed"].clone()
     };
     assert_eq!((ask("list").await, ask("delete").await), (json!(true), json!(false)));
-    let (_, me) = raw(&ann, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "application/json", json!({})).await;
+    let (_, me) =
+        raw(&ann, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "application/json", json!({})).await;
     assert_eq!(me["status"]["userInfo"]["username"], "ann");
 }
 
@@ -141,7 +152,10 @@ async fn reviews_tell_what_one_may_do() {
 async fn impersonation_needs_permission() {
     let world = World::start().await;
     let ask = async |client: &Client, user: &str| {
-        let request = http::Request::get("/api/v1/namespaces/default/pods").header("impersonate-user", user).body(Vec::new().into()).unwrap();
+        let request = http::Request::get("/api/v1/namespaces/default/pods")
+            .header("impersonate-user", user)
+            .body(Vec::new().into())
+            .unwrap();
         client.send(request).await.unwrap().status().as_u16()
     };
     grant_reading(&world, json!({"kind": "User", "name": "ann"})).await;
@@ -154,14 +168,16 @@ async fn impersonation_needs_permission() {
 async fn nobody_grants_more_than_they_hold() {
     let world = World::start().await;
     let rbac = "rbac.authorization.k8s.io/v1";
-    let rules = json!([{"apiGroups": [rbac.split('/').next()], "resources": ["roles", "rolebindings"], "verbs": ["*"]}]);
+    let rules =
+        json!([{"apiGroups": [rbac.split('/').next()], "resources": ["roles", "rolebindings"], "verbs": ["create"]}]);
     world.create(rbac, "ClusterRole", "", json!({"metadata": {"name": "granter"}, "rules": rules})).await;
     let binding = json!({"metadata": {"name": "granter"}, "roleRef": {"kind": "ClusterRole", "name": "granter"},
         "subjects": [{"kind": "User", "name": "eve"}]});
     world.create(rbac, "ClusterRoleBinding", "", binding).await;
     let eve = world.server.client("eve", &[]);
     let rules = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]);
-    let (code, _, message) = refusal(try_create(&eve, rbac, "Role", "default", json!({"metadata": {"name": "r"}, "rules": rules})).await);
+    let (code, _, message) =
+        refusal(try_create(&eve, rbac, "Role", "default", json!({"metadata": {"name": "r"}, "rules": rules})).await);
     assert_eq!(code, 403);
     assert!(message.contains("is attempting to grant RBAC permissions not currently held"), "{message}");
 }

@@ -42,7 +42,8 @@ async fn strategic_patches_merge_lists_by_key() {
     let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"app": "d"}},
         "template": {"metadata": {"labels": {"app": "d"}}, "spec": {"containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]}}}});
     world.create("apps/v1", "Deployment", "default", deployment).await;
-    let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "b:2"}]}}}}));
+    let patch =
+        Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "b:2"}]}}}}));
     let api = world.api("apps/v1", "Deployment", "default");
     let patched = value(&api.patch("d", &PatchParams::default(), &patch).await.unwrap());
     let containers = &patched["spec"]["template"]["spec"]["containers"];
@@ -54,7 +55,8 @@ async fn a_json_patch_tests_and_fails_with_reason() {
     let world = World::start().await;
     world.create("v1", "ConfigMap", "default", json!({"metadata": {"name": "a"}, "data": {"x": "1"}})).await;
     let path = "/api/v1/namespaces/default/configmaps/a";
-    let good = json!([{"op": "test", "path": "/data/x", "value": "1"}, {"op": "replace", "path": "/data/x", "value": "2"}]);
+    let good =
+        json!([{"op": "test", "path": "/data/x", "value": "1"}, {"op": "replace", "path": "/data/x", "value": "2"}]);
     let (code, object) = raw(&world.client, "PATCH", path, "application/json-patch+json", good.clone()).await;
     assert_eq!((code, &object["data"]["x"]), (200, &json!("2")));
     let (code, status) = raw(&world.client, "PATCH", path, "application/json-patch+json", good).await;

@@ -12,10 +12,12 @@ fn definition() -> Value {
             "size": {"type": "integer", "minimum": 1}, "color": {"type": "string", "default": "red", "enum": ["red", "blue"]},
             "replicas": {"type": "integer"}}},
         "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}});
-    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage,
+    let version = |name: &str, storage: bool| {
+        json!({"name": name, "served": true, "storage": storage,
         "schema": {"openAPIV3Schema": schema},
         "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}},
-        "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]});
+        "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]})
+    };
     json!({"metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
         "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "shortNames": ["wd"], "categories": ["all"]},
         "versions": [version("v1", true), version("v1beta1", false)]}})
@@ -39,16 +41,32 @@ fn widget(name: &str, spec: Value) -> Value {
 #[tokio::test]
 async fn custom_objects_are_defaulted_pruned_validated_and_counted() {
     let world = with_widgets().await;
-    let created = world.create("example.com/v1", "Widget", "default", widget("a", json!({"size": 2, "unknown": 1}))).await;
+    let created =
+        world.create("example.com/v1", "Widget", "default", widget("a", json!({"size": 2, "unknown": 1}))).await;
     assert_eq!(created["spec"], json!({"size": 2, "color": "red"}));
-    let bad = try_create(&world.client, "example.com/v1", "Widget", "default", widget("b", json!({"size": 0, "color": "green"}))).await;
+    let bad = try_create(
+        &world.client,
+        "example.com/v1",
+        "Widget",
+        "default",
+        widget("b", json!({"size": 0, "color": "green"})),
+    )
+    .await;
     let (code, _, message) = refusal(bad);
     assert_eq!(code, 422);
-    assert!(message.contains("spec.size: Invalid value: 0") && message.contains("spec.color: Unsupported value: \"green\""), "{message}");
+    assert!(
+        message.contains("spec.size: Invalid value: 0") && message.contains("spec.color: Unsupported value: \"green\""),
+        "{message}"
+    );
     let api = world.api("example.com/v1", "Widget", "default");
-    let status = value(&api.patch_status("a", &PatchParams::default(), &Patch::Merge(json!({"status": {"replicas": 1}}))).await.unwrap());
+    let status = value(
+        &api.patch_status("a", &PatchParams::default(), &Patch::Merge(json!({"status": {"replicas": 1}})))
+            .await
+            .unwrap(),
+    );
     assert_eq!((&status["metadata"]["generation"], &status["status"]["replicas"]), (&json!(1), &json!(1)));
-    let scaled = api.patch_scale("a", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 3}}))).await.unwrap();
+    let scaled =
+        api.patch_scale("a", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 3}}))).await.unwrap();
     assert_eq!((scaled.spec.unwrap().replicas, scaled.status.unwrap().replicas), (Some(3), 1));
     assert_eq!(api.get("a").await.unwrap().metadata.generation, Some(2));
 }
@@ -77,7 +95,10 @@ async fn discovery_openapi_and_tables_know_the_resource() {
     assert_eq!(code, 200);
     assert!(document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"].is_object());
     world.create("example.com/v1", "Widget", "default", widget("a", json!({"size": 2}))).await;
-    let request = http::Request::get("/apis/example.com/v1/widgets").header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io").body(Vec::new().into()).unwrap();
+    let request = http::Request::get("/apis/example.com/v1/widgets")
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .body(Vec::new())
+        .unwrap();
     let table: Value = world.client.request(request).await.unwrap();
     assert_eq!(table["rows"][0]["cells"], json!(["a", 2]));
 }
@@ -114,7 +135,11 @@ async fn a_broken_definition_is_refused() {
     broken["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["type"] = json!("string");
     let (code, _, message) = refusal(try_create(&world.client, CRD.0, CRD.1, "", broken).await);
     assert_eq!(code, 422);
-    for part in ["metadata.name: Invalid value", "must have exactly one version marked as storage version", "must be object at the root"] {
+    for part in [
+        "metadata.name: Invalid value",
+        "must have exactly one version marked as storage version",
+        "must be object at the root",
+    ] {
         assert!(message.contains(part), "{part}: {message}");
     }
 }

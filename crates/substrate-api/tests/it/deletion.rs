@@ -11,9 +11,12 @@ async fn a_placed_pod_ends_when_its_node_says_so() {
     let api = world.api("v1", "Pod", "default");
     world.create("v1", "Pod", "default", pod("p")).await;
     let binding = json!({"target": {"kind": "Node", "name": "n"}});
-    let (code, _) = raw(&world.client, "POST", "/api/v1/namespaces/default/pods/p/binding", "application/json", binding.clone()).await;
+    let (code, _) =
+        raw(&world.client, "POST", "/api/v1/namespaces/default/pods/p/binding", "application/json", binding.clone())
+            .await;
     assert_eq!(code, 201);
-    let (code, _) = raw(&world.client, "POST", "/api/v1/namespaces/default/pods/p/binding", "application/json", binding).await;
+    let (code, _) =
+        raw(&world.client, "POST", "/api/v1/namespaces/default/pods/p/binding", "application/json", binding).await;
     assert_eq!(code, 409, "a pod is bound once");
     api.delete("p", &DeleteParams::default().grace_period(20)).await.unwrap();
     let ending = value(&api.get("p").await.unwrap());
@@ -92,13 +95,19 @@ async fn a_namespace_waits_for_its_finalizer_and_takes_nothing_new() {
     let late = try_create(&world.client, "v1", "ConfigMap", "demo", json!({"metadata": {"name": "a"}})).await;
     let (code, _, message) = refusal(late);
     assert_eq!(code, 403);
-    assert_eq!(message, "configmaps \"a\" is forbidden: unable to create new content in namespace demo because it is being terminated");
+    assert_eq!(
+        message,
+        "configmaps \"a\" is forbidden: unable to create new content in namespace demo because it is being terminated"
+    );
     namespace["spec"]["finalizers"] = json!([]);
     let (code, _) = raw(&world.client, "PUT", "/api/v1/namespaces/demo/finalize", "application/json", namespace).await;
     assert_eq!(code, 200);
     assert_eq!(refusal(api.get("demo").await).0, 404);
     let (code, status) = raw(&world.client, "DELETE", "/api/v1/namespaces/default", "", Value::Null).await;
-    assert_eq!((code, &status["message"]), (403, &json!("namespaces \"default\" is forbidden: this namespace may not be deleted")));
+    assert_eq!(
+        (code, &status["message"]),
+        (403, &json!("namespaces \"default\" is forbidden: this namespace may not be deleted"))
+    );
 }
 
 #[tokio::test]
@@ -106,7 +115,8 @@ async fn an_eviction_deletes_the_pod() {
     let world = World::start().await;
     world.create("v1", "Pod", "default", pod("p")).await;
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
-    let (code, _) = raw(&world.client, "POST", "/api/v1/namespaces/default/pods/p/eviction", "application/json", eviction).await;
+    let (code, _) =
+        raw(&world.client, "POST", "/api/v1/namespaces/default/pods/p/eviction", "application/json", eviction).await;
     assert_eq!(code, 201);
     assert_eq!(refusal(world.api("v1", "Pod", "default").get("p").await).0, 404);
 }

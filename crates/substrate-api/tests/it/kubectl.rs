@@ -36,7 +36,8 @@ impl Kubectl {
             .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
         let output = child.wait_with_output();
-        let output = tokio::time::timeout(std::time::Duration::from_secs(60), output).await.expect("kubectl ends").unwrap();
+        let output =
+            tokio::time::timeout(std::time::Duration::from_secs(60), output).await.expect("kubectl ends").unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8(text).unwrap())
     }
@@ -74,17 +75,31 @@ async fn objects_are_applied_shown_changed_and_deleted() {
     assert_eq!(apply(MANIFEST).await, (0, "service/web unchanged\ndeployment.apps/web unchanged\n".to_owned()));
     let changed = MANIFEST.replace("web:1", "web:2");
     assert_eq!(apply(&changed).await, (0, "service/web unchanged\ndeployment.apps/web configured\n".to_owned()));
-    assert_eq!(kubectl.run(&["get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"]).await, "web:2");
+    assert_eq!(
+        kubectl.run(&["get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"]).await,
+        "web:2"
+    );
     let table = kubectl.run(&["get", "deploy,svc", "-A", "-o", "wide"]).await;
     assert!(table.contains("deployment.apps/web") && table.contains("service/kubernetes"), "{table}");
     assert_eq!(kubectl.run(&["label", "svc", "web", "tier=front"]).await, "service/web labeled\n");
     assert_eq!(kubectl.run(&["scale", "deploy", "web", "--replicas=3"]).await, "deployment.apps/web scaled\n");
     assert_eq!(kubectl.run(&["rollout", "restart", "deploy", "web"]).await, "deployment.apps/web restarted\n");
-    assert_eq!(kubectl.run(&["patch", "deploy", "web", "-p", r#"{"spec":{"replicas":1}}"#]).await, "deployment.apps/web patched\n");
-    assert_eq!(kubectl.run(&["apply", "--server-side", "--force-conflicts", "-f", "/dev/null"]).await.len(), 0);
+    assert_eq!(
+        kubectl.run(&["patch", "deploy", "web", "-p", r#"{"spec":{"replicas":1}}"#]).await,
+        "deployment.apps/web patched\n"
+    );
+    let server_side = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    let expected = "service/web serverside-applied\ndeployment.apps/web serverside-applied\n";
+    assert_eq!(kubectl.try_run(&server_side, &changed).await, (0, expected.to_owned()));
     assert!(kubectl.run(&["describe", "deploy", "web"]).await.contains("StrategyType:           RollingUpdate"));
-    assert_eq!(kubectl.run(&["delete", "svc,deploy", "web"]).await, "service \"web\" deleted\ndeployment.apps \"web\" deleted\n");
-    assert_eq!(kubectl.try_run(&["get", "svc", "web"], "").await, (1, "Error from server (NotFound): services \"web\" not found\n".to_owned()));
+    assert_eq!(
+        kubectl.run(&["delete", "svc,deploy", "web"]).await,
+        "service \"web\" deleted\ndeployment.apps \"web\" deleted\n"
+    );
+    assert_eq!(
+        kubectl.try_run(&["get", "svc", "web"], "").await,
+        (1, "Error from server (NotFound): services \"web\" not found\n".to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +122,10 @@ async fn typed_commands_are_understood() {
     let kubectl = Kubectl::new(&world);
     assert_eq!(kubectl.run(&["create", "ns", "demo"]).await, "namespace/demo created\n");
     assert_eq!(kubectl.run(&["create", "cm", "a", "--from-literal=x=y"]).await, "configmap/a created\n");
-    assert_eq!(kubectl.run(&["create", "deployment", "d", "--image=i", "--replicas=0"]).await, "deployment.apps/d created\n");
+    assert_eq!(
+        kubectl.run(&["create", "deployment", "d", "--image=i", "--replicas=0"]).await,
+        "deployment.apps/d created\n"
+    );
     assert_eq!(kubectl.run(&["get", "deploy", "d", "-o", "jsonpath={.spec.replicas}"]).await, "0");
     assert_eq!(kubectl.run(&["auth", "can-i", "create", "pods"]).await, "yes\n");
     let (code, output) = kubectl.try_run(&["auth", "can-i", "create", "pods", "--as", "ann"], "").await;

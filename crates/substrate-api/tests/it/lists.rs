@@ -58,7 +58,10 @@ async fn an_exact_revision_can_be_listed_and_a_future_one_cannot() {
 async fn selectors_choose() {
     let world = with_maps(4).await;
     let api = world.api("v1", "ConfigMap", "default");
-    let count = |params: ListParams| { let api = api.clone(); async move { api.list(&params).await.unwrap().items.len() } };
+    let count = |params: ListParams| {
+        let api = api.clone();
+        async move { api.list(&params).await.unwrap().items.len() }
+    };
     assert_eq!(count(ListParams::default().labels("parity=even")).await, 2);
     assert_eq!(count(ListParams::default().labels("parity in (odd),parity!=even")).await, 2);
     assert_eq!(count(ListParams::default().fields("metadata.name=m3")).await, 1);
@@ -72,7 +75,10 @@ async fn lists_are_shown_as_tables_and_as_metadata() {
     let world = World::start().await;
     world.create("v1", "Pod", "default", pod("p")).await;
     let ask = async |accept: &str| {
-        let request = http::Request::get("/api/v1/namespaces/default/pods").header("accept", accept).body(Vec::new().into()).unwrap();
+        let request = http::Request::get("/api/v1/namespaces/default/pods")
+            .header("accept", accept)
+            .body(Vec::new().into())
+            .unwrap();
         let response = world.client.send(request).await.unwrap();
         let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
         serde_json::from_slice::<Value>(&bytes).unwrap()

@@ -1,15 +1,16 @@
 //! `pods/log`: the container that is meant, and errors in the node's words.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use crate::world::{World, pod, raw, refusal};
 
 pub(crate) async fn place(world: &World, name: &str) {
     let path = format!("/api/v1/namespaces/default/pods/{name}/binding");
-    let (code, _) = raw(&world.client, "POST", &path, "application/json", json!({"target": {"kind": "Node", "name": "n"}})).await;
+    let (code, _) =
+        raw(&world.client, "POST", &path, "application/json", json!({"target": {"kind": "Node", "name": "n"}})).await;
     assert_eq!(code, 201);
 }
 

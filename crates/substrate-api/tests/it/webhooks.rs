@@ -23,7 +23,7 @@ struct Hook {
 }
 
 async fn hook(answer: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) -> Hook {
-    let key = rcgen::generate_simple_self_signed(vec!["hook.default.svc".to_owned()]).unwrap();
+    let key = rcgen::generate_simple_self_signed(vec!["hook.default.svc".to_owned(), "localhost".to_owned()]).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
     let tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -36,12 +36,15 @@ async fn hook(answer: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) 
     let port = listener.local_addr().unwrap().port();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    let router = axum::Router::new().route("/", post(async move |Json(review): Json<Value>| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        let mut response = answer(&review["request"]);
-        response["uid"] = review["request"]["uid"].clone();
-        Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
-    }));
+    let router = axum::Router::new().route(
+        "/",
+        post(async move |Json(review): Json<Value>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut response = answer(&review["request"]);
+            response["uid"] = review["request"]["uid"].clone();
+            Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
+        }),
+    );
     tokio::spawn(async move {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         loop {
@@ -50,7 +53,8 @@ async fn hook(answer: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) 
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let service = hyper_util::service::TowerToHyperService::new(router);
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
@@ -59,7 +63,9 @@ async fn hook(answer: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) 
 
 /// The Service that the webhook is reached by; the tests' dialer goes to loopback at its port.
 async fn service(world: &World, port: u16) {
-    world.create("v1", "Service", "default", json!({"metadata": {"name": "hook"}, "spec": {"ports": [{"port": port}]}})).await;
+    world
+        .create("v1", "Service", "default", json!({"metadata": {"name": "hook"}, "spec": {"ports": [{"port": port}]}}))
+        .await;
 }
 
 async fn register(world: &World, kind: &str, hook: &Hook, extra: Value) {
@@ -81,10 +87,15 @@ fn map(name: &str) -> Value {
 async fn a_mutating_webhook_patches_and_warns() {
     let world = World::start().await;
     let patch = STANDARD.encode(r#"[{"op": "add", "path": "/data", "value": {"by": "hook"}}]"#);
-    let hook = hook(move |_| json!({"allowed": true, "patchType": "JSONPatch", "patch": patch, "warnings": ["look \"here\""]})).await;
+    let hook = hook(
+        move |_| json!({"allowed": true, "patchType": "JSONPatch", "patch": patch, "warnings": ["look \"here\""]}),
+    )
+    .await;
     register(&world, "MutatingWebhookConfiguration", &hook, json!({})).await;
     let request = http::Request::post("/api/v1/namespaces/default/configmaps")
-        .header("content-type", "application/json").body(map("a").to_string().into_bytes().into()).unwrap();
+        .header("content-type", "application/json")
+        .body(map("a").to_string().into_bytes().into())
+        .unwrap();
     let response = world.client.send(request).await.unwrap();
     assert_eq!(response.headers()["warning"], "299 - \"look \\\"here\\\"\"");
     let stored = world.api("v1", "ConfigMap", "default").get("a").await.unwrap();
@@ -101,9 +112,16 @@ async fn a_validating_webhook_refuses_in_its_own_words() {
     register(&world, "ValidatingWebhookConfiguration", &hook, json!({})).await;
     world.create("v1", "ConfigMap", "default", map("good")).await;
     let (code, _, message) = refusal(try_create(&world.client, "v1", "ConfigMap", "default", map("bad")).await);
-    assert_eq!((code, message.as_str()), (403, "admission webhook \"check.example.com\" denied the request: not this one"));
+    assert_eq!(
+        (code, message.as_str()),
+        (403, "admission webhook \"check.example.com\" denied the request: not this one")
+    );
     let path = "/api/v1/namespaces/default/configmaps?dryRun=All";
-    assert_eq!(raw(&world.client, "POST", path, "application/json", map("bad")).await.0, 403, "dry runs are asked as well");
+    assert_eq!(
+        raw(&world.client, "POST", path, "application/json", map("bad")).await.0,
+        403,
+        "dry runs are asked as well"
+    );
 }
 
 #[tokio::test]
@@ -134,7 +152,9 @@ async fn a_webhook_that_does_not_answer_fails_or_is_ignored() {
     register(&world, "ValidatingWebhookConfiguration", &dead, json!({})).await;
     let (code, reason, message) = refusal(try_create(&world.client, "v1", "ConfigMap", "default", map("a")).await);
     assert_eq!((code, reason.as_str()), (500, "InternalError"));
-    let start = format!("Internal error occurred: failed calling webhook \"check.example.com\": failed to call webhook: Post \"https://hook.default.svc:{closed}/?timeout=10s\": dial tcp 10.96.");
+    let start = format!(
+        "Internal error occurred: failed calling webhook \"check.example.com\": failed to call webhook: Post \"https://hook.default.svc:{closed}/?timeout=10s\": dial tcp 10.96."
+    );
     assert!(message.starts_with(&start) && message.ends_with("connect: connection refused"), "{message}");
     let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/hooks";
     let ignore = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
@@ -171,4 +191,22 @@ async fn a_slow_webhook_runs_out_of_time() {
     let (code, _, message) = refusal(try_create(&world.client, "v1", "ConfigMap", "default", map("a")).await);
     assert_eq!(code, 500);
     assert!(message.ends_with("?timeout=1s\": context deadline exceeded"), "{message}");
+}
+
+#[tokio::test]
+async fn a_webhook_is_asked_again_after_a_later_change() {
+    let world = World::start().await;
+    let patch = STANDARD.encode(r#"[{"op": "add", "path": "/metadata/annotations", "value": {"late": "1"}}]"#);
+    let early = hook(|_| json!({"allowed": true})).await;
+    let late = hook(move |_| json!({"allowed": true, "patchType": "JSONPatch", "patch": patch})).await;
+    let webhook = |name: &str, hook: &Hook, policy: &str| {
+        json!({"name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"], "reinvocationPolicy": policy,
+            "clientConfig": {"caBundle": hook.bundle, "url": format!("https://localhost:{}/", hook.port)},
+            "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]})
+    };
+    let hooks = json!({"metadata": {"name": "hooks"}, "webhooks": [
+        webhook("early.example.com", &early, "IfNeeded"), webhook("late.example.com", &late, "Never")]});
+    world.create(HOOKS, "MutatingWebhookConfiguration", "", hooks).await;
+    world.create("v1", "ConfigMap", "default", map("a")).await;
+    assert_eq!((early.calls.load(Ordering::Relaxed), late.calls.load(Ordering::Relaxed)), (2, 1));
 }

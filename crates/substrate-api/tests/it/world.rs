@@ -45,7 +45,10 @@ impl NodeBackend for Host {
     ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Bytes, io::Error>>, NodeError>> {
         Box::pin(async move {
             if options.previous {
-                return Err(NodeError::BadRequest(format!("previous terminated container {:?} in pod {:?} not found", options.container, pod.name)));
+                return Err(NodeError::BadRequest(format!(
+                    "previous terminated container {:?} in pod {:?} not found",
+                    options.container, pod.name
+                )));
             }
             let lines = [format!("{} {}\n", pod.name, options.container), format!("tail {:?}\n", options.tail_lines)];
             Ok(stream::iter(lines.map(|line| Ok(Bytes::from(line)))).boxed())
