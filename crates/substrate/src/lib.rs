@@ -4,6 +4,8 @@
 //! LoadBalancer Services on the host. It knows nothing of meshes.
 
 mod backend;
+mod bootstrap;
 pub mod cluster;
 pub mod loopback;
+mod node_config;
 pub mod world;

@@ -91,7 +91,7 @@ async fn install(topology: &Topology, world: &World, events: &EventSender) -> Re
     futures::future::try_join_all(installs).await?;
     if topology.discovery == Discovery::RemoteSecrets {
         link_all(&clusters, events).await?;
-        phase(events, "crossing", "send the first request across clusters".to_owned(), async {
+        phase(events, "crossing", "send the first request across clusters", async {
             let evidence = first_request(topology, &clusters).await?;
             Ok(((), evidence.unwrap_or_else(|| "the topology has no pair of workloads to try".to_owned())))
         })
@@ -108,17 +108,17 @@ async fn install_cluster(
 ) -> Result<(), Error> {
     let name = cluster.name();
     let placeholders = mesh::placeholders(cluster, &topology.mesh.id, &topology.trust.domain);
-    phase(events, &format!("mesh/{name}"), format!("install the mesh on {name}"), async {
+    phase(events, format!("mesh/{name}"), format!("install the mesh on {name}"), async {
         mesh::prepare(cluster, authority).await?;
         mesh::install_control_plane(cluster, &placeholders).await?;
         Ok(((), "control plane ready".to_owned()))
     })
     .await?;
-    let gateways = phase(events, &format!("gateways/{name}"), format!("start the gateways of {name}"), async {
+    let gateways = phase(events, format!("gateways/{name}"), format!("start the gateways of {name}"), async {
         let count = mesh::install_gateways(cluster, &topology.mesh.gateways, &placeholders).await?;
         Ok(((), format!("{count} gateways ready")))
     });
-    let applications = phase(events, &format!("apps/{name}"), format!("start the applications of {name}"), async {
+    let applications = phase(events, format!("apps/{name}"), format!("start the applications of {name}"), async {
         cluster.apply_all(&apps::objects(topology, cluster, &placeholders)?).await.map_err(mesh::Error::from)?;
         let count = apps::ready(topology, cluster).await?;
         Ok(((), format!("{count} workloads ready")))
@@ -129,7 +129,7 @@ async fn install_cluster(
 
 /// Lets every control plane read every other cluster.
 async fn link_all(clusters: &[Cluster], events: &EventSender) -> Result<(), Error> {
-    phase(events, "discovery", "exchange remote secrets".to_owned(), async {
+    phase(events, "discovery", "exchange remote secrets", async {
         let mut pairs = 0;
         for target in clusters {
             let secret = remote_secret::create(target).await.map_err(mesh::Error::from)?;
@@ -146,17 +146,17 @@ async fn link_all(clusters: &[Cluster], events: &EventSender) -> Result<(), Erro
 /// Runs a part and tells its beginning, its end and how long it took.
 async fn phase<T>(
     events: &EventSender,
-    phase: &str,
-    title: String,
+    phase: impl Into<String>,
+    title: impl Into<String>,
     work: impl Future<Output = Result<(T, String), Error>>,
 ) -> Result<T, Error> {
-    let started = Instant::now();
-    events.send(EventKind::PhaseStarted { phase: phase.to_owned(), title });
+    let (phase, started) = (phase.into(), Instant::now());
+    events.send(EventKind::PhaseStarted { phase: phase.clone(), title: title.into() });
     let result = work.await;
     let (outcome, detail) = match &result {
         Ok((_, detail)) => (PhaseOutcome::Done, format!("{detail} ({:.1} s)", started.elapsed().as_secs_f64())),
         Err(error) => (PhaseOutcome::Failed, crate::cluster::chain(error)),
     };
-    events.send(EventKind::PhaseFinished { phase: phase.to_owned(), outcome, detail });
+    events.send(EventKind::PhaseFinished { phase, outcome, detail });
     result.map(|(value, _)| value)
 }

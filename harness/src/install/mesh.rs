@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;
 use kube::runtime::wait::{await_condition, conditions};
@@ -11,11 +12,35 @@ use serde_json::{Value, json};
 use super::manifest::{self, Placeholders};
 use super::remote_secret::ISTIO_SYSTEM;
 use crate::cluster::{Cluster, Error as ClusterError};
-use crate::topology::{Intermediate, RootOfTrust, Topology};
+use crate::topology::{GatewayKind, Intermediate, RootOfTrust, Topology};
 use crate::trust::Root;
 
 /// How long a Deployment may take to become available.
 pub const ROLLOUT: Duration = Duration::from_secs(60);
+
+macro_rules! manifest {
+    ($path:literal) => {
+        (concat!("manifests/", $path), include_str!(concat!("../../../manifests/", $path)))
+    };
+}
+
+/// Definitions of the mesh's kinds, generated from `mesh-types`.
+const DEFINITIONS: &[(&str, &str)] = &[
+    manifest!("crds/destinationrules.yaml"),
+    manifest!("crds/gateways.yaml"),
+    manifest!("crds/peerauthentications.yaml"),
+    manifest!("crds/virtualservices.yaml"),
+];
+/// The control plane, in the order in which its parts need each other.
+const CONTROL_PLANE: &[(&str, &str)] = &[
+    manifest!("istio/10-rbac.yaml"),
+    manifest!("istio/11-reader.yaml"),
+    manifest!("istio/20-istiod.yaml"),
+    manifest!("istio/30-webhooks.yaml"),
+];
+const INGRESS: &[(&str, &str)] = &[manifest!("istio/40-ingressgateway.yaml")];
+const EAST_WEST: &[(&str, &str)] =
+    &[manifest!("istio/41-eastwestgateway.yaml"), manifest!("istio/50-expose-services.yaml")];
 
 /// The mesh or an application could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +51,12 @@ pub enum Error {
     /// The cluster refused.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The webhooks were not set up by the control plane.
+    #[error("{cluster}: the control plane has not signed its webhooks after {} s", ROLLOUT.as_secs())]
+    Webhooks {
+        /// Cluster.
+        cluster: String,
+    },
     /// Certificates could not be made.
     #[error("cannot generate the mesh's certificates")]
     Trust(#[from] rcgen::Error),
@@ -69,6 +100,58 @@ fn rollout(cluster: &Cluster, namespace: &str, name: &str, last: String) -> Erro
 pub async fn prepare(cluster: &Cluster, authority: &BTreeMap<String, String>) -> Result<(), Error> {
     cluster.apply(&namespace(cluster)).await?;
     cluster.apply(&cacerts(authority)).await?;
+    Ok(())
+}
+
+/// Installs the control plane and waits until it can inject, validate and serve.
+///
+/// # Errors
+/// [`Error`].
+pub async fn install_control_plane(cluster: &Cluster, placeholders: &Placeholders) -> Result<(), Error> {
+    apply(cluster, DEFINITIONS, placeholders).await?;
+    apply(cluster, CONTROL_PLANE, placeholders).await?;
+    tokio::try_join!(rolled_out(cluster, ISTIO_SYSTEM, "istiod"), webhooks_signed(cluster))?;
+    Ok(())
+}
+
+/// Installs gateways and waits until they are ready. Returns how many.
+///
+/// # Errors
+/// [`Error`].
+pub async fn install_gateways(
+    cluster: &Cluster,
+    gateways: &[GatewayKind],
+    placeholders: &Placeholders,
+) -> Result<usize, Error> {
+    for gateway in gateways {
+        let manifests = match gateway {
+            GatewayKind::Ingress => INGRESS,
+            GatewayKind::Eastwest => EAST_WEST,
+        };
+        apply(cluster, manifests, placeholders).await?;
+    }
+    let waits = gateways.iter().map(|gateway| rolled_out(cluster, ISTIO_SYSTEM, gateway.deployment()));
+    futures::future::try_join_all(waits).await?;
+    Ok(gateways.len())
+}
+
+async fn apply(cluster: &Cluster, manifests: &[(&str, &str)], placeholders: &Placeholders) -> Result<(), Error> {
+    for (file, text) in manifests {
+        cluster.apply_all(&manifest::render(file, text, placeholders)?).await?;
+    }
+    Ok(())
+}
+
+/// Pods that ask for a proxy are refused until the injector's certificate is known to the API server.
+async fn webhooks_signed(cluster: &Cluster) -> Result<(), Error> {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(cluster.client());
+    let signed = |configuration: Option<&MutatingWebhookConfiguration>| {
+        let webhooks = configuration.and_then(|configuration| configuration.webhooks.as_ref());
+        webhooks.is_some_and(|webhooks| webhooks.iter().all(|webhook| webhook.client_config.ca_bundle.is_some()))
+    };
+    let done = await_condition(api, "istio-sidecar-injector", signed);
+    let failed = || Error::Webhooks { cluster: cluster.name().to_owned() };
+    tokio::time::timeout(ROLLOUT, done).await.map_err(|_elapsed| failed())?.map_err(|_watch| failed())?;
     Ok(())
 }
 
