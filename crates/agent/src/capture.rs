@@ -81,7 +81,8 @@ fn parse(
     if text.trim() == "*" {
         return Ok(Selection::All);
     }
-    let items: Vec<String> = text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect();
+    let items: Vec<String> =
+        text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect();
     match items.iter().find(|item| !valid(item)) {
         Some(bad) => Err(error(bad.clone())),
         None => Ok(Selection::Only(items)),
@@ -105,8 +106,20 @@ pub fn ruleset(capture: &Capture) -> String {
     chain("istio-in-redirect", &[format!("meta l4proto tcp redirect to :{}", capture.inbound_port)]);
     chain("istio-inbound", &inbound(capture));
     chain("istio-output", &outbound(capture));
-    chain("prerouting", &["type nat hook prerouting priority dstnat; policy accept;".to_owned(), "meta l4proto tcp jump istio-inbound".to_owned()]);
-    chain("output", &["type nat hook output priority -100; policy accept;".to_owned(), "meta l4proto tcp jump istio-output".to_owned()]);
+    chain(
+        "prerouting",
+        &[
+            "type nat hook prerouting priority dstnat; policy accept;".to_owned(),
+            "meta l4proto tcp jump istio-inbound".to_owned(),
+        ],
+    );
+    chain(
+        "output",
+        &[
+            "type nat hook output priority -100; policy accept;".to_owned(),
+            "meta l4proto tcp jump istio-output".to_owned(),
+        ],
+    );
     text.push_str("}\n");
     text
 }

@@ -15,7 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// does not answer is not waited for.
 pub async fn drain(settings: &Settings) {
     let start = Instant::now();
-    let begun = http_client::local(Method::POST, settings.ports.admin, "/drain_listeners?inboundonly&graceful", CALL_DEADLINE);
+    let begun =
+        http_client::local(Method::POST, settings.ports.admin, "/drain_listeners?inboundonly&graceful", CALL_DEADLINE);
     if let Err(error) = begun.await {
         warn!(%error, "Envoy does not drain; ending it");
         return;
@@ -47,7 +48,9 @@ fn sum_active(stats: &str, settings: &Settings) -> u64 {
     let own = [format!("_{}.", settings.ports.health), format!("_{}.", settings.ports.prometheus)];
     stats
         .lines()
-        .filter(|line| !line.starts_with("listener.admin.") && !line.contains(".worker_") && !line.contains(".main_thread"))
+        .filter(|line| {
+            !line.starts_with("listener.admin.") && !line.contains(".worker_") && !line.contains(".main_thread")
+        })
         .filter(|line| !own.iter().any(|port| line.contains(port.as_str())))
         .filter_map(|line| line.rsplit_once(": ")?.1.trim().parse::<u64>().ok())
         .sum()

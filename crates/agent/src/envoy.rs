@@ -70,9 +70,8 @@ impl Envoy {
         unsafe {
             command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
         }
-        let child = command
-            .spawn()
-            .map_err(|source| StartError::Program { program: settings.envoy.clone(), source })?;
+        let child =
+            command.spawn().map_err(|source| StartError::Program { program: settings.envoy.clone(), source })?;
         Ok(Self { child })
     }
 

@@ -52,8 +52,7 @@ pub async fn local(method: Method, port: u16, path: &str, deadline: Duration) ->
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let request = Request::builder().method(method).uri(path).header("host", "localhost").body(Empty::new())?;
     within(deadline, async {
-        let stream =
-            TcpStream::connect(address).await.map_err(|source| CallError::Connect { address, source })?;
+        let stream = TcpStream::connect(address).await.map_err(|source| CallError::Connect { address, source })?;
         exchange(stream, request).await
     })
     .await
@@ -63,10 +62,7 @@ pub async fn local(method: Method, port: u16, path: &str, deadline: Duration) ->
 ///
 /// # Errors
 /// [`CallError::TimedOut`] or the call's own.
-pub async fn within<T>(
-    deadline: Duration,
-    call: impl Future<Output = Result<T, CallError>>,
-) -> Result<T, CallError> {
+pub async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
     tokio::time::timeout(deadline, call).await.unwrap_or(Err(CallError::TimedOut(deadline)))
 }
 
@@ -81,7 +77,8 @@ where
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let call = async {
         let (parts, body) = sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| CallError::Body(error.to_string()))?;
+        let body =
+            Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| CallError::Body(error.to_string()))?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     };
     tokio::pin!(call, connection);

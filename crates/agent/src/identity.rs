@@ -80,10 +80,8 @@ async fn issue_until_success(settings: &Settings, current: Option<&Secrets>) -> 
 /// # Errors
 /// [`IdentityError`].
 pub async fn issue(settings: &Settings, current: Option<&Secrets>) -> Result<Secrets, IdentityError> {
-    let id = format!(
-        "spiffe://{}/ns/{}/sa/{}",
-        settings.trust_domain, settings.pod_namespace, settings.service_account
-    );
+    let id =
+        format!("spiffe://{}/ns/{}/sa/{}", settings.trust_domain, settings.pod_namespace, settings.service_account);
     let request = certificate::signing_request(&id)?;
     // A certificate of an authority that was replaced would be refused, and then never be renewed; a token is not.
     let presented = current.filter(|_| !settings.paths.token.exists());
@@ -95,8 +93,10 @@ pub async fn issue(settings: &Settings, current: Option<&Secrets>) -> Result<Sec
     authenticate(settings, message.metadata_mut());
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
-    let codec: tonic_prost::ProstCodec<IstioCertificateRequest, IstioCertificateResponse> = tonic_prost::ProstCodec::default();
-    let answer = client.unary(message, http::uri::PathAndQuery::from_static(CREATE_CERTIFICATE), codec).await?.into_inner();
+    let codec: tonic_prost::ProstCodec<IstioCertificateRequest, IstioCertificateResponse> =
+        tonic_prost::ProstCodec::default();
+    let answer =
+        client.unary(message, http::uri::PathAndQuery::from_static(CREATE_CERTIFICATE), codec).await?.into_inner();
     Ok(certificate::secrets(request.key_pem, &answer.cert_chain, &read_roots(settings)?)?)
 }
 

@@ -12,10 +12,7 @@ pub const ISTIO_VERSION: &str = "1.30.3";
 /// Parses a file of the downward API: lines `key="value"`, the value quoted as Go does it.
 #[must_use]
 pub fn parse_downward_map(text: &str) -> BTreeMap<String, String> {
-    text.lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.to_owned(), unquote(value)))
-        .collect()
+    text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), unquote(value))).collect()
 }
 
 /// Go's `%q` escapes what JSON escapes, apart from `\x`, `\a` and `\v`, which label values cannot hold.

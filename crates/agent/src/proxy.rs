@@ -72,7 +72,12 @@ pub async fn run(settings: Settings) -> Result<i32, ProxyError> {
     serve_status(&settings, status).await?;
     tokio::spawn(identity::run(Arc::clone(&settings), publish));
     let mut envoy = Envoy::start(&settings)?;
-    info!(role = settings.role.as_str(), pod = settings.pod_name, control_plane = settings.discovery_address, "proxy started");
+    info!(
+        role = settings.role.as_str(),
+        pod = settings.pod_name,
+        control_plane = settings.discovery_address,
+        "proxy started"
+    );
     until_end(&settings, &mut envoy, &quit).await
 }
 
@@ -115,10 +120,12 @@ where
     S::Response: axum::response::IntoResponse,
     S::Future: Future + Send + 'static,
 {
-    let listener = bind_unix(path).map_err(|source| ProxyError::Listen { address: path.display().to_string(), source })?;
+    let listener =
+        bind_unix(path).map_err(|source| ProxyError::Listen { address: path.display().to_string(), source })?;
     let address = path.display().to_string();
     tokio::spawn(async move {
-        let served = Server::builder().add_service(service).serve_with_incoming(UnixListenerStream::new(listener)).await;
+        let served =
+            Server::builder().add_service(service).serve_with_incoming(UnixListenerStream::new(listener)).await;
         if let Err(error) = served {
             error!(%error, address, "a service for Envoy has ended");
         }

@@ -173,7 +173,12 @@ impl Protocol for Delta {
             return None;
         }
         let version = secrets.version.to_string();
-        let wrap = |(name, resource)| Resource { name, version: version.clone(), resource: Some(resource), ..Resource::default() };
+        let wrap = |(name, resource)| Resource {
+            name,
+            version: version.clone(),
+            resource: Some(resource),
+            ..Resource::default()
+        };
         Some(DeltaDiscoveryResponse {
             system_version_info: version.clone(),
             resources: resources.into_iter().map(wrap).collect(),
@@ -239,7 +244,9 @@ async fn answer<P: Protocol>(
             changed = secrets.changed() => if changed.is_err() { return },
         }
         let current: Option<Arc<Secrets>> = secrets.borrow_and_update().clone();
-        let Some(response) = current.and_then(|current| protocol.response(&mut subscription, &current)) else { continue };
+        let Some(response) = current.and_then(|current| protocol.response(&mut subscription, &current)) else {
+            continue;
+        };
         if answers.send(Ok(response)).await.is_err() {
             return;
         }
@@ -265,7 +272,10 @@ mod tests {
     }
 
     fn request(names: &[&str]) -> DiscoveryRequest {
-        DiscoveryRequest { resource_names: names.iter().map(|name| (*name).to_owned()).collect(), ..DiscoveryRequest::default() }
+        DiscoveryRequest {
+            resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..DiscoveryRequest::default()
+        }
     }
 
     #[test]
@@ -298,9 +308,15 @@ mod tests {
         };
         Delta.update(&mut subscription, subscribe.clone());
         let response = Delta.response(&mut subscription, &secrets(1, "k", "r")).unwrap();
-        assert_eq!((response.resources.len(), response.removed_resources.as_slice()), (1, ["kubernetes://x".to_owned()].as_slice()));
+        assert_eq!(
+            (response.resources.len(), response.removed_resources.as_slice()),
+            (1, ["kubernetes://x".to_owned()].as_slice())
+        );
         assert!(Delta.response(&mut subscription, &secrets(1, "k", "r")).is_none());
         Delta.update(&mut subscription, subscribe);
-        assert!(Delta.response(&mut subscription, &secrets(1, "k", "r")).is_some(), "a renewed subscription is answered anew");
+        assert!(
+            Delta.response(&mut subscription, &secrets(1, "k", "r")).is_some(),
+            "a renewed subscription is answered anew"
+        );
     }
 }

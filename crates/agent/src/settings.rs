@@ -197,7 +197,11 @@ impl Settings {
     ///
     /// # Errors
     /// [`SettingsError`] that names the variable.
-    pub fn from_environment(role: Role, domain: Option<String>, environment: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
+    pub fn from_environment(
+        role: Role,
+        domain: Option<String>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, SettingsError> {
         let proxy_config = proxy_config(environment)?;
         let mut merged = proxy_config.proxy_metadata.clone();
         merged.extend(environment.iter().filter(|(_, value)| !value.is_empty()).map(|(k, v)| (k.clone(), v.clone())));
@@ -253,7 +257,10 @@ fn proxy_config(environment: &BTreeMap<String, String>) -> Result<ProxyConfig, S
     let Some(text) = environment.get("PROXY_CONFIG").filter(|text| !text.trim().is_empty()) else {
         return Ok(ProxyConfig { raw: Value::Object(serde_json::Map::new()), ..ProxyConfig::default() });
     };
-    let invalid = |error: serde_json::Error| SettingsError::Invalid { name: "PROXY_CONFIG".to_owned(), problem: error.to_string() };
+    let invalid = |error: serde_json::Error| SettingsError::Invalid {
+        name: "PROXY_CONFIG".to_owned(),
+        problem: error.to_string(),
+    };
     let raw: Value = serde_json::from_str(text).map_err(invalid)?;
     let mut config: ProxyConfig = serde_json::from_value(raw.clone()).map_err(invalid)?;
     config.raw = raw;
@@ -327,9 +334,16 @@ impl Variables<'_> {
         self.get(name).unwrap_or(default).to_owned()
     }
 
-    fn parsed<T>(&self, name: &str, default: T, form: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, SettingsError> {
+    fn parsed<T>(
+        &self,
+        name: &str,
+        default: T,
+        form: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, SettingsError> {
         let Some(text) = self.get(name) else { return Ok(default) };
-        parse(text).ok_or_else(|| SettingsError::Invalid { name: name.to_owned(), problem: format!("{text:?} is not {form}") })
+        parse(text)
+            .ok_or_else(|| SettingsError::Invalid { name: name.to_owned(), problem: format!("{text:?} is not {form}") })
     }
 
     fn duration(&self, name: &str, default: Duration) -> Result<Duration, SettingsError> {
@@ -435,7 +449,10 @@ mod tests {
     #[test]
     fn proxy_metadata_gives_way_to_real_variables() {
         let variables = environment(&[
-            ("PROXY_CONFIG", r#"{"proxyMetadata":{"ISTIO_META_NETWORK":"a","ISTIO_META_X":"y"},"terminationDrainDuration":"1.5s"}"#),
+            (
+                "PROXY_CONFIG",
+                r#"{"proxyMetadata":{"ISTIO_META_NETWORK":"a","ISTIO_META_X":"y"},"terminationDrainDuration":"1.5s"}"#,
+            ),
             ("ISTIO_META_NETWORK", "network1"),
         ]);
         let settings = Settings::from_environment(Role::Sidecar, None, &variables).unwrap();

@@ -37,12 +37,12 @@ pub enum UpstreamError {
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
     /// The channel could not be opened.
-    #[error("cannot connect to {address}: {source}")]
+    #[error("cannot connect to {address}: {problem}")]
     Connect {
         /// `host:port`.
         address: String,
-        /// The cause.
-        source: tonic::transport::Error,
+        /// The chain of causes, outermost first.
+        problem: String,
     },
 }
 
@@ -75,7 +75,14 @@ pub async fn connect(settings: &Settings, address: &str, secrets: Option<&Secret
     endpoint
         .connect_with_connector(connector)
         .await
-        .map_err(|source| UpstreamError::Connect { address: address.to_owned(), source })
+        .map_err(|error| UpstreamError::Connect { address: address.to_owned(), problem: causes(&error) })
+}
+
+/// gRPC's own errors say little; what happened is in their sources.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(error.source(), |cause| cause.source());
+    let texts: Vec<String> = chain.map(ToString::to_string).collect();
+    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
 }
 
 fn client_config(settings: &Settings, secrets: Option<&Secrets>) -> Result<ClientConfig, UpstreamError> {
@@ -96,7 +103,8 @@ fn client_config(settings: &Settings, secrets: Option<&Secrets>) -> Result<Clien
         .filter(|secrets| bundle_holds(&pem, &secrets.issuer_root_pem));
     let mut config = match usable {
         Some(secrets) => {
-            let chain = parse_certificates(&secrets.chain_pem).map_err(|error| rustls::Error::General(error.to_string()))?;
+            let chain =
+                parse_certificates(&secrets.chain_pem).map_err(|error| rustls::Error::General(error.to_string()))?;
             let key = PrivateKeyDer::from_pem_slice(secrets.key_pem.as_bytes())
                 .map_err(|error| rustls::Error::General(error.to_string()))?;
             builder.with_client_auth_cert(chain, key)?
@@ -134,6 +142,7 @@ async fn connect_tcp(address: SocketAddr, mark: bool) -> io::Result<TcpStream> {
 /// # Errors
 /// The kernel refuses it without `CAP_NET_ADMIN`.
 pub fn mark_socket(socket: &impl AsFd) -> io::Result<()> {
-    setsockopt(socket, sockopt::Mark, &PROXY_MARK)
-        .map_err(|errno| io::Error::other(format!("SO_MARK is refused ({errno}); the container needs the capability NET_ADMIN")))
+    setsockopt(socket, sockopt::Mark, &PROXY_MARK).map_err(|errno| {
+        io::Error::other(format!("SO_MARK is refused ({errno}); the container needs the capability NET_ADMIN"))
+    })
 }

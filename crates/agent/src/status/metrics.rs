@@ -67,8 +67,7 @@ impl Metrics {
 }
 
 async fn fetch(port: u16, path: &str) -> Result<String, String> {
-    let answer =
-        http_client::local(Method::GET, port, path, DEADLINE).await.map_err(|error| error.to_string())?;
+    let answer = http_client::local(Method::GET, port, path, DEADLINE).await.map_err(|error| error.to_string())?;
     if !answer.status().is_success() {
         return Err(format!("status {}", answer.status()));
     }

@@ -39,7 +39,13 @@ pub struct Status {
 impl Status {
     /// `quit` is notified when someone in the pod asks for its end.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, readiness: Readiness, metrics: Metrics, probers: AppProbers, quit: Arc<Notify>) -> Self {
+    pub fn new(
+        settings: Arc<Settings>,
+        readiness: Readiness,
+        metrics: Metrics,
+        probers: AppProbers,
+        quit: Arc<Notify>,
+    ) -> Self {
         Self { settings, readiness, metrics, probers, quit }
     }
 

@@ -214,7 +214,9 @@ mod tests {
     #[tokio::test]
     async fn the_application_sees_its_own_probe() {
         let (port, served) = application("HTTP/1.1 418 x\r\ncontent-length: 0\r\n\r\n").await;
-        let probe = format!(r#"{{"httpGet":{{"path":"/health?x=1","port":{port},"httpHeaders":[{{"name":"X-A","value":"b"}}]}},"timeoutSeconds":5}}"#);
+        let probe = format!(
+            r#"{{"httpGet":{{"path":"/health?x=1","port":{port},"httpHeaders":[{{"name":"X-A","value":"b"}}]}},"timeoutSeconds":5}}"#
+        );
         assert_eq!(ask(&probe, "/app-health/app/readyz").await.as_u16(), 418);
         let seen = served.await.unwrap().to_lowercase();
         assert!(seen.starts_with("127.0.0.6 get /health?x=1 ") && seen.contains("x-a: b"), "{seen}");

@@ -10,7 +10,8 @@ use crate::identity::SecretsWatch;
 use crate::settings::Settings;
 
 const DEADLINE: Duration = Duration::from_secs(1);
-const STATS: &str = "/stats?usedonly&filter=^(cluster_manager\\.cds|listener_manager\\.lds)\\.update_(success|rejected)$";
+const STATS: &str =
+    "/stats?usedonly&filter=^(cluster_manager\\.cds|listener_manager\\.lds)\\.update_(success|rejected)$";
 
 /// Remembers that configuration has arrived, since that cannot become untrue and is the costly question.
 pub struct Readiness {
@@ -55,7 +56,10 @@ async fn admin(settings: &Settings, path: &str) -> Result<(StatusCode, String), 
 /// Reads Envoy's counters of configuration received.
 fn configured(stats: &str) -> Result<(), String> {
     let count = |name: &str| {
-        stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.trim().parse::<u64>().ok()).unwrap_or(0)
+        stats
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.trim().parse::<u64>().ok())
+            .unwrap_or(0)
     };
     for (name, what) in [("cluster_manager.cds", "clusters"), ("listener_manager.lds", "listeners")] {
         if count(&format!("{name}.update_success")) == 0 {

@@ -5,9 +5,17 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::cluster::v3 as cluster;
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::listener::v3 as listener;
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
+use envoy_types::pb::google::protobuf::{Any, BoolValue};
+use envoy_types::util::pack_any;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket, sockopt};
 use requirements::{Capability, require};
 
+use crate::control_plane::{self, State};
+use crate::pod::Pod;
 use crate::support::{in_network_namespace, run};
 
 const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
@@ -38,7 +46,9 @@ fn world() -> World {
     run(&format!("ip link set world netns {id}"));
     run("ip addr add 10.0.0.5/24 dev eth0; ip link set eth0 up; ip route add default via 10.0.0.1");
     let there = format!("nsenter -t {id} -n");
-    run(&format!("{there} ip addr add 10.0.0.1/24 dev world; {there} ip addr add 192.0.2.1/32 dev world; {there} ip link set world up"));
+    run(&format!(
+        "{there} ip addr add 10.0.0.1/24 dev world; {there} ip addr add 192.0.2.1/32 dev world; {there} ip link set world up"
+    ));
     World(child)
 }
 
@@ -61,7 +71,8 @@ fn read(mut stream: TcpStream) -> String {
 
 /// Who answers a connection from the application.
 fn from_application(to: Ipv4Addr, port: u16) -> String {
-    TcpStream::connect_timeout(&SocketAddr::from((to, port)), Duration::from_secs(5)).map_or_else(|error| error.to_string(), read)
+    TcpStream::connect_timeout(&SocketAddr::from((to, port)), Duration::from_secs(5))
+        .map_or_else(|error| error.to_string(), read)
 }
 
 /// Who answers a connection from the proxy, from a given source where one is given.
@@ -132,7 +143,16 @@ fn traffic_goes_where_istio_sends_it() {
     }
     let world = world();
     let _server = serve_elsewhere(&world);
-    for (port, name) in [(80, "application"), (15001, "outbound"), (15006, "inbound"), (15020, "agent"), (15021, "health"), (15090, "stats"), (15008, "tunnel"), (9100, "metrics")] {
+    for (port, name) in [
+        (80, "application"),
+        (15001, "outbound"),
+        (15006, "inbound"),
+        (15020, "agent"),
+        (15021, "health"),
+        (15090, "stats"),
+        (15008, "tunnel"),
+        (9100, "metrics"),
+    ] {
         answer(port, name);
     }
     assert_eq!(from_application(ELSEWHERE, 80), "elsewhere", "without rules");
@@ -141,8 +161,16 @@ fn traffic_goes_where_istio_sends_it() {
     assert_eq!(from_proxy(ELSEWHERE, 80, None, true), "elsewhere", "the proxy's own connections are left alone");
     assert_eq!(from_application(POD, 80), "application", "the application reaches itself");
     assert_eq!(from_application(Ipv4Addr::LOCALHOST, 80), "application");
-    assert_eq!(from_proxy(POD, 80, None, true), "inbound", "through a service address to itself, a request enters as any other");
-    assert_eq!(from_proxy(POD, 80, Some(Ipv4Addr::new(127, 0, 0, 6)), true), "application", "the inbound proxy's last step");
+    assert_eq!(
+        from_proxy(POD, 80, None, true),
+        "inbound",
+        "through a service address to itself, a request enters as any other"
+    );
+    assert_eq!(
+        from_proxy(POD, 80, Some(Ipv4Addr::new(127, 0, 0, 6)), true),
+        "application",
+        "the inbound proxy's last step"
+    );
     assert_eq!(from_proxy(POD, 80, Some(Ipv4Addr::new(127, 0, 0, 6)), false), "application", "a probe by the agent");
     assert_eq!(from_proxy(Ipv4Addr::LOCALHOST, 80, None, true), "application");
     assert_eq!(from_outside(&world, 80), "inbound");
@@ -162,4 +190,66 @@ fn traffic_goes_where_istio_sends_it() {
     assert_eq!(from_application(ELSEWHERE, 80), "elsewhere", "an exempt port");
     capture("--cleanup-only");
     assert_eq!(from_outside(&world, 80), "application", "no rules are left");
+}
+
+/// Sends everything on to where it was going.
+fn passthrough() -> Vec<(String, Any)> {
+    let name = "PassthroughCluster";
+    let onward = cluster::Cluster {
+        name: name.to_owned(),
+        cluster_discovery_type: Some(cluster::cluster::ClusterDiscoveryType::Type(
+            cluster::cluster::DiscoveryType::OriginalDst.into(),
+        )),
+        lb_policy: cluster::cluster::LbPolicy::ClusterProvided.into(),
+        ..cluster::Cluster::default()
+    };
+    let proxy = TcpProxy {
+        stat_prefix: name.to_owned(),
+        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(name.to_owned())),
+        ..TcpProxy::default()
+    };
+    let filter = listener::Filter {
+        name: "envoy.filters.network.tcp_proxy".to_owned(),
+        config_type: Some(listener::filter::ConfigType::TypedConfig(pack_any(proxy))),
+    };
+    let outbound = listener::Listener {
+        name: "virtualOutbound".to_owned(),
+        address: Some(core::Address {
+            address: Some(core::address::Address::SocketAddress(core::SocketAddress {
+                address: "0.0.0.0".to_owned(),
+                port_specifier: Some(core::socket_address::PortSpecifier::PortValue(15001)),
+                ..core::SocketAddress::default()
+            })),
+        }),
+        use_original_dst: Some(BoolValue { value: true }),
+        filter_chains: vec![listener::FilterChain { filters: vec![filter], ..listener::FilterChain::default() }],
+        ..listener::Listener::default()
+    };
+    vec![(name.to_owned(), pack_any(onward)), ("virtualOutbound".to_owned(), pack_any(outbound))]
+}
+
+#[test]
+fn envoy_passes_captured_connections_on_without_meeting_them_again() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    require!(Capability::Envoy);
+    if !in_network_namespace("capture::envoy_passes_captured_connections_on_without_meeting_them_again") {
+        return;
+    }
+    let world = world();
+    let _server = serve_elsewhere(&world);
+    capture("");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let pod = Pod::new("sidecar", &[("INSTANCE_IP", "10.0.0.5")]);
+        let state = State::new(passthrough());
+        pod.mount(&state);
+        let _control_plane = control_plane::start(pod.ports.control_plane, &state);
+        let _running = pod.start(&requirements::envoy().unwrap());
+        pod.ready().await;
+        let answer = tokio::task::spawn_blocking(|| from_application(ELSEWHERE, 80)).await.unwrap();
+        assert_eq!(answer, "elsewhere");
+        let stats = pod.page(pod.ports.admin, "/stats?filter=PassthroughCluster.upstream_cx_total").await.unwrap().1;
+        assert_eq!(stats.trim(), "cluster.PassthroughCluster.upstream_cx_total: 1", "once through the proxy");
+    });
 }

@@ -81,8 +81,13 @@ impl State {
     /// Signs for a SPIFFE id.
     pub(crate) fn sign(&self, csr_pem: &str, id: &str, lifetime: Duration) -> Vec<String> {
         let (_, pem) = x509_parser::pem::parse_x509_pem(csr_pem.as_bytes()).unwrap();
-        let request = <x509_parser::certification_request::X509CertificationRequest<'_> as x509_parser::prelude::FromDer<'_, _>>::from_der(&pem.contents);
-        let key = rcgen::SubjectPublicKeyInfo::from_der(request.unwrap().1.certification_request_info.subject_pki.raw).unwrap();
+        let request =
+            <x509_parser::certification_request::X509CertificationRequest<'_> as x509_parser::prelude::FromDer<
+                '_,
+                _,
+            >>::from_der(&pem.contents);
+        let key = rcgen::SubjectPublicKeyInfo::from_der(request.unwrap().1.certification_request_info.subject_pki.raw)
+            .unwrap();
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = DistinguishedName::new();
         parameters.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
@@ -206,7 +211,8 @@ impl tonic::server::UnaryService<IstioCertificateRequest> for CertificateAuthori
             let request = request.into_inner();
             let lifetime = Duration::from_secs(request.validity_duration.try_into().unwrap());
             state.seen.lock().unwrap().certificates += 1;
-            let cert_chain = state.sign(&request.csr, "spiffe://cluster.local/ns/bookinfo/sa/bookinfo-reviews", lifetime);
+            let cert_chain =
+                state.sign(&request.csr, "spiffe://cluster.local/ns/bookinfo/sa/bookinfo-reviews", lifetime);
             Ok(Response::new(IstioCertificateResponse { cert_chain }))
         })
     }

@@ -1,4 +1,5 @@
 //! The agent as a program, against real Envoy and a control plane that lives in the test.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod capture;
 mod control_plane;

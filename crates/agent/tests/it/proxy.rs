@@ -135,7 +135,8 @@ async fn envoy_accepts_the_bootstraps() {
     let envoy = requirements::envoy().unwrap();
     for role in [agent::settings::Role::Sidecar, agent::settings::Role::Router] {
         let directory = tempfile::tempdir().unwrap();
-        let environment = [("POD_NAME", "a-0"), ("POD_NAMESPACE", "ns"), ("INSTANCE_IP", "10.0.0.1"), ("ISTIO_METAJSON_X", "[1]")];
+        let environment =
+            [("POD_NAME", "a-0"), ("POD_NAMESPACE", "ns"), ("INSTANCE_IP", "10.0.0.1"), ("ISTIO_METAJSON_X", "[1]")];
         let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut settings = agent::settings::Settings::from_environment(role, None, &environment).unwrap();
         settings.paths.config = directory.path().to_owned();
@@ -223,7 +224,8 @@ async fn a_proxy_outlives_its_control_plane_and_finds_it_again() {
     drop(control_plane);
     let disconnected = eventually::poll("the agent to notice", SOON, STEP, async || {
         let page = pod.page(pod.ports.status, "/metrics").await?.1;
-        if page.contains("istio_agent_xds_failures_total 0") { Err("no failure yet") } else { Ok(()) }.map_err(str::to_owned)
+        if page.contains("istio_agent_xds_failures_total 0") { Err("no failure yet") } else { Ok(()) }
+            .map_err(str::to_owned)
     });
     disconnected.await.unwrap();
     assert_eq!(pod.page(pod.ports.health, "/healthz/ready").await.unwrap().0, 200, "still ready");
@@ -232,7 +234,11 @@ async fn a_proxy_outlives_its_control_plane_and_finds_it_again() {
     let _again = control_plane::start(pod.ports.control_plane, &state);
     let found = eventually::poll("the second stream", SOON, STEP, async || {
         let seen = state.seen.lock().unwrap();
-        if seen.streams == 2 && !seen.initial_versions.is_empty() { Ok(()) } else { Err(format!("{} streams", seen.streams)) }
+        if seen.streams == 2 && !seen.initial_versions.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} streams", seen.streams))
+        }
     });
     found.await.unwrap();
     assert_eq!(state.seen.lock().unwrap().initial_versions["workload"], "1", "Envoy says what it already has");
@@ -273,7 +279,11 @@ async fn termination_drains_and_ends_well() {
     let start = std::time::Instant::now();
     running.signal(Signal::SIGTERM);
     assert_eq!(running.exit_code().await, Some(0));
-    assert!(start.elapsed() < Duration::from_millis(1800), "an idle proxy ends before the longest drain: {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(1800),
+        "an idle proxy ends before the longest drain: {:?}",
+        start.elapsed()
+    );
     assert!(kill(envoy, None).is_err(), "Envoy is gone");
 }
 

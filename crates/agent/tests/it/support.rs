@@ -30,7 +30,11 @@ pub(crate) fn crypto() {
 }
 
 /// A TLS client that presents a certificate and takes whatever the server presents.
-pub(crate) async fn connect(port: u16, request: &SigningRequest, chain: &[String]) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(
+    port: u16,
+    request: &SigningRequest,
+    chain: &[String],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let certificates = CertificateDer::pem_slice_iter(chain[0].as_bytes()).map(Result::unwrap).collect();
     let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(request.key_pem.as_bytes()).unwrap();
     let config = rustls::ClientConfig::builder()
@@ -44,7 +48,9 @@ pub(crate) async fn connect(port: u16, request: &SigningRequest, chain: &[String
 }
 
 /// One request on an open connection; returns the head of the answer.
-pub(crate) async fn get(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin)) -> std::io::Result<String> {
+pub(crate) async fn get(
+    stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
+) -> std::io::Result<String> {
     stream.write_all(b"GET / HTTP/1.1\r\nhost: workload\r\n\r\n").await?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"hello") {
@@ -84,7 +90,12 @@ impl rustls::client::danger::ServerCertVerifier for Any {
         certificate: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -93,7 +104,12 @@ impl rustls::client::danger::ServerCertVerifier for Any {
         certificate: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {

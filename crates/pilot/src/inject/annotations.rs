@@ -132,7 +132,8 @@ fn capture<'a>(text: &impl Fn(&str) -> Option<&'a str>) -> Result<Capture, Injec
         let name = format!("traffic.sidecar.istio.io/{name}");
         let value = text(&name).unwrap_or(default);
         let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
-        match items.clone().find(|item| !valid(item) && !(*item == "*" && value.trim() == "*")) {
+        let everything = value.trim() == "*";
+        match items.clone().find(|item| !everything && !valid(item)) {
             Some(bad) => Err(invalid(&name, format!("{bad:?} is not allowed"))),
             None => Ok(items.collect::<Vec<_>>().join(",")),
         }
