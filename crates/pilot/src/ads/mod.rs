@@ -2,6 +2,7 @@
 //!
 //! [`session`] is the protocol as a pure state machine; [`server`] moves its messages; [`status`] is the account.
 
+pub mod cache;
 pub mod resources;
 pub mod server;
 pub mod session;

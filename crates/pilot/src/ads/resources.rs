@@ -65,6 +65,14 @@ impl Resources {
         Self { tables }
     }
 
+    /// These resources and others.
+    pub fn with(mut self, others: &Self) -> Self {
+        for (table, more) in self.tables.iter_mut().zip(&others.tables) {
+            table.extend(more.iter().map(|(name, one)| (name.clone(), Arc::clone(one))));
+        }
+        self
+    }
+
     /// The resources of a type.
     pub fn table(&self, kind: Type) -> &Table {
         &self.tables[kind.index()]

@@ -20,11 +20,12 @@ use tonic::transport::CertificateDer;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Type;
+use super::cache::{Cache, Translated};
 use super::resources::Resources;
 use super::session::Session;
 use super::status::{ProxyStatus, Registry};
 use crate::model::{Mesh, Problem, State};
-use crate::translate::{Proxy, translate};
+use crate::translate::Proxy;
 
 /// Messages under way to a proxy; the session has at most one of each type unanswered.
 const BUFFERED: usize = 16;
@@ -48,6 +49,7 @@ struct Shared {
     snapshots: watch::Receiver<Option<Arc<Mesh>>>,
     registry: Arc<Registry>,
     authenticate: Authenticate,
+    cache: Cache,
     connections: AtomicU64,
 }
 
@@ -58,7 +60,15 @@ impl Ads {
         registry: Arc<Registry>,
         authenticate: Authenticate,
     ) -> Self {
-        Self { shared: Arc::new(Shared { snapshots, registry, authenticate, connections: AtomicU64::new(0) }) }
+        Self {
+            shared: Arc::new(Shared {
+                snapshots,
+                registry,
+                authenticate,
+                cache: Cache::default(),
+                connections: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// The service in the form that a gRPC server takes.
@@ -118,12 +128,12 @@ async fn serve(
     tracing::info!(proxy = proxy.id, connection, "proxy connected");
     let id = proxy.id.clone();
     let mut stream = Stream {
+        shared: Arc::clone(&shared),
         snapshots: shared.snapshots.clone(),
         session: Session::default(),
         proxy,
-        translated: None,
+        current: None,
         connection,
-        registry: Arc::clone(&shared.registry),
         responses,
     };
     let end = stream.run(first, requests).await;
@@ -148,17 +158,17 @@ fn introduced(first: &DeltaDiscoveryRequest, caller: Option<&SpiffeId>) -> Resul
 }
 
 struct Stream {
+    shared: Arc<Shared>,
     snapshots: watch::Receiver<Option<Arc<Mesh>>>,
     session: Session,
     proxy: Proxy,
-    translated: Option<Translated>,
+    current: Option<Current>,
     connection: u64,
-    registry: Arc<Registry>,
     responses: Responses,
 }
 
 /// The translation that the session works with.
-struct Translated {
+struct Current {
     state: Arc<State>,
     resources: Arc<Resources>,
     problems: Vec<Problem>,
@@ -216,27 +226,25 @@ impl Stream {
 
     fn take_snapshot(&mut self) {
         let Some(mesh) = self.snapshots.borrow_and_update().clone() else { return };
-        if self.translated.as_ref().is_some_and(|translated| same_inputs(&translated.state, &mesh.state)) {
+        if self.current.as_ref().is_some_and(|current| same_inputs(&current.state, &mesh.state)) {
             self.session.set_unchanged(mesh.number);
             return;
         }
-        let mut translation = translate(&mesh.settings, &mesh.state, &self.proxy);
-        let problems = std::mem::take(&mut translation.problems);
-        let resources = Resources::encode(translation);
+        let Translated { resources, problems } = self.shared.cache.translate(&mesh, &self.proxy);
         self.session.set(mesh.number, resources.clone());
-        self.translated = Some(Translated { state: Arc::clone(&mesh.state), resources: Arc::new(resources), problems });
+        self.current = Some(Current { state: Arc::clone(&mesh.state), resources: Arc::new(resources), problems });
     }
 
     fn report(&self) {
-        let Some(translated) = &self.translated else { return };
+        let Some(current) = &self.current else { return };
         let types: BTreeMap<_, _> = Type::ALL.into_iter().map(|kind| (kind, self.session.status(kind))).collect();
-        self.registry.set(ProxyStatus {
+        self.shared.registry.set(ProxyStatus {
             proxy: self.proxy.clone(),
             connection: self.connection,
             connected: true,
             types,
-            resources: Arc::clone(&translated.resources),
-            problems: translated.problems.clone(),
+            resources: Arc::clone(&current.resources),
+            problems: current.problems.clone(),
         });
     }
 }

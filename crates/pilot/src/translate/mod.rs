@@ -25,7 +25,7 @@ use mesh_types::node::NodeType;
 
 use crate::model::{Problem, Settings, State};
 
-pub use proxy::Proxy;
+pub use proxy::{Proxy, View};
 
 /// The configuration of one proxy, and what of the input has no effect on it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,11 +56,21 @@ impl Context<'_> {
     }
 }
 
-/// Translates for a proxy whose pod the state may know.
+/// Translates for a proxy whose pod the state may know: what it shares with others of its kind, and its own part.
 pub fn translate(settings: &Settings, state: &State, proxy: &Proxy) -> Translation {
     let proxy = proxy.refreshed(state);
-    let mut context = Context { settings, state, proxy: &proxy, problems: Vec::new() };
-    let mut translation = match proxy.node_type {
+    let mut translation = shared(settings, state, &View::of(&proxy, state));
+    let own = own(settings, state, &proxy);
+    translation.clusters.extend(own.clusters);
+    translation.listeners.extend(own.listeners);
+    translation.problems.extend(own.problems);
+    translation
+}
+
+/// The part that all proxies with the same view share: everything but what belongs to a sidecar's own application.
+pub fn shared(settings: &Settings, state: &State, view: &View) -> Translation {
+    let mut context = Context { settings, state, proxy: &view.0, problems: Vec::new() };
+    let mut translation = match view.0.node_type {
         NodeType::Sidecar => sidecar(&mut context),
         NodeType::Router => router(&mut context),
     };
@@ -70,15 +80,22 @@ pub fn translate(settings: &Settings, state: &State, proxy: &Proxy) -> Translati
     translation
 }
 
+/// The part of a sidecar that belongs to its application. The proxy has been refreshed from the state.
+pub fn own(settings: &Settings, state: &State, proxy: &Proxy) -> Translation {
+    if proxy.node_type != NodeType::Sidecar {
+        return Translation::default();
+    }
+    let context = Context { settings, state, proxy, problems: Vec::new() };
+    let ports = inbound::ports(&context);
+    let mut clusters = cluster::inbound(&context, &ports);
+    clusters.extend(cluster::well_known(&context));
+    Translation { clusters, listeners: vec![inbound::listener(&context, &ports)], ..Translation::default() }
+}
+
 fn sidecar(context: &mut Context<'_>) -> Translation {
-    let ports = inbound::ports(context);
-    let outbound = cluster::outbound(context);
-    let mut clusters = outbound.clusters;
-    clusters.extend(cluster::inbound(context, &ports));
-    clusters.extend(cluster::well_known(context));
-    let (mut listeners, routes) = outbound::listeners(context);
-    listeners.push(inbound::listener(context, &ports));
-    Translation { clusters, endpoints: outbound.endpoints, listeners, routes, problems: Vec::new() }
+    let cluster::Outbound { clusters, endpoints } = cluster::outbound(context);
+    let (listeners, routes) = outbound::listeners(context);
+    Translation { clusters, endpoints, listeners, routes, problems: Vec::new() }
 }
 
 fn router(context: &mut Context<'_>) -> Translation {

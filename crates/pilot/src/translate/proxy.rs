@@ -7,10 +7,14 @@ use envoy_types::pb::google::protobuf;
 use mesh_types::node::{NodeId, NodeMetadata, NodeType, NotANodeId};
 use serde_json::{Map, Number, Value};
 
-use crate::model::{Locality, State, Workload};
+use mesh_types::DestinationRule;
+use mesh_types::destination_rule::TrafficPolicy;
+use mesh_types::virtual_service::HttpRoute;
+
+use crate::model::{Configs, Locality, State, Workload};
 
 /// A proxy, as its node says and as its pod says where the pod is known.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proxy {
     /// The node id, unchanged.
     pub id: String,
@@ -91,6 +95,47 @@ impl Proxy {
     pub fn sees(&self, network: &str) -> bool {
         self.network_view.is_empty() || network.is_empty() || self.network_view.iter().any(|seen| seen == network)
     }
+}
+
+/// What of a proxy decides about traffic that does not belong to its own application. Proxies with equal views hold
+/// equal resources for it, so that these are translated once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct View(pub(super) Proxy);
+
+impl View {
+    /// The view of a proxy.
+    pub fn of(proxy: &Proxy, state: &State) -> Self {
+        // Sidecars of different applications differ in their labels, which only some configurations look at.
+        let labels = proxy.node_type == NodeType::Router || looks_at_labels(&state.configs);
+        Self(Proxy {
+            id: String::new(),
+            name: String::new(),
+            service_account: String::new(),
+            labels: if labels { proxy.labels.clone() } else { BTreeMap::new() },
+            ports: if proxy.node_type == NodeType::Router { proxy.ports.clone() } else { BTreeMap::new() },
+            captured: true,
+            ..proxy.clone()
+        })
+    }
+}
+
+fn looks_at_labels(configs: &Configs) -> bool {
+    let by_route = |route: &HttpRoute| route.matches.iter().any(|condition| !condition.source_labels.is_empty());
+    let by_priority = |policy: &TrafficPolicy| {
+        let balancers = std::iter::once(&policy.load_balancer)
+            .chain(policy.port_level_settings.iter().map(|port| &port.load_balancer));
+        balancers
+            .flatten()
+            .filter_map(|balancer| balancer.locality_lb_setting.as_ref())
+            .any(|setting| !setting.failover_priority.is_empty())
+    };
+    let by_rule = |rule: &DestinationRule| {
+        let policies =
+            rule.traffic_policy.iter().chain(rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref()));
+        policies.into_iter().any(by_priority)
+    };
+    configs.virtual_services.iter().any(|service| service.spec.http.iter().any(by_route))
+        || configs.destination_rules.iter().any(|rule| by_rule(&rule.spec))
 }
 
 fn json_object(value: &protobuf::Struct) -> Map<String, Value> {

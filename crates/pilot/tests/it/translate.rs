@@ -164,9 +164,24 @@ fn locality_decides_only_with_outlier_detection() {
 #[test]
 fn equal_inputs_give_equal_bytes() {
     use pilot::ads::resources::Resources;
-    let encode = || Resources::encode(productpage(&Fixture::read(&[BOOKINFO, BREADTH])));
+    let fixture = Fixture::read(&[BOOKINFO, BREADTH]);
+    let encode = || Resources::encode(productpage(&fixture));
     let first = encode();
     for _ in 0..20 {
         assert_eq!(encode(), first);
     }
+}
+
+/// A proxy takes the shared part from others with the same view, which must make no difference to it.
+#[test]
+fn views_hide_nothing_that_matters() {
+    use pilot::translate::{Proxy, View};
+    let view = |policy: &str, pod: &str| {
+        let fixture = Fixture::read(&[BOOKINFO, policy]);
+        let state = fixture.state("cluster1");
+        let proxy = Proxy::from_node(&fixture.node("sidecar", "cluster1", "bookinfo", pod)).unwrap();
+        View::of(&proxy.refreshed(&state), &state)
+    };
+    assert_eq!(view(POLICY, "productpage-v1"), view(POLICY, "reviews-v1"));
+    assert_ne!(view(BREADTH, "productpage-v1"), view(BREADTH, "reviews-v1"), "a route looks at the caller's labels");
 }
