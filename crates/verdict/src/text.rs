@@ -13,8 +13,11 @@ pub fn interval(interval: Interval) -> String {
     format!("[{:.2}, {:.2}] %", floor_to_hundredth(interval.low * 100.0), ceil_to_hundredth(interval.high * 100.0))
 }
 
-/// A number of percent or points without trailing zeros, such as `33.33` or `5`.
+/// A number of percent or points without trailing zeros, such as `33.33` or `5`; small ones keep their digits.
 pub fn points(value: f64) -> String {
+    if value != 0.0 && value.abs() < 0.01 {
+        return value.to_string();
+    }
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -59,6 +62,8 @@ mod tests {
         assert_eq!(points(5.0), "5");
         assert_eq!(points(33.333_333), "33.33");
         assert_eq!(points(0.5), "0.5");
+        assert_eq!(points(0.001), "0.001");
+        assert_eq!(points(0.0), "0");
         assert_eq!(one_in(1e-6), "1 in 1,000,000");
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1000), "1,000");

@@ -8,6 +8,7 @@ use super::files::{self, Error};
 use super::pretty;
 use crate::diagnostic::{Document, Problems};
 use crate::report::RunOutcome;
+use crate::topology::validate;
 
 pub(super) fn run(args: &LintArgs) -> RunOutcome {
     match lint(args) {
@@ -43,11 +44,7 @@ fn one(path: &Utf8Path) -> Result<Problems, Error> {
         .ok()
         .and_then(|document| document.root.get("kind").map(crate::diagnostic::tree::Node::to_json));
     if kind == Some("Topology".into()) {
-        return match files::topology(path) {
-            Ok(_) => Ok(Problems::none()),
-            Err(Error::Problems(problems)) => Ok(problems),
-            Err(error) => Err(error),
-        };
+        return Ok(validate::check(path.as_str(), &text).1);
     }
     Ok(files::scenario(path, None)?.problems)
 }

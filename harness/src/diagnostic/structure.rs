@@ -61,8 +61,12 @@ impl Walk<'_> {
         }
         if !type_fits(object, &node.value) {
             let expected = expected(object);
-            let mut problem =
-                self.document.problem(Severity::Error, path, format!("{} is no {expected}", describe(node, path)));
+            let message = match (&node.value, path.is_root()) {
+                (Value::Null, true) => "the file is empty".to_owned(),
+                (_, true) => format!("the file is {}, no {expected}", describe(node, path)),
+                _ => format!("{} is no {expected}", describe(node, path)),
+            };
+            let mut problem = self.document.problem(Severity::Error, path, message);
             if expected == "text" && matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Bool(_)) {
                 problem.help("put it in quotes");
             }
@@ -116,7 +120,7 @@ impl Walk<'_> {
     fn missing(&self, node: &Node, schema: &Map<String, Json>, path: &Path, found: &mut Deviations) {
         let required = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
         for field in required.filter(|field| node.get(field).is_none()) {
-            let place = if path.to_string().is_empty() { String::new() } else { format!(" of {path}") };
+            let place = if path.is_root() { String::new() } else { format!(" of {path}") };
             let mut problem =
                 self.document.problem(Severity::Error, path, format!("field `{field}`{place} is missing"));
             if let Some(text) = schema.get("properties").and_then(|all| all.get(field)).and_then(description) {

@@ -32,7 +32,7 @@ pub struct Node {
 pub enum Value {
     /// Nothing.
     Null,
-    /// `true`, `no`, ...
+    /// `true` or `false`.
     Bool(bool),
     /// An integer.
     Integer(i128),
@@ -73,6 +73,12 @@ impl Path {
     #[must_use]
     pub fn root() -> Self {
         Self::default()
+    }
+
+    /// Whether it leads to the document itself.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The value of a key below this.
@@ -210,11 +216,13 @@ fn integer_to_json(value: i128) -> serde_json::Value {
 /// # Errors
 /// The parser's first error: syntax, a duplicate key, an alias without anchor, or more than one document.
 pub fn parse(text: &str) -> Result<Node, serde_saphyr::Error> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
+    // Only `true` and `false` are booleans: a network may be called `n`, a tag `on`.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, strict_booleans: true, with_snippet: false };
     serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options).map(node)
 }
 
 /// Reads a stream of YAML documents separated by `---`; documents that consist of comments only are left out.
+/// Booleans are those of YAML 1.1, as for kubectl.
 ///
 /// # Errors
 /// As [`parse`].

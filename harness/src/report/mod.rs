@@ -30,3 +30,6 @@ pub(crate) mod millis {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,11 +16,27 @@ pub const MOST_CLUSTERS: usize = 16;
 /// # Errors
 /// Every problem of the file, in its order.
 pub fn read(name: &str, text: &str) -> Result<Topology, Problems> {
+    match check(name, text) {
+        (Some(topology), _) => Ok(topology),
+        (None, problems) => Err(problems),
+    }
+}
+
+/// Reads a topology; problems may be there even when there is one, but then only warnings.
+#[must_use]
+pub fn check(name: &str, text: &str) -> (Option<Topology>, Problems) {
+    match decoded(name, text) {
+        Ok((topology, problems)) => ((!problems.has_errors()).then_some(topology), problems.sorted()),
+        Err(problems) => (None, problems.sorted()),
+    }
+}
+
+fn decoded(name: &str, text: &str) -> Result<(Topology, Problems), Problems> {
     let document = Document::parse(name, text)?;
     let (file, problems) = diagnostic::decode::<TopologyFile>(&document)?;
     let mut check = Check { document: &document, problems };
     let topology = check.topology(&file);
-    if check.problems.has_errors() { Err(check.problems.sorted()) } else { Ok(topology) }
+    Ok((topology, check.problems))
 }
 
 struct Check<'input> {
@@ -353,3 +369,6 @@ pub fn dns_label(name: &str) -> Result<(), &'static str> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

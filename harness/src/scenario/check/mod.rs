@@ -104,3 +104,6 @@ fn named_topology(document: &Document, file: &ScenarioFile, files: &dyn ReadFile
 fn area(name: &str) -> String {
     name.rsplit(['/', '\\']).nth(1).unwrap_or("").to_owned()
 }
+
+#[cfg(test)]
+mod tests;

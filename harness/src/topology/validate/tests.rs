@@ -1,0 +1,146 @@
+//! Every mistake that a topology can have, and the shipped one without any.
+
+use super::*;
+use crate::topology::{draw, kind};
+
+const SHIPPED: &str = include_str!("../../../../scenarios/topologies/two-clusters.yaml");
+
+const HEAD: &str = "apiVersion: meshproof.dev/v1alpha1\nkind: Topology\nname: t\n";
+
+/// Severity, place and message of each problem, a line each.
+fn problems(text: &str) -> String {
+    let found = match read("t.yaml", text) {
+        Ok(_) => return "none".to_owned(),
+        Err(problems) => problems,
+    };
+    let line = |problem: &Problem| {
+        let location = problem.location();
+        let help = problem.help.as_deref().unwrap_or("-");
+        format!("{}:{} {} [{help}]", location.line, location.column, problem.message)
+    };
+    found.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A topology of two clusters, with lines of the second replaced.
+fn with(second: &str) -> String {
+    format!(
+        "{HEAD}networks: [{{name: n1}}, {{name: n2}}]\nclusters:\n- name: a\n  network: n1\n- {}\n",
+        second.replace('\n', "\n  ")
+    )
+}
+
+#[test]
+fn the_shipped_topology_is_right() {
+    let topology = read("two-clusters.yaml", SHIPPED).expect("no problems");
+    let workloads = |cluster: &str| -> Vec<String> {
+        let on = topology.workloads().into_iter().filter(|workload| workload.cluster == cluster);
+        on.map(|workload| format!("{}/{}", workload.namespace, workload.name)).collect()
+    };
+    assert!(workloads("cluster1").contains(&"bookinfo/reviews-v2".to_owned()));
+    assert!(!workloads("cluster1").contains(&"bookinfo/reviews-v3".to_owned()));
+    assert_eq!(workloads("cluster2").iter().filter(|name| name.contains("reviews")).count(), 1);
+    assert_eq!(topology.clusters[0].pod_subnet, topology.clusters[1].pod_subnet, "on purpose");
+    insta::assert_json_snapshot!(topology);
+}
+
+#[test]
+fn it_is_drawn_within_100_columns() {
+    let drawing = draw::draw(&read("two-clusters.yaml", SHIPPED).expect("no problems"));
+    assert!(drawing.lines().all(|line| line.chars().count() <= 100), "{drawing}");
+    insta::assert_snapshot!(drawing);
+}
+
+#[test]
+fn kind_gets_its_own_configuration() {
+    let files = kind::files(&read("two-clusters.yaml", SHIPPED).expect("no problems"), "origin.yaml");
+    assert_eq!(files[0].0, "two-clusters/cluster1.yaml");
+    let config: serde_json::Value = serde_saphyr::from_str(&files[1].1).expect("YAML");
+    assert_eq!(config["apiVersion"], "kind.x-k8s.io/v1alpha4");
+    assert_eq!(config["networking"]["podSubnet"], "10.244.0.0/16");
+    assert_eq!(config["nodes"][0]["labels"]["topology.kubernetes.io/region"], "region2");
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_place_and_cure() {
+    let text = "apiVersion: meshproof.dev/v1alpha1\nkind: Topology\nname: Two_Clusters\nnetworks:\n- name: network1\n\
+                clusters:\n- name: a\n  netwrok: network1\n  network: network1\n  podSubnet: 10.244.0.0/16\n- name: a\n  \
+                network: network2\n- name: c\n  network: network1\n  podSubnet: 10.244.128.0/17\n";
+    let problems = read("topologies/broken.yaml", text).expect_err("mistakes");
+    insta::assert_snapshot!(problems.render(false));
+}
+
+#[test]
+fn each_mistake_has_a_message() {
+    let cases = [
+        with("name: b"),
+        with("name: b\nnetwork: 1"),
+        with("name: b\nnetwork: n2\nnodes: 0"),
+        with("name: b\nnetwork: n2\nnodes: many"),
+        with("name: b\nnetwork: n2\nzoone: z"),
+        with("name: b\nnetwork: n3"),
+        with("name: a\nnetwork: n2"),
+        with("name: -b\nnetwork: n2"),
+        with("name: ''\nnetwork: n2"),
+        with("name: b\nnetwork: n1"),
+        with("name: b\nnetwork: n1\npodSubnet: 10.96.0.0/17\nserviceSubnet: 10.97.0.0/16"),
+        with("name: b\nnetwork: n2\npodSubnet: 10.96.0.0/12"),
+        with("name: b\nnetwork: n2\npodSubnet: 10.244.1.0/16"),
+        with("name: b\nnetwork: n2\npodSubnet: ten"),
+        with("name: b\nnetwork: n2\npodSubnet: 10.244.0.0/30"),
+        with("name: b\nnetwork: n2\npodSubnet: 172.30.0.0/16"),
+        with("name: b\nnetwork: n2\npodSubnet: 127.0.0.0/8"),
+        with("name: b\nnetwork: n2") + "provider: docker\n",
+        with("name: b\nnetwork: n2") + "discovery: hub\nmesh: {gateways: [ingress, ingress]}\n",
+        with("name: b\nnetwork: n2") + "trust: {domain: Cluster.local}\n",
+        with("name: b\nnetwork: n2") + "apps: [{app: bookinfo, namespace: shop, clusters: []}]\n",
+        with("name: b\nnetwork: n2") + "apps: [{app: bookstore, namespace: shop, clusters: [{name: a}]}]\n",
+        with("name: b\nnetwork: n2")
+            + "apps: [{app: bookinfo, namespace: shop, clusters: [{name: x}, {name: a}, {name: a}]}]\n",
+        with("name: b\nnetwork: n2")
+            + "apps: [{app: bookinfo, namespace: shop, clusters: [{name: a, versions: {review: [v1], reviews: [v4]}}]}]\n",
+        with("name: b\nnetwork: n2")
+            + "apps:\n- {app: bookinfo, namespace: shop, clusters: [{name: a}]}\n- {app: probe, namespace: shop, sidecar: false, clusters: [{name: a}]}\n",
+        with("name: b\nnetwork: n2")
+            + "apps:\n- {app: probe, namespace: shop, clusters: [{name: a}]}\n- {app: probe, namespace: shop, clusters: [{name: b}]}\n",
+        format!("{HEAD}networks: []\nclusters: []\n"),
+        String::new(),
+        "- a list".to_owned(),
+        "name: [".to_owned(),
+        "apiVersion: v2\nkind: Topologie\nname: t\nnetworks: []\nclusters: []\n".to_owned(),
+    ];
+    let report: Vec<String> = cases.iter().map(|text| problems(text)).collect();
+    assert!(!report.iter().any(|found| found == "none"), "{report:#?}");
+    insta::assert_snapshot!(report.join("\n\n"));
+}
+
+#[test]
+fn an_unused_network_is_worth_a_warning() {
+    let text = format!("{HEAD}networks: [{{name: y}}, {{name: on}}]\nclusters: [{{name: a, network: y}}]\n");
+    let (topology, problems) = check("t.yaml", &text);
+    assert!(topology.is_some(), "and `y` is a name, not a boolean");
+    assert_eq!(problems.counts(), (0, 1));
+    assert_eq!(problems.iter().next().expect("a warning").message, "no cluster is on network `on`");
+}
+
+#[test]
+fn there_are_only_so_many_clusters() {
+    let clusters: Vec<String> = (0..=MOST_CLUSTERS)
+        .map(|index| {
+            format!("{{name: c{index}, network: n, podSubnet: 10.{index}.0.0/16, serviceSubnet: 10.10{index}.0.0/16}}")
+        })
+        .collect();
+    let text = format!("{HEAD}networks: [{{name: n}}]\nclusters: [{}]\n", clusters.join(", "));
+    assert!(problems(&text).contains("17 clusters are more than the 16"), "{}", problems(&text));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_damage_to_a_file_makes_it_panic(at in 0..SHIPPED.len(), cut in 0_usize..40, insert in "[ -~\n]{0,6}") {
+        let end = (at + cut).min(SHIPPED.len());
+        let text = format!("{}{insert}{}", &SHIPPED[..at], &SHIPPED[end..]);
+        match read("t.yaml", &text) {
+            Ok(topology) => proptest::prop_assert!(!draw::draw(&topology).is_empty()),
+            Err(problems) => proptest::prop_assert!(!problems.render(false).is_empty()),
+        }
+    }
+}
