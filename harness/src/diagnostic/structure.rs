@@ -221,15 +221,17 @@ fn types(schema: &Map<String, Json>) -> Vec<&str> {
 fn type_fits(schema: &Map<String, Json>, value: &Value) -> bool {
     let types = types(schema);
     types.is_empty()
-        || types.iter().any(|name| match (*name, value) {
-            ("null", Value::Null)
-            | ("boolean", Value::Bool(_))
-            | ("integer" | "number", Value::Integer(_))
-            | ("number", Value::Float(_))
-            | ("string", Value::Text(_))
-            | ("array", Value::List(_))
-            | ("object", Value::Map(_)) => true,
-            _ => false,
+        || types.iter().any(|name| {
+            matches!(
+                (*name, value),
+                ("null", Value::Null)
+                    | ("boolean", Value::Bool(_))
+                    | ("integer" | "number", Value::Integer(_))
+                    | ("number", Value::Float(_))
+                    | ("string", Value::Text(_))
+                    | ("array", Value::List(_))
+                    | ("object", Value::Map(_))
+            )
         })
 }
 

@@ -1,7 +1,6 @@
 //! Brings an environment up: clusters, then on each of them, side by side, trust, mesh, gateways and applications.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use substrate_config::{WorldConfig, WorldEvent};
 
@@ -143,18 +142,18 @@ async fn link_all(clusters: &[Cluster], events: &EventSender) -> Result<(), Erro
     .await
 }
 
-/// Runs a part and tells its beginning, its end and how long it took.
+/// Runs a part and tells its beginning and its end.
 async fn phase<T>(
     events: &EventSender,
     phase: impl Into<String>,
     title: impl Into<String>,
     work: impl Future<Output = Result<(T, String), Error>>,
 ) -> Result<T, Error> {
-    let (phase, started) = (phase.into(), Instant::now());
+    let phase = phase.into();
     events.send(EventKind::PhaseStarted { phase: phase.clone(), title: title.into() });
     let result = work.await;
     let (outcome, detail) = match &result {
-        Ok((_, detail)) => (PhaseOutcome::Done, format!("{detail} ({:.1} s)", started.elapsed().as_secs_f64())),
+        Ok((_, detail)) => (PhaseOutcome::Done, detail.clone()),
         Err(error) => (PhaseOutcome::Failed, crate::cluster::chain(error)),
     };
     events.send(EventKind::PhaseFinished { phase, outcome, detail });

@@ -55,7 +55,7 @@ impl Check<'_> {
         self.networks(file);
         self.unique(&root.key("clusters"), file.clusters.iter().map(|cluster| cluster.name.as_str()), "cluster");
         self.cluster_count(file);
-        let clusters = file
+        let clusters: Vec<Placed> = file
             .clusters
             .iter()
             .enumerate()
@@ -180,7 +180,7 @@ impl Check<'_> {
 
     /// Clusters on one network route each other's pods and reach each other's Services by name only, so pod subnets
     /// must differ there; across networks nothing is shared.
-    fn overlaps(&mut self, clusters: &Vec<Placed>) {
+    fn overlaps(&mut self, clusters: &[Placed]) {
         for (index, later) in clusters.iter().enumerate() {
             for earlier in &clusters[..index] {
                 if earlier.cluster.network != later.cluster.network {
