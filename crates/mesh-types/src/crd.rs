@@ -3,6 +3,8 @@
 //! Every object keeps fields that it does not list (`x-kubernetes-preserve-unknown-fields`), so that what Istio accepts
 //! and we do not honour is stored; [`crate::fields`] names such fields.
 
+use std::sync::LazyLock;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -39,7 +41,7 @@ pub fn definition(kind: Kind) -> Value {
 }
 
 fn version(kind: Kind, name: &str, stored: bool) -> Value {
-    let mut spec = spec_schema(kind);
+    let mut spec = spec_schema(kind).clone();
     if !stored {
         // All versions have the same schema; one with its descriptions is enough to read.
         strip_descriptions(&mut spec);
@@ -91,12 +93,16 @@ fn printer_columns(kind: Kind) -> Vec<Value> {
 }
 
 /// The structural schema of a kind's `spec`.
-pub fn spec_schema(kind: Kind) -> Value {
+pub fn spec_schema(kind: Kind) -> &'static Value {
+    static GATEWAY: LazyLock<Value> = LazyLock::new(structural::<Gateway>);
+    static VIRTUAL_SERVICE: LazyLock<Value> = LazyLock::new(structural::<VirtualService>);
+    static DESTINATION_RULE: LazyLock<Value> = LazyLock::new(structural::<DestinationRule>);
+    static PEER_AUTHENTICATION: LazyLock<Value> = LazyLock::new(structural::<PeerAuthentication>);
     match kind {
-        Kind::Gateway => structural::<Gateway>(),
-        Kind::VirtualService => structural::<VirtualService>(),
-        Kind::DestinationRule => structural::<DestinationRule>(),
-        Kind::PeerAuthentication => structural::<PeerAuthentication>(),
+        Kind::Gateway => &GATEWAY,
+        Kind::VirtualService => &VIRTUAL_SERVICE,
+        Kind::DestinationRule => &DESTINATION_RULE,
+        Kind::PeerAuthentication => &PEER_AUTHENTICATION,
     }
 }
 
@@ -199,7 +205,7 @@ mod tests {
     #[test]
     fn schemas_are_structural() {
         for kind in Kind::ALL {
-            each(&spec_schema(kind), kind.name(), &mut |path, schema| {
+            each(spec_schema(kind), kind.name(), &mut |path, schema| {
                 assert!(schema.get("type").is_some_and(Value::is_string), "{path}: {schema:?}");
                 for keyword in ["$ref", "anyOf", "allOf", "const", "default"] {
                     assert!(!schema.contains_key(keyword), "{path} has {keyword}");

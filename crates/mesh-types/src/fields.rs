@@ -33,7 +33,7 @@ pub fn unsupported_fields(object: &Value) -> Vec<UnsupportedField> {
     let kind = object.get("kind").and_then(Value::as_str).and_then(Kind::from_name);
     let (Some(kind), Some(spec)) = (kind, object.get("spec")) else { return Vec::new() };
     let mut found = Vec::new();
-    walk(&crd::spec_schema(kind), spec, &Path::root(), &mut |path| {
+    walk(crd::spec_schema(kind), spec, &Path::root(), &mut |path| {
         found.push(UnsupportedField { known_to_istio: known::is_known(kind, &path.plain), path: path.exact.clone() });
     });
     found.extend(unsupported_values(kind, spec));

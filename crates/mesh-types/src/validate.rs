@@ -32,7 +32,7 @@ pub fn validate(object: &Value) -> Result<(), Vec<FieldError>> {
     let empty = Value::Object(serde_json::Map::new());
     let spec = object.get("spec").unwrap_or(&empty);
     let mut errors = Vec::new();
-    form(&crd::spec_schema(kind), spec, "spec", &mut errors);
+    form(crd::spec_schema(kind), spec, "spec", &mut errors);
     // The rules read the typed specification, which exists only where the form is right.
     if errors.is_empty() {
         meaning::check(kind, spec, &mut errors);

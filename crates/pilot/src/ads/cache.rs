@@ -25,10 +25,13 @@ impl Translated {
 
 type Slot = Arc<OnceLock<Translated>>;
 
-/// Translations of the latest state by view.
+/// A state with its translations by view.
+type Views = (Arc<State>, HashMap<View, Slot>);
+
+/// Translations of the latest state.
 #[derive(Debug, Default)]
 pub struct Cache {
-    latest: Mutex<Option<(Arc<State>, HashMap<View, Slot>)>>,
+    latest: Mutex<Option<Views>>,
 }
 
 impl Cache {

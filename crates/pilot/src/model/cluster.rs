@@ -15,6 +15,7 @@ use mesh_types::Kind;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::config;
 use super::objects::{self, KINDS, Key, Tables};
 use super::store::Store;
 use super::watch::{Change, follow};
@@ -109,9 +110,11 @@ pub async fn run_config(store: Arc<Store>, kind: Kind, client: Client) {
     pin_mut!(changes);
     while let Some(change) = changes.next().await {
         match change {
-            Change::All(objects) => store
-                .replace_configs(kind, objects.into_iter().map(|(key, value)| (key, with_kind(kind, value))).collect()),
-            Change::Set(key, object) => store.change_config(kind, key, object.map(|value| with_kind(kind, value))),
+            Change::All(objects) => store.replace_configs(
+                kind,
+                objects.into_iter().map(|(key, value)| (key, config::read(kind, value))).collect(),
+            ),
+            Change::Set(key, object) => store.change_config(kind, key, object.map(|value| config::read(kind, value))),
             Change::Gone(key) => store.change_config(kind, key, None),
             // A cluster without the definition has no objects of it: that must not keep the proxies waiting.
             Change::Failed(error) if is_not_found(&error) => store.replace_configs(kind, BTreeMap::new()),
@@ -126,10 +129,4 @@ fn is_not_found(error: &watcher::Error) -> bool {
 
 fn config_value(object: DynamicObject) -> Option<Value> {
     serde_json::to_value(object).ok()
-}
-
-/// Items of a list carry no kind of their own.
-fn with_kind(kind: Kind, mut value: Value) -> Value {
-    value["kind"] = kind.name().into();
-    value
 }

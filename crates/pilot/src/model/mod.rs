@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod cluster;
+pub mod config;
 pub mod objects;
 pub mod remote;
 pub mod store;

@@ -5,17 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use mesh_types::object::Resource;
-use mesh_types::{DestinationRule, Gateway, Kind, Object, PeerAuthentication, VirtualService};
-use serde_json::Value;
+use mesh_types::Kind;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::assemble;
+use super::config::{Config, collect};
 use super::objects::{Key, Tables};
 use crate::ca::ClusterClients;
 
-use super::{ConfigVersion, Configs, Mesh, Problem, Settings, State};
+use super::{ConfigVersion, Configs, Mesh, Settings, State};
 
 /// A quiet time of this length ends the collection of changes.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -35,7 +34,7 @@ pub struct Store {
 #[derive(Default)]
 struct Inner {
     clusters: BTreeMap<String, Tables>,
-    configs: BTreeMap<Kind, BTreeMap<Key, Value>>,
+    configs: BTreeMap<Kind, BTreeMap<Key, Config>>,
     secrets_read: bool,
     clients: BTreeMap<String, Client>,
 }
@@ -96,13 +95,13 @@ impl Store {
     }
 
     /// Replaces all configuration objects of a kind.
-    pub fn replace_configs(&self, kind: Kind, objects: BTreeMap<Key, Value>) {
+    pub fn replace_configs(&self, kind: Kind, objects: BTreeMap<Key, Config>) {
         self.lock().configs.insert(kind, objects);
         self.dirty.notify_one();
     }
 
     /// Sets or removes one configuration object.
-    pub fn change_config(&self, kind: Kind, key: Key, object: Option<Value>) {
+    pub fn change_config(&self, kind: Kind, key: Key, object: Option<Config>) {
         {
             let mut inner = self.lock();
             let table = inner.configs.entry(kind).or_default();
@@ -156,7 +155,7 @@ impl Store {
         if previous.is_none() && !ready(&inner, &self.settings, started) {
             return None;
         }
-        let configs = configs(&inner.configs);
+        let configs = collect(&inner.configs);
         let state = assemble(&self.settings, &inner.clusters, configs, &before);
         drop(inner);
         if previous.is_some() && *before == state {
@@ -198,47 +197,4 @@ fn config_versions(
             (reference, version)
         })
         .collect()
-}
-
-/// Reads configuration objects; one that cannot be read is a problem and nothing more.
-pub fn configs(tables: &BTreeMap<Kind, BTreeMap<Key, Value>>) -> Configs {
-    let mut problems = Vec::new();
-    let mut configs = Configs {
-        gateways: typed::<Gateway>(tables, &mut problems),
-        virtual_services: typed::<VirtualService>(tables, &mut problems),
-        destination_rules: typed::<DestinationRule>(tables, &mut problems),
-        peer_authentications: typed::<PeerAuthentication>(tables, &mut problems),
-        problems: Vec::new(),
-    };
-    configs.problems = problems;
-    configs
-}
-
-fn typed<S: Resource>(
-    tables: &BTreeMap<Kind, BTreeMap<Key, Value>>,
-    problems: &mut Vec<Problem>,
-) -> Vec<Arc<Object<S>>> {
-    let mut objects = Vec::new();
-    for ((namespace, name), value) in tables.get(&S::KIND).into_iter().flatten() {
-        let reference = format!("{}/{namespace}/{name}", S::KIND.name());
-        if let Err(errors) = mesh_types::validate(value) {
-            problems.extend(errors.iter().map(|error| Problem::new(&reference, error.to_string())));
-            continue;
-        }
-        match Object::<S>::from_value(value.clone()) {
-            Ok(object) => objects.push(Arc::new(object)),
-            Err(error) => problems.push(Problem::new(&reference, error.to_string())),
-        }
-    }
-    objects.sort_by(|left, right| {
-        let order = |object: &Object<S>| {
-            (
-                object.metadata.creation_timestamp.clone(),
-                object.metadata.namespace.clone(),
-                object.metadata.name.clone(),
-            )
-        };
-        order(left).cmp(&order(right))
-    });
-    objects
 }

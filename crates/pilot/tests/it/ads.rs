@@ -169,6 +169,9 @@ fn names(response: &DeltaDiscoveryResponse) -> BTreeSet<String> {
     response.resources.iter().map(|resource| resource.name.clone()).collect()
 }
 
+/// Names of the resources that a response sets, and of those that it removes.
+type Contents = (BTreeSet<String>, Vec<String>);
+
 fn anybody() -> Authenticate {
     Arc::new(|_, _| Box::pin(async { Ok(None) }))
 }
@@ -323,7 +326,7 @@ async fn a_proxy_that_comes_back_gets_only_what_changed() {
     proxy.subscribe(Type::Eds, None, &eds, &versions(Type::Eds)).await;
     proxy.subscribe(Type::Lds, None, &[], &versions(Type::Lds)).await;
     proxy.subscribe(Type::Rds, None, &["80", "9080"], &versions(Type::Rds)).await;
-    let mut received: BTreeMap<Type, Vec<(BTreeSet<String>, Vec<String>)>> = BTreeMap::new();
+    let mut received: BTreeMap<Type, Vec<Contents>> = BTreeMap::new();
     for _ in 0..5 {
         let (kind, response) = proxy.next().await;
         proxy.ack(&response).await;

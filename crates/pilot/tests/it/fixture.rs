@@ -9,8 +9,8 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::protobuf::{Struct, Value as ProtoValue, value::Kind as ProtoKind};
 use mesh_types::Kind;
 use pilot::model::assemble::assemble;
+use pilot::model::config::{self, Config};
 use pilot::model::objects::{self, Key, SliceObject, Tables};
-use pilot::model::store::configs;
 use pilot::model::{Settings, State, TargetPort};
 use pilot::translate::{Proxy, Translation, translate};
 use serde::de::DeserializeOwned;
@@ -19,7 +19,7 @@ use serde_json::Value;
 pub(crate) struct Fixture {
     clusters: BTreeMap<String, Tables>,
     addresses: BTreeMap<(String, Key), String>,
-    configs: BTreeMap<Kind, BTreeMap<Key, Value>>,
+    configs: BTreeMap<Kind, BTreeMap<Key, Config>>,
 }
 
 pub(crate) fn settings(cluster: &str) -> Settings {
@@ -61,7 +61,7 @@ impl Fixture {
             if let Err(errors) = mesh_types::validate(object) {
                 panic!("{errors:?}");
             }
-            self.configs.entry(kind).or_default().insert(key, object.clone());
+            self.configs.entry(kind).or_default().insert(key, config::read(kind, object.clone()));
             return;
         }
         let tables = self.clusters.entry(cluster.to_owned()).or_default();
@@ -109,7 +109,7 @@ impl Fixture {
 
     /// The state as the control plane of `cluster` sees it.
     pub(crate) fn state(&self, cluster: &str) -> State {
-        assemble(&settings(cluster), &self.clusters, configs(&self.configs), &State::default())
+        assemble(&settings(cluster), &self.clusters, config::collect(&self.configs), &State::default())
     }
 
     /// The node of a pod's proxy.

@@ -1,9 +1,12 @@
 //! Integration tests of the control plane: translations from fixtures, their acceptance by Envoy, the delta protocol.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests do")]
+
 mod ads;
 mod crds;
 mod envoy;
 mod fixture;
+mod live;
 mod print;
 mod translate;
 mod weights;
