@@ -1,3 +1,5 @@
+//! Injection by example: which pods get a proxy, what it looks like, and that twice is the same as once.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -122,12 +122,11 @@ pub(crate) async fn exec() -> Facts {
     let terminal = ExecSpec {
         tty: true,
         terminal_size: Some((132, 43)),
-        ..command("tty; stty size; read line; echo got $line; stty size")
+        ..command("tty; read line; echo got $line; for n in $(seq 500); do [ \"$(stty size)\" = '24 80' ] && break; done; stty size")
     };
     let mut session = container.exec(ExecSpec { stdin: true, ..terminal }).await?;
     session.resize.as_ref().ok_or("no resize")?.send((80, 24)).await?;
     let mut stdin = session.stdin.take().ok_or("no stdin")?;
-    tokio::time::sleep(Duration::from_millis(200)).await;
     stdin.write_all(b"input\n").await?;
     let terminal = collect(session, None).await?;
     drop(stdin);

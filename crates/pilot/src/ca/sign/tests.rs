@@ -1,3 +1,5 @@
+//! Signing is judged by an independent reader, openssl, and by this crate's own verification.
+
 use std::process::Command;
 
 use requirements::{Capability, require};
