@@ -1,6 +1,6 @@
 //! Topologies: clusters, networks, trust, mesh and applications of an environment, checked as a whole.
 //!
-//! [`file`] is the YAML form, [`validate`] turns it into [`Topology`] and reports every problem at once, [`draw`] shows
+//! [`mod@file`] is the YAML form, [`validate`] turns it into [`Topology`] and reports every problem at once, [`draw`] shows
 //! it as text, [`kind`] and [`apps`] derive what other parts need from it. No input or output here: callers read files.
 
 pub mod apps;

@@ -1,6 +1,6 @@
 //! The console: what a person sees of a run.
 //!
-//! [`lines`] turns events into lines and knows nothing of terminals; [`live`] adds bars for what is under way. Without
+//! `lines` turns events into lines and knows nothing of terminals; `live` adds bars for what is under way. Without
 //! a terminal, or in CI, the lines alone are written, each as soon as it is final.
 
 mod lines;
