@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::style::Line;
 use crate::report::event::{Event, EventKind};
@@ -16,7 +16,9 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new() -> Self {
-        Self { bars: MultiProgress::new(), running: BTreeMap::new() }
+        // Bars and lines go to the same place, or `2>/dev/null` would take the lines away as well.
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+        Self { bars, running: BTreeMap::new() }
     }
 
     pub(super) fn on_event(&mut self, event: &Event, lines: &[Line], colour: bool) -> io::Result<()> {
