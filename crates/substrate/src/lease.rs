@@ -11,7 +11,8 @@ pub(crate) async fn ended() {
     // A thread of its own: nothing can interrupt a blocking read, and a pool would wait for it at shutdown.
     let thread = std::thread::Builder::new().name("lease".to_owned()).spawn(move || {
         let kept = io::stdin().lock().lines().map_while(Result::ok).any(|line| line == KEEP);
-        drop(sender.send(kept));
+        // Nobody listens any more where the world ends for another reason.
+        let _unheard = sender.send(kept);
     });
     // Without a thread the sender is gone, and the world ends: better than one that nobody can end.
     drop(thread);

@@ -47,7 +47,7 @@ pub(super) async fn demo(args: &DemoArgs) -> RunOutcome {
         Ok(begun) => begun,
         Err(outcome) => return outcome,
     };
-    let outcome = run::demo(&job, &session.events, &session.interruption).await;
+    let outcome = run::demo(&job, args.rate, &session.events, &session.interruption).await;
     session.finish(outcome).await
 }
 

@@ -29,6 +29,7 @@ pub(super) async fn traffic(environment: &Environment, traffic: &Traffic) -> Res
         headers: traffic.headers.clone(),
         timeout: traffic.timeout,
         new_connection_per_request: traffic.new_connection_per_request,
+        rate: None,
     };
     let samples = probe::send(cluster, &source(&traffic.from), &request).await?;
     let after = counters(environment, &gateways).await?;

@@ -5,5 +5,5 @@ mod measure;
 mod scenario;
 mod step;
 
-pub use context::Environment;
+pub use context::{Environment, Error};
 pub use scenario::run_scenario;

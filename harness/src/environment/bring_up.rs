@@ -8,6 +8,7 @@ use super::first_request::first_request;
 use crate::cluster::Cluster;
 use crate::install::{apps, mesh, remote_secret};
 use crate::provider::embedded::{self, World};
+use crate::provider::memory;
 use crate::provider::programs::Programs;
 use crate::report::event::{EventKind, PhaseOutcome};
 use crate::report::stream::EventSender;
@@ -53,7 +54,13 @@ pub async fn bring_up(
 ) -> Result<(World, Vec<Cluster>), Error> {
     let world = start_clusters(config, programs, events).await?;
     match install(topology, &world, events).await {
-        Ok(clusters) => Ok((world, clusters)),
+        Ok(clusters) => {
+            match memory::measure(world.state().process_id) {
+                Ok(memory) => events.send(EventKind::MemoryMeasured { memory }),
+                Err(error) => events.warn(format!("memory was not measured: {error}"), None),
+            }
+            Ok((world, clusters))
+        }
         Err(error) => {
             world.stop().await?;
             Err(error)

@@ -23,7 +23,7 @@ struct Route {
 ///
 /// # Errors
 /// What was seen instead.
-pub async fn first_request(topology: &Topology, clusters: &[Cluster]) -> Result<Option<String>, eventually::TimedOut> {
+pub(super) async fn first_request(topology: &Topology, clusters: &[Cluster]) -> Result<Option<String>, eventually::TimedOut> {
     let Some(route) = route(topology) else { return Ok(None) };
     let Some(cluster) = clusters.iter().find(|cluster| cluster.name() == route.from.cluster) else { return Ok(None) };
     let what = format!("an answer of {} on {} to {}", route.to.name, route.to.cluster, route.from.cluster);
@@ -60,6 +60,7 @@ async fn attempt(cluster: &Cluster, route: &Route) -> Result<String, String> {
         headers: BTreeMap::new(),
         timeout: Duration::from_secs(2),
         new_connection_per_request: false,
+        rate: None,
     };
     let samples = probe::send(cluster, &source, &request).await.map_err(|error| crate::cluster::chain(&error))?;
     let beyond = samples.groups.iter().find(|group| group.cluster.as_ref() == Some(&route.to.cluster));

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use crate::cluster::Cluster;
 
 /// One line about the pods of a Deployment, by the label `app` or the name prefix.
-pub async fn why_not_ready(cluster: &Cluster, namespace: &str, deployment: &str) -> String {
+pub(super) async fn why_not_ready(cluster: &Cluster, namespace: &str, deployment: &str) -> String {
     let pods = match cluster.pods(namespace, "").await {
         Ok(pods) => pods,
         Err(error) => return crate::cluster::chain(&error),

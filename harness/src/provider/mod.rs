@@ -2,4 +2,5 @@
 
 pub mod embedded;
 pub mod images;
+pub mod memory;
 pub mod programs;

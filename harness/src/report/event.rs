@@ -12,6 +12,7 @@ use serde_json::Value;
 use verdict::Outcome;
 
 use super::outcome::RunOutcome;
+use super::record::Memory;
 use crate::diagnostic::Location;
 
 /// One thing that happened, and when.
@@ -148,6 +149,11 @@ pub enum EventKind {
         cure: Option<String>,
         /// Tails of logs and the like.
         evidence: Vec<String>,
+    },
+    /// The memory of an environment was measured, once everything in it was ready.
+    MemoryMeasured {
+        /// The figures.
+        memory: Memory,
     },
     /// A file was written that the user may want: `junit.xml`, a log, a kubeconfig.
     FileWritten {

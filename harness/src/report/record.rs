@@ -44,6 +44,9 @@ pub struct Record {
     pub selected: Vec<String>,
     /// Parts of bring-up, installation and tear-down, in the order in which they started.
     pub phases: Vec<PhaseRecord>,
+    /// Memory of the environment once everything in it was ready; `None` where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// Scenarios in order.
     pub scenarios: Vec<ScenarioRecord>,
     /// What went wrong outside of any verdict.
@@ -52,6 +55,22 @@ pub struct Record {
     pub warnings: Vec<String>,
     /// Files that were written.
     pub files: Vec<FileRecord>,
+}
+
+/// Memory of an environment as proportional set size, in bytes: shared pages count by share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// Pods with a proxy.
+    pub meshed_pods: u64,
+    /// Mean of those pods, application, agent and proxy together.
+    pub mean_meshed_pod_bytes: u64,
+    /// The largest of them.
+    pub largest_meshed_pod_bytes: u64,
+    /// The supervisor: API servers, controllers and node agents of all clusters.
+    pub supervisor_bytes: u64,
+    /// Everything.
+    pub total_bytes: u64,
 }
 
 /// A part of bring-up, installation or tear-down.
@@ -162,6 +181,7 @@ impl Default for Record {
             duration_ms: 0,
             selected: Vec::new(),
             phases: Vec::new(),
+            memory: None,
             scenarios: Vec::new(),
             failures: Vec::new(),
             warnings: Vec::new(),
@@ -211,6 +231,7 @@ impl Record {
                 cure: cure.clone(),
                 evidence: evidence.clone(),
             }),
+            EventKind::MemoryMeasured { memory } => self.memory = Some(*memory),
             EventKind::FileWritten { what, path } => {
                 self.files.push(FileRecord { what: what.clone(), path: path.clone() });
             }

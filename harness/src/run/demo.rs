@@ -19,11 +19,13 @@ use crate::traffic::probe::{self, Request, Source};
 
 /// Where the embedded provider says which loopback port leads to a port of a Service.
 const HOST_PORTS: &str = "substrate.meshproof.dev/host-ports";
-/// Requests of one round of steady traffic.
-const ROUND: u64 = 100;
+/// A round of steady traffic lasts so many seconds.
+const ROUND_SECONDS: u32 = 2;
 
 /// Brings the topology up, says where to look, sends traffic until interrupted, and tears down.
-pub async fn demo(job: &Job, events: &EventSender, interruption: &Interruption) -> RunOutcome {
+///
+/// `rate` is in requests a second, from each cluster that has a probe.
+pub async fn demo(job: &Job, rate: u32, events: &EventSender, interruption: &Interruption) -> RunOutcome {
     let programs = match machine::prepare(events).await {
         Ok(programs) => programs,
         Err(outcome) => return outcome,
@@ -35,7 +37,7 @@ pub async fn demo(job: &Job, events: &EventSender, interruption: &Interruption) 
     let outcome = match up {
         Some(Ok((world, clusters))) => {
             show(&clusters, events).await;
-            token.run_until_cancelled(steady_traffic(job, &clusters, events)).await;
+            token.run_until_cancelled(steady_traffic(job, rate, &clusters, events)).await;
             match world.stop().await {
                 Ok(()) => RunOutcome::Passed,
                 Err(error) => {
@@ -75,7 +77,7 @@ async fn show(clusters: &[Cluster], events: &EventSender) {
 ///
 /// # Errors
 /// Where the cluster cannot be asked.
-pub async fn ingress_url(cluster: &Cluster) -> Result<Option<String>, crate::cluster::Error> {
+async fn ingress_url(cluster: &Cluster) -> Result<Option<String>, crate::cluster::Error> {
     let api: Api<Service> = Api::namespaced(cluster.client(), ISTIO_SYSTEM);
     let name = GatewayKind::Ingress.deployment();
     let service = api
@@ -88,7 +90,7 @@ pub async fn ingress_url(cluster: &Cluster) -> Result<Option<String>, crate::clu
 }
 
 /// Rounds of requests to the product page from every cluster that has a probe. Never returns.
-async fn steady_traffic(job: &Job, clusters: &[Cluster], events: &EventSender) {
+async fn steady_traffic(job: &Job, rate: u32, clusters: &[Cluster], events: &EventSender) {
     let workloads = job.topology.workloads();
     let probes = workloads.iter().filter(|workload| workload.sidecar && workload.port.is_none());
     let senders = probes.filter_map(|from| {
@@ -98,22 +100,23 @@ async fn steady_traffic(job: &Job, clusters: &[Cluster], events: &EventSender) {
             selector: from.selector(),
             container: from.container.clone(),
         };
-        Some(send_for_ever(cluster, source, events))
+        Some(send_for_ever(cluster, source, rate, events))
     });
     futures::future::join_all(senders).await;
     std::future::pending::<()>().await;
 }
 
-async fn send_for_ever(cluster: &Cluster, source: Source, events: &EventSender) {
+async fn send_for_ever(cluster: &Cluster, source: Source, rate: u32, events: &EventSender) {
     let phase = format!("traffic/{}", cluster.name());
     events.send(EventKind::PhaseStarted { phase: phase.clone(), title: format!("traffic on {}", cluster.name()) });
     let request = Request {
         url: "http://productpage:9080/productpage".to_owned(),
-        requests: ROUND,
+        requests: u64::from(rate * ROUND_SECONDS),
         connections: 2,
         headers: BTreeMap::new(),
         timeout: Duration::from_secs(5),
         new_connection_per_request: false,
+        rate: Some(rate),
     };
     loop {
         let message = match probe::send(cluster, &source, &request).await {

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use super::fail;
@@ -12,7 +12,7 @@ use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
 
 /// Something that this machine lacks, as `meshproof-substrate preflight` reports it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Lack {
     /// What is needed.
     pub what: String,

@@ -10,6 +10,7 @@ mod scenarios;
 pub use demo::demo;
 pub use e2e::e2e;
 pub use interruption::Interruption;
+pub use machine::{Lack, lacks};
 pub use kept::{Kept, KeptError, down, find, list, run_on_kept, up};
 
 use camino::Utf8PathBuf;

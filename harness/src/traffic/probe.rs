@@ -34,6 +34,8 @@ pub struct Request {
     pub timeout: Duration,
     /// Whether each request gets a connection of its own.
     pub new_connection_per_request: bool,
+    /// Requests started a second, whether or not earlier ones were answered; `None` sends the next after an answer.
+    pub rate: Option<u32>,
 }
 
 /// What came back, counted.
@@ -154,6 +156,10 @@ pub async fn send(cluster: &Cluster, source: &Source, request: &Request) -> Resu
     command.extend(["--connections", &connections, "--timeout", &timeout]);
     for header in &headers {
         command.extend(["--header", header]);
+    }
+    let rate = request.rate.map(|rate| rate.to_string());
+    if let Some(rate) = &rate {
+        command.extend(["--rate", rate]);
     }
     if request.new_connection_per_request {
         command.push("--new-connection-per-request");

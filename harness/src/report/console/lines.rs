@@ -50,7 +50,10 @@ impl Lines {
                 self.phases.insert(phase.clone(), (event.elapsed, title.clone()));
                 Vec::new()
             }
-            EventKind::PhaseProgress { .. } | EventKind::StepProgress { .. } | EventKind::FileWritten { .. } => {
+            EventKind::PhaseProgress { .. }
+            | EventKind::StepProgress { .. }
+            | EventKind::MemoryMeasured { .. }
+            | EventKind::FileWritten { .. } => {
                 Vec::new()
             }
             EventKind::PhaseFinished { phase, outcome, detail } => {

@@ -66,6 +66,7 @@ impl Live {
             | EventKind::ScenarioFinished { .. }
             | EventKind::Warning { .. }
             | EventKind::Failure { .. }
+            | EventKind::MemoryMeasured { .. }
             | EventKind::FileWritten { .. } => {}
         }
     }
