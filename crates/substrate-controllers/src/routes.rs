@@ -60,6 +60,16 @@ fn owner_of_pod(caches: &Caches, change: &Change<Pod>, pod: &Pod, triggers: &mut
                 triggers.add(Controller::ReplicaSet, Key::of(&*set));
             }
         }
+        for set in caches.stateful_sets.in_namespace(&key.namespace) {
+            if selector_matches(Some(&set.spec.selector), pod.metadata.labels.as_ref()) {
+                triggers.add(Controller::StatefulSet, Key::of(&*set));
+            }
+        }
+        for set in caches.daemon_sets.in_namespace(&key.namespace) {
+            if selector_matches(Some(&set.spec.selector), pod.metadata.labels.as_ref()) {
+                triggers.add(Controller::DaemonSet, Key::of(&*set));
+            }
+        }
         return;
     };
     let owner_key = key.sibling(owner.name.clone());

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 
 use super::{pods, template};
-use crate::objects::{Key, controller_reference, is_controlled_by, is_deleting};
+use crate::objects::{Key, controller_reference, is_deleting};
 use crate::plan::{Action, Kind, Plan};
 use crate::world::Caches;
 
@@ -22,17 +22,14 @@ pub(crate) const REVISION_HASH: &str = "controller-revision-hash";
 /// What the controller looks at.
 pub(crate) struct Inputs {
     pub(crate) set: Arc<DaemonSet>,
-    /// The pods that the set controls.
+    /// All pods of the namespace.
     pub(crate) pods: Vec<Arc<Pod>>,
     pub(crate) nodes: Vec<Arc<Node>>,
 }
 
 pub(crate) fn gather(caches: &Caches, key: &Key) -> Option<Inputs> {
-    let set = caches.daemon_sets.get(key)?;
-    let uid = set.uid().unwrap_or_default();
-    let mut pods = caches.pods.in_namespace(&key.namespace);
-    pods.retain(|pod| is_controlled_by(&**pod, &uid));
-    Some(Inputs { set, pods, nodes: caches.nodes.all() })
+    let pods = caches.pods.in_namespace(&key.namespace);
+    Some(Inputs { set: caches.daemon_sets.get(key)?, pods, nodes: caches.nodes.all() })
 }
 
 pub(crate) fn reconcile(inputs: &Inputs, now: Timestamp) -> Plan {
@@ -42,7 +39,11 @@ pub(crate) fn reconcile(inputs: &Inputs, now: Timestamp) -> Plan {
     let wanted: Vec<String> =
         inputs.nodes.iter().filter(|node| selects(spec, node)).map(|node| node.name_any()).collect();
     let mut by_node = BTreeMap::<String, Vec<&Pod>>::new();
-    for pod in inputs.pods.iter().filter(|pod| !is_deleting(&***pod)) {
+    let (owned, adoptions) = pods::claim(set, &spec.selector, &inputs.pods, |_| true);
+    if !adoptions.is_empty() {
+        return Plan::of(adoptions);
+    }
+    for pod in owned.into_iter().filter(|pod| !is_deleting(*pod)) {
         by_node
             .entry(pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default())
             .or_default()
@@ -162,7 +163,8 @@ mod tests {
 
     fn pod(name: &str, node: &str, hash: &str, ready: bool) -> Arc<Pod> {
         from_json(json!({
-            "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {REVISION_HASH: hash}},
+            "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {REVISION_HASH: hash, "app": "agent"},
+                         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "d", "controller": true}]},
             "spec": {"nodeName": node, "containers": []},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
         }))

@@ -1,13 +1,14 @@
 //! What all controllers that own pods share: counting, making a pod from a template, reporting refusals. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use crate::objects::{Key, is_deleting, json};
+use crate::objects::{Key, controller_of, controller_reference, is_deleting, json, selector_matches};
 use crate::plan::{Action, Kind, Plan, Refusal};
 
 /// Whether the pod is finished: its phase will not change any more.
@@ -71,6 +72,45 @@ pub(crate) fn from_template(template: &PodTemplateSpec, namespace: &str, name: &
         metadata.name = Some(name.to_owned());
     }
     Pod { metadata, spec: template.spec.clone(), status: None }
+}
+
+/// The pods that belong to an owner, and the patches that adopt matching orphans and release strays. `may_adopt`
+/// narrows down which orphans are taken.
+pub(crate) fn claim<'a, K: Resource<DynamicType = ()>>(
+    owner: &K,
+    selector: &LabelSelector,
+    all: &'a [Arc<Pod>],
+    may_adopt: impl Fn(&Pod) -> bool,
+) -> (Vec<&'a Pod>, Vec<Action>) {
+    let uid = owner.meta().uid.clone().unwrap_or_default();
+    let owner_goes = is_deleting(owner);
+    let (mut owned, mut actions) = (Vec::new(), Vec::new());
+    for pod in all.iter().map(|pod| &**pod) {
+        let matches = selector_matches(Some(selector), pod.metadata.labels.as_ref());
+        match controller_of(&pod.metadata) {
+            Some(known) if known.uid == uid && (matches || owner_goes || !is_active(pod)) => owned.push(pod),
+            Some(known) if known.uid == uid => actions.push(release(pod, &uid)),
+            None if matches && !owner_goes && is_active(pod) && may_adopt(pod) => actions.push(adopt(pod, owner)),
+            _ => {}
+        }
+    }
+    (owned, actions)
+}
+
+fn adopt<K: Resource<DynamicType = ()>>(pod: &Pod, owner: &K) -> Action {
+    let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
+    owners.push(controller_reference(owner));
+    set_owners(pod, &owners)
+}
+
+fn release(pod: &Pod, uid: &str) -> Action {
+    let owners = pod.metadata.owner_references.iter().flatten().filter(|owner| owner.uid != uid);
+    set_owners(pod, &owners.cloned().collect::<Vec<_>>())
+}
+
+fn set_owners(pod: &Pod, owners: &[OwnerReference]) -> Action {
+    let patch = serde_json::json!({"metadata": {"uid": pod.metadata.uid, "ownerReferences": owners}});
+    Action::Patch { kind: Kind::Pod, key: Key::of(pod), patch }
 }
 
 /// The action that creates `pod`.

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use super::pods;
-use crate::objects::{self, Key, controller_of, controller_reference, is_deleting, selector_matches, time};
+use crate::objects::{self, Key, controller_reference, is_deleting, time};
 use crate::plan::{Action, Kind, Plan, Refusal};
 use crate::world::Caches;
 
@@ -32,7 +32,7 @@ pub(crate) fn gather(caches: &Caches, key: &Key) -> Option<Inputs> {
 pub(crate) fn reconcile(inputs: &Inputs, now: Timestamp) -> Plan {
     let set = &*inputs.set;
     let spec = &set.spec;
-    let (owned, mut actions) = claim(set, &inputs.pods);
+    let (owned, mut actions) = pods::claim(set, &spec.selector, &inputs.pods, |_| true);
     let active: Vec<_> = owned.into_iter().filter(|pod| pods::is_active(pod)).collect();
     if !is_deleting(set) && actions.is_empty() {
         actions = scale(set, &active);
@@ -45,38 +45,6 @@ pub(crate) fn reconcile(inputs: &Inputs, now: Timestamp) -> Plan {
         plan.check_after(pods::until_available(pod, min_ready, now).filter(|delay| !delay.is_zero()));
     }
     plan
-}
-
-/// The pods that belong to the set, and the patches that adopt matching orphans and release strays.
-fn claim<'a>(set: &ReplicaSet, all: &'a [Arc<Pod>]) -> (Vec<&'a Pod>, Vec<Action>) {
-    let uid = set.uid().unwrap_or_default();
-    let selector = Some(&set.spec.selector);
-    let (mut owned, mut actions) = (Vec::new(), Vec::new());
-    for pod in all.iter().map(|pod| &**pod) {
-        let matches = selector_matches(selector, pod.metadata.labels.as_ref());
-        match controller_of(&pod.metadata) {
-            Some(owner) if owner.uid == uid && (matches || is_deleting(set) || !pods::is_active(pod)) => {
-                owned.push(pod)
-            }
-            Some(owner) if owner.uid == uid => actions.push(release(pod, &uid)),
-            None if matches && !is_deleting(set) && pods::is_active(pod) => actions.push(adopt(pod, set)),
-            _ => {}
-        }
-    }
-    (owned, actions)
-}
-
-fn adopt(pod: &Pod, set: &ReplicaSet) -> Action {
-    let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
-    owners.push(controller_reference(set));
-    let patch = json!({"metadata": {"uid": pod.metadata.uid, "ownerReferences": owners}});
-    Action::Patch { kind: Kind::Pod, key: Key::of(pod), patch }
-}
-
-fn release(pod: &Pod, uid: &str) -> Action {
-    let owners: Vec<_> = pod.metadata.owner_references.iter().flatten().filter(|owner| owner.uid != uid).collect();
-    let patch = json!({"metadata": {"uid": pod.metadata.uid, "ownerReferences": owners}});
-    Action::Patch { kind: Kind::Pod, key: Key::of(pod), patch }
 }
 
 fn scale(set: &ReplicaSet, active: &[&Pod]) -> Vec<Action> {

@@ -13,23 +13,19 @@ use kube::ResourceExt;
 
 use super::daemon_set::REVISION_HASH;
 use super::{pods, template};
-use crate::objects::{Key, controller_reference, is_controlled_by, is_deleting};
+use crate::objects::{Key, controller_reference, is_deleting};
 use crate::plan::{Action, Kind, Plan};
 use crate::world::Caches;
 
 /// What the controller looks at.
 pub(crate) struct Inputs {
     pub(crate) set: Arc<StatefulSet>,
-    /// The pods that the set controls.
+    /// All pods of the namespace.
     pub(crate) pods: Vec<Arc<Pod>>,
 }
 
 pub(crate) fn gather(caches: &Caches, key: &Key) -> Option<Inputs> {
-    let set = caches.stateful_sets.get(key)?;
-    let uid = set.uid().unwrap_or_default();
-    let mut pods = caches.pods.in_namespace(&key.namespace);
-    pods.retain(|pod| is_controlled_by(&**pod, &uid));
-    Some(Inputs { set, pods })
+    Some(Inputs { set: caches.stateful_sets.get(key)?, pods: caches.pods.in_namespace(&key.namespace) })
 }
 
 /// A set with what follows from its specification.
@@ -50,13 +46,17 @@ pub(crate) fn reconcile(inputs: &Inputs, now: Timestamp) -> Plan {
             "this cluster has no persistent volumes; use an emptyDir volume instead of volumeClaimTemplates".to_owned();
         return Plan::of(vec![Action::warning(set, "FailedCreate", message)]);
     }
+    let (owned, adoptions) = pods::claim(set, &spec.selector, &inputs.pods, |pod| ordinal(set, pod).is_some());
+    if !adoptions.is_empty() {
+        return Plan::of(adoptions);
+    }
     let view = View {
         set,
         spec,
         first: spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0).into(),
         replicas: spec.replicas.unwrap_or(1).into(),
         revision: format!("{}-{}", set.name_any(), template::hash(&spec.template, 0)),
-        by_ordinal: inputs.pods.iter().filter_map(|pod| Some((ordinal(set, pod)?, &**pod))).collect(),
+        by_ordinal: owned.into_iter().filter_map(|pod| Some((ordinal(set, pod)?, pod))).collect(),
     };
     let mut plan = Plan::default();
     if !is_deleting(set) {
@@ -195,7 +195,8 @@ mod tests {
 
     fn pod(ordinal: usize, ready: bool, revision: &str) -> Arc<Pod> {
         from_json(json!({
-            "metadata": {"name": format!("db-{ordinal}"), "namespace": "shop", "uid": ordinal.to_string(), "labels": {REVISION_HASH: revision}},
+            "metadata": {"name": format!("db-{ordinal}"), "namespace": "shop", "uid": ordinal.to_string(), "labels": {REVISION_HASH: revision, "app": "db"},
+                         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "s", "controller": true}]},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
         }))
     }
@@ -240,6 +241,14 @@ mod tests {
         assert_eq!(steps(set(json!({})), pods([(old, true), (old, true), (&revision, true)])), ["-db-1"]);
         let partitioned = set(json!({"updateStrategy": {"rollingUpdate": {"partition": 2}}}));
         assert!(steps(partitioned, pods([(old, true), (old, true), (&revision, true)])).is_empty());
+    }
+
+    #[test]
+    fn orphans_with_its_names_are_adopted() {
+        let mut orphan = (*pod(0, true, &revision())).clone();
+        orphan.metadata.owner_references = None;
+        let plan = reconcile(&Inputs { set: set(json!({})), pods: vec![Arc::new(orphan)] }, now());
+        assert!(matches!(plan.actions.as_slice(), [Action::Patch { .. }]));
     }
 
     #[test]

@@ -81,10 +81,9 @@ impl NodeAgent {
             machine: node::machine(),
             kernel: node::kernel(),
         };
-        let registered = node::register(&config.client, &facts).await.map_err(|source| NodeAgentError::Register {
-            node: config.node_name.clone(),
-            source: Box::new(source),
-        })?;
+        let registered = node::register(&config.client, &facts)
+            .await
+            .map_err(|source| NodeAgentError::Register { node: config.node_name.clone(), source: Box::new(source) })?;
         let client = config.client.clone();
         let context = Arc::new(context(config, &facts));
         let pods = Arc::new(Mutex::new(BTreeMap::new()));
@@ -103,7 +102,9 @@ impl NodeAgent {
     pub(super) fn find(&self, pod: &PodRef) -> Result<Arc<PodCell>, NodeError> {
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = pods.get(&pod.uid).cloned();
-        cell.ok_or_else(|| NodeError::NotFound(format!("pod {}/{} does not run on this node (yet)", pod.namespace, pod.name)))
+        cell.ok_or_else(|| {
+            NodeError::NotFound(format!("pod {}/{} does not run on this node (yet)", pod.namespace, pod.name))
+        })
     }
 }
 
@@ -112,7 +113,8 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<(
 }
 
 fn context(config: NodeConfig, facts: &NodeFacts) -> NodeContext {
-    let recorder = EventRecorder::start(config.client.clone(), "kubelet", Some(&config.node_name), CancellationToken::new());
+    let recorder =
+        EventRecorder::start(config.client.clone(), "kubelet", Some(&config.node_name), CancellationToken::new());
     NodeContext {
         client: config.client,
         network: config.network,
@@ -131,7 +133,8 @@ fn context(config: NodeConfig, facts: &NodeFacts) -> NodeContext {
 
 async fn watch_services(context: Arc<NodeContext>, known: watch::Sender<bool>) {
     let key = |service: &Service| (service.namespace().unwrap_or_default(), service.name_any());
-    let events = watch_objects(Api::<Service>::all(context.client.clone()), watcher::Config::default()).default_backoff();
+    let events =
+        watch_objects(Api::<Service>::all(context.client.clone()), watcher::Config::default()).default_backoff();
     let mut events = events.boxed();
     let mut listed = BTreeMap::new();
     while let Some(event) = events.next().await {

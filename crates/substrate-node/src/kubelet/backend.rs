@@ -30,9 +30,12 @@ impl NodeBackend for NodeAgent {
     fn dial_pod(&self, pod: PodRef, port: u16) -> BoxFuture<'_, Result<TcpStream, NodeError>> {
         async move {
             let cell = self.find(&pod)?;
-            let network = cell.network().ok_or_else(|| NodeError::BadRequest(format!("pod {} has no network yet", pod.name)))?;
+            let network =
+                cell.network().ok_or_else(|| NodeError::BadRequest(format!("pod {} has no network yet", pod.name)))?;
             let dialled = network.dial((Ipv4Addr::LOCALHOST, port).into()).await;
-            dialled.map_err(|error| NodeError::Internal(format!("cannot connect to port {port} of pod {}: {error}", pod.name)))
+            dialled.map_err(|error| {
+                NodeError::Internal(format!("cannot connect to port {port} of pod {}: {error}", pod.name))
+            })
         }
         .boxed()
     }
@@ -91,7 +94,8 @@ fn read(
 async fn exec(cell: &PodCell, options: ExecOptions) -> Result<ExecSession, NodeError> {
     let record = record(cell, &options.container)?;
     let running = cell.instance(&record.name).filter(|_| record.is_running());
-    let container = running.ok_or_else(|| NodeError::BadRequest(format!("container {} is not running", record.name)))?;
+    let container =
+        running.ok_or_else(|| NodeError::BadRequest(format!("container {} is not running", record.name)))?;
     let spec = ExecSpec { command: options.command, tty: options.tty, stdin: options.stdin, terminal_size: None };
     let session = container.exec(spec).await.map_err(|error| match error {
         StartError::NoCommand | StartError::NotRunning(_) => NodeError::BadRequest(error.to_string()),

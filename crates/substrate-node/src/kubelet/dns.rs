@@ -27,7 +27,9 @@ fn full_name(pod: &Pod) -> Option<String> {
 
 /// Content of `/etc/hosts`.
 pub(super) fn hosts(pod: &Pod, ip: Ipv4Addr) -> String {
-    let mut text = String::from("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let mut text = String::from(
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+    );
     let full_name = full_name(pod).map(|name| format!("{name}\t")).unwrap_or_default();
     // Writing to a String cannot fail.
     let _infallible = writeln!(text, "{ip}\t{full_name}{}", host_name(pod));
@@ -48,7 +50,11 @@ pub(super) fn resolv_conf(pod: &Pod, cluster_dns: Ipv4Addr, host: &str) -> Strin
         Some("Default") => ResolvConf::parse(host),
         _ => ResolvConf {
             nameservers: vec![cluster_dns.to_string()],
-            searches: vec![format!("{namespace}.svc.{CLUSTER_DOMAIN}"), format!("svc.{CLUSTER_DOMAIN}"), CLUSTER_DOMAIN.to_owned()],
+            searches: vec![
+                format!("{namespace}.svc.{CLUSTER_DOMAIN}"),
+                format!("svc.{CLUSTER_DOMAIN}"),
+                CLUSTER_DOMAIN.to_owned(),
+            ],
             options: vec![("ndots".to_owned(), Some("5".to_owned()))],
         },
     };

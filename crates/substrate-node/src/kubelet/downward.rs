@@ -67,11 +67,17 @@ fn lines(entries: Option<&BTreeMap<String, String>>) -> String {
 ///
 /// # Errors
 /// No such container or resource, or a quantity that is none.
-pub(super) fn resource(pod: &Pod, own: Option<&Container>, selector: &ResourceFieldSelector, facts: &Facts) -> Result<String, String> {
+pub(super) fn resource(
+    pod: &Pod,
+    own: Option<&Container>,
+    selector: &ResourceFieldSelector,
+    facts: &Facts,
+) -> Result<String, String> {
     let container = match (&selector.container_name, own) {
         (Some(name), _) => {
             let spec = pod.spec.as_ref();
-            let mut all = spec.into_iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+            let mut all =
+                spec.into_iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
             all.find(|container| container.name == *name).ok_or_else(|| format!("container \"{name}\" not found"))?
         }
         (None, Some(own)) => own,
@@ -150,9 +156,8 @@ mod tests {
 
     #[test]
     fn fields() {
-        let value = |path: &str| {
-            field(&pod(), &ObjectFieldSelector { field_path: path.into(), api_version: None }, &facts())
-        };
+        let value =
+            |path: &str| field(&pod(), &ObjectFieldSelector { field_path: path.into(), api_version: None }, &facts());
         assert_eq!(value("metadata.name").unwrap(), "web");
         assert_eq!(value("metadata.labels['app']").unwrap(), "web");
         assert_eq!(value("metadata.annotations['none']").unwrap(), "");
@@ -166,7 +171,12 @@ mod tests {
     fn resources_are_divided_and_rounded_up() {
         let value = |resource_name: &str, divisor: Value| {
             let selector = json!({"resource": resource_name, "divisor": divisor});
-            resource(&pod(), pod().spec.unwrap().containers.first(), &serde_json::from_value(selector).unwrap(), &facts())
+            resource(
+                &pod(),
+                pod().spec.unwrap().containers.first(),
+                &serde_json::from_value(selector).unwrap(),
+                &facts(),
+            )
         };
         assert_eq!(value("limits.cpu", json!("1")).unwrap(), "2");
         assert_eq!(value("limits.cpu", json!("1m")).unwrap(), "1500");

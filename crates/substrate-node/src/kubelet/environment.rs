@@ -133,7 +133,11 @@ struct Sources<'a> {
 impl Sources<'_> {
     fn config_map(&self, name: &str, optional: Option<bool>) -> Result<Option<&ConfigMap>, String> {
         let found = self.referenced.config_maps.get(name);
-        if found.is_none() && optional != Some(true) { Err(missing("configmap", name, self.namespace)) } else { Ok(found) }
+        if found.is_none() && optional != Some(true) {
+            Err(missing("configmap", name, self.namespace))
+        } else {
+            Ok(found)
+        }
     }
 
     fn secret(&self, name: &str, optional: Option<bool>) -> Result<Option<&Secret>, String> {
@@ -166,7 +170,14 @@ impl Sources<'_> {
         Err(format!("variable {} has a valueFrom that this node does not support", variable.name))
     }
 
-    fn require(&self, value: Option<String>, kind: &str, name: &str, key: &str, optional: Option<bool>) -> Result<Option<String>, String> {
+    fn require(
+        &self,
+        value: Option<String>,
+        kind: &str,
+        name: &str,
+        key: &str,
+        optional: Option<bool>,
+    ) -> Result<Option<String>, String> {
         if value.is_none() && optional != Some(true) {
             return Err(format!(
                 "couldn't find key {key} in {kind} {}/{name}; add the key, or mark the reference optional",
@@ -230,7 +241,8 @@ mod tests {
             secrets: BTreeMap::from([("keys".into(), serde_json::from_value(secret).unwrap())]),
         };
         let facts = Facts { node_name: "n".into(), host_ip: Ipv4Addr::LOCALHOST, pod_ip: None, cpus: 1, memory: 1 };
-        let rule = ImageRule { environment: BTreeMap::from([("COLOR".into(), "image".into())]), ..ImageRule::default() };
+        let rule =
+            ImageRule { environment: BTreeMap::from([("COLOR".into(), "image".into())]), ..ImageRule::default() };
         let services = BTreeMap::from([("KUBERNETES_SERVICE_HOST".into(), "10.96.0.1".into())]);
         environment(&serde_json::from_value(pod).unwrap(), &container, &rule, services, &referenced, &facts)
     }
@@ -253,7 +265,9 @@ mod tests {
 
     #[test]
     fn a_reference_that_leads_nowhere_says_what_to_do() {
-        let message = |source: Value| environment_of(json!({"name": "c", "env": [{"name": "X", "valueFrom": source}]})).unwrap_err();
+        let message = |source: Value| {
+            environment_of(json!({"name": "c", "env": [{"name": "X", "valueFrom": source}]})).unwrap_err()
+        };
         insta::assert_yaml_snapshot!([
             message(json!({"configMapKeyRef": {"name": "none", "key": "a"}})),
             message(json!({"secretKeyRef": {"name": "keys", "key": "none"}})),
@@ -283,7 +297,8 @@ mod tests {
     #[test]
     fn command_and_arguments_override_and_follow() {
         let rule = ImageRule { entrypoint: vec!["app".into(), "serve".into()], ..ImageRule::default() };
-        let of = |container: Value| command(&serde_json::from_value(container).unwrap(), &rule, &[("A".into(), "1".into())]);
+        let of =
+            |container: Value| command(&serde_json::from_value(container).unwrap(), &rule, &[("A".into(), "1".into())]);
         assert_eq!(of(json!({"name": "c", "args": ["$(A)"]})), ["app", "serve", "1"]);
         assert_eq!(of(json!({"name": "c", "command": ["sh"], "args": ["-c"]})), ["sh", "-c"]);
     }

@@ -58,8 +58,11 @@ impl ImageTable {
         };
         self.rules.iter().find(matches).ok_or_else(|| {
             let known: Vec<_> = self.rules.iter().map(|rule| rule.image.as_str()).collect();
-            let known =
-                if known.is_empty() { "there are no rules yet".to_owned() } else { format!("known: {}", known.join(", ")) };
+            let known = if known.is_empty() {
+                "there are no rules yet".to_owned()
+            } else {
+                format!("known: {}", known.join(", "))
+            };
             UnknownImage { image: image.to_owned(), known }
         })
     }
@@ -97,7 +100,9 @@ mod tests {
     use super::*;
 
     fn table(images: &[&str]) -> ImageTable {
-        ImageTable::new(images.iter().map(|image| ImageRule { image: (*image).into(), ..ImageRule::default() }).collect())
+        ImageTable::new(
+            images.iter().map(|image| ImageRule { image: (*image).into(), ..ImageRule::default() }).collect(),
+        )
     }
 
     #[test]

@@ -155,7 +155,10 @@ mod tests {
         };
         let node: Node = serde_json::from_value(object(&facts, Timestamp::UNIX_EPOCH)).unwrap();
         let labels = node.metadata.labels.unwrap();
-        assert_eq!((labels["kubernetes.io/hostname"].as_str(), labels["topology.kubernetes.io/zone"].as_str()), ("cluster1-node", "a"));
+        assert_eq!(
+            (labels["kubernetes.io/hostname"].as_str(), labels["topology.kubernetes.io/zone"].as_str()),
+            ("cluster1-node", "a")
+        );
         assert_eq!(node.status.unwrap().capacity.unwrap()["memory"].0, "4Ki");
     }
 

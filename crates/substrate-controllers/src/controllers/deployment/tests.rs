@@ -1,7 +1,5 @@
 //! The Deployment controller on fixtures, and a rollout played through to its end.
 
-
-
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use serde_json::{Value, json};

@@ -58,7 +58,8 @@ impl PodCell {
 
     /// Takes note of a state of the object, unless a newer one is known.
     pub(in crate::kubelet) fn update_object(&self, pod: Arc<Pod>) {
-        let version = |pod: &Pod| pod.metadata.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
+        let version =
+            |pod: &Pod| pod.metadata.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
         self.object.send_if_modified(|known| {
             let is_newer = version(&pod) > version(known) || version(&pod).is_none();
             if is_newer {

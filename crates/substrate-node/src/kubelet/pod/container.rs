@@ -236,7 +236,8 @@ impl ContainerTask {
     /// Ends the container: hook, SIGTERM, and after the deadline SIGKILL.
     async fn end(&self, place: &Place, stop: &Stop, message: &str) -> ExitStatus {
         let about = self.cell.container_reference(&self.container);
-        let message = if message == "Stopping container" { format!("{message} {}", self.name()) } else { message.to_owned() };
+        let message =
+            if message == "Stopping container" { format!("{message} {}", self.name()) } else { message.to_owned() };
         self.cell.context.recorder.normal(about, "Killing", message);
         let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         let mut least = Duration::ZERO;
@@ -322,7 +323,15 @@ impl ContainerTask {
                 let message = Some(failure.message.clone());
                 let container_id = record.container_id.clone();
                 let reason = "StartError".to_owned();
-                State::Ended(Ended { code: 128, signal: None, reason, message, started_at: now, finished_at: now, container_id })
+                State::Ended(Ended {
+                    code: 128,
+                    signal: None,
+                    reason,
+                    message,
+                    started_at: now,
+                    finished_at: now,
+                    container_id,
+                })
             };
         });
         self.advance(Progress::Attempted);
@@ -334,7 +343,8 @@ impl ContainerTask {
             return;
         }
         let what = format!("container={} pod={}", self.name(), self.cell.full_name());
-        let waiting = Failure::new("CrashLoopBackOff", format!("back-off {}s restarting failed {what}", pause.as_secs()));
+        let waiting =
+            Failure::new("CrashLoopBackOff", format!("back-off {}s restarting failed {what}", pause.as_secs()));
         self.cell.update_container(self.name(), |record| {
             if let State::Ended(ended) = std::mem::replace(&mut record.state, State::Waiting(waiting)) {
                 record.last = Some(ended);

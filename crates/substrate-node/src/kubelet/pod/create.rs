@@ -19,7 +19,11 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 ///
 /// # Errors
 /// The waiting reason of the container, with what to do about it.
-pub(super) async fn specification(cell: &PodCell, container: &PodContainer, restarts: i32) -> Result<ContainerSpec, Failure> {
+pub(super) async fn specification(
+    cell: &PodCell,
+    container: &PodContainer,
+    restarts: i32,
+) -> Result<ContainerSpec, Failure> {
     let config_error = |message: String| Failure::new("CreateContainerConfigError", message);
     let pod = cell.pod();
     let image = container.image.as_deref().unwrap_or_default();
@@ -29,7 +33,8 @@ pub(super) async fn specification(cell: &PodCell, container: &PodContainer, rest
     let ip = cell.observed().ip;
     let facts = cell.context.facts(ip);
     let services = cell.context.service_variables(&pod);
-    let variables = environment::environment(&pod, container, rule, services, &referenced, &facts).map_err(config_error)?;
+    let variables =
+        environment::environment(&pod, container, rule, services, &referenced, &facts).map_err(config_error)?;
     let mut mounts = mounts(cell, container, &variables).await.map_err(config_error)?;
     mounts.push(termination_log(cell, container).map_err(|error| config_error(error.to_string()))?);
     Ok(ContainerSpec {
@@ -43,7 +48,8 @@ pub(super) async fn specification(cell: &PodCell, container: &PodContainer, rest
         capabilities: capabilities(container),
         resolv_conf: dns::resolv_conf(&pod, cell.context.cluster_dns, &cell.context.host_resolv_conf),
         hosts: ip.map(|ip| dns::hosts(&pod, ip)).unwrap_or_default(),
-        read_only_root: container.security_context.as_ref().and_then(|context| context.read_only_root_filesystem) == Some(true),
+        read_only_root: container.security_context.as_ref().and_then(|context| context.read_only_root_filesystem)
+            == Some(true),
         log_file: cell.log_file(&container.name, restarts),
     })
 }
@@ -57,12 +63,17 @@ pub(super) fn references(namespace: &str, container: &PodContainer) -> BTreeSet<
 
 /// Added capabilities only: a container has none to begin with, so there is nothing to drop but what is added.
 fn capabilities(container: &PodContainer) -> Vec<String> {
-    let capabilities = container.security_context.as_ref().and_then(|context| context.capabilities.clone()).unwrap_or_default();
+    let capabilities =
+        container.security_context.as_ref().and_then(|context| context.capabilities.clone()).unwrap_or_default();
     let dropped = capabilities.drop.unwrap_or_default();
     capabilities.add.unwrap_or_default().into_iter().filter(|name| !dropped.contains(name)).collect()
 }
 
-async fn mounts(cell: &PodCell, container: &PodContainer, variables: &[(String, String)]) -> Result<Vec<Mount>, String> {
+async fn mounts(
+    cell: &PodCell,
+    container: &PodContainer,
+    variables: &[(String, String)],
+) -> Result<Vec<Mount>, String> {
     let volumes = cell.volumes.lock().await;
     let mut mounts = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
@@ -100,7 +111,8 @@ fn termination_log(cell: &PodCell, container: &PodContainer) -> std::io::Result<
         fs::create_dir_all(folder)?;
     }
     fs::write(&file, "")?;
-    let target = container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(TERMINATION_LOG);
+    let target =
+        container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(TERMINATION_LOG);
     Ok(Mount { source: MountSource::Bind(file), target: PathBuf::from(target), read_only: false })
 }
 
@@ -125,15 +137,22 @@ pub(super) fn start_failure(error: &StartError) -> Failure {
 /// What this node cannot do for a pod, whatever happens.
 pub(super) fn unsupported(pod: &Pod) -> Option<Failure> {
     let spec = pod.spec.as_ref()?;
-    let refused = |what: &str, cure: &str| Some(Failure::new("CreateContainerConfigError", format!("{what} is not possible here: {cure}")));
+    let refused = |what: &str, cure: &str| {
+        Some(Failure::new("CreateContainerConfigError", format!("{what} is not possible here: {cure}")))
+    };
     if spec.host_network == Some(true) {
-        return refused("hostNetwork", "pods live in networks of their own; remove it, and reach the pod through a Service");
+        return refused(
+            "hostNetwork",
+            "pods live in networks of their own; remove it, and reach the pod through a Service",
+        );
     }
     if spec.host_pid == Some(true) || spec.host_ipc == Some(true) {
         return refused("hostPID or hostIPC", "containers do not see the machine's processes; remove it");
     }
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let privileged = |container: &&PodContainer| container.security_context.as_ref().and_then(|context| context.privileged) == Some(true);
+    let privileged = |container: &&PodContainer| {
+        container.security_context.as_ref().and_then(|context| context.privileged) == Some(true)
+    };
     if let Some(container) = containers.into_iter().find(privileged) {
         let cure = "name what it needs in securityContext.capabilities.add (NET_ADMIN, for instance)";
         return refused(&format!("privileged container {}", container.name), cure);

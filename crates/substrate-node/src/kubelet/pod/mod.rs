@@ -250,7 +250,8 @@ impl Life {
                 let restart = if restart == Restart::Never { Restart::Never } else { Restart::OnFailure };
                 ended(self.start(container, restart, true, self.stop.clone()).task).await;
                 let mut observed = self.cell.observed();
-                let succeeded = observed.record_mut(&container.name).and_then(|record| record.ended().map(|ended| ended.code == 0));
+                let succeeded =
+                    observed.record_mut(&container.name).and_then(|record| record.ended().map(|ended| ended.code == 0));
                 if succeeded != Some(true) {
                     return false;
                 }
@@ -318,7 +319,8 @@ async fn write_volumes(cell: &PodCell) -> Result<Option<Duration>, Failure> {
 async fn refresh_volumes(cell: Arc<PodCell>) {
     const RETRY: Duration = Duration::from_secs(10);
     const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
-    let references = cell.volumes.lock().await.as_ref().map(|volumes| volumes.references(&cell.namespace)).unwrap_or_default();
+    let references =
+        cell.volumes.lock().await.as_ref().map(|volumes| volumes.references(&cell.namespace)).unwrap_or_default();
     let mut changes = cell.context.config_changes.subscribe();
     let mut object = cell.object.subscribe();
     let mut metadata = own_metadata(&object.borrow_and_update());
@@ -347,7 +349,8 @@ async fn refresh_volumes(cell: Arc<PodCell>) {
     }
 }
 
-type OwnMetadata = (Option<std::collections::BTreeMap<String, String>>, Option<std::collections::BTreeMap<String, String>>);
+type OwnMetadata =
+    (Option<std::collections::BTreeMap<String, String>>, Option<std::collections::BTreeMap<String, String>>);
 
 fn own_metadata(pod: &Pod) -> OwnMetadata {
     (pod.metadata.labels.clone(), pod.metadata.annotations.clone())

@@ -20,7 +20,8 @@ pub(in crate::kubelet) fn qos_class(pod: &Pod) -> &'static str {
         let (limits, requests) = (amounts(&resources.limits), amounts(&resources.requests));
         any |= !limits.is_empty() || !requests.is_empty();
         let requested = |name: &str| requests.get(name).or(limits.get(name));
-        guaranteed &= ["cpu", "memory"].iter().all(|name| limits.contains_key(*name) && requested(name) == limits.get(*name));
+        guaranteed &=
+            ["cpu", "memory"].iter().all(|name| limits.contains_key(*name) && requested(name) == limits.get(*name));
     }
     match (any, guaranteed) {
         (false, _) => "BestEffort",

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod,
-    PodCondition, PodIP, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
+    Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -13,7 +13,8 @@ use super::observed::{Ended, Observed, Record, State};
 use super::qos::qos_class;
 
 /// The conditions that this agent writes; others in a pod's status are left as they are.
-const OWN_CONDITIONS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+const OWN_CONDITIONS: [&str; 5] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
 /// The status of `pod`, given what it showed before.
 pub(in crate::kubelet) fn status(
@@ -58,7 +59,8 @@ pub(in crate::kubelet) fn phase(pod: &Pod, observed: &Observed) -> &'static str 
     if never && observed.init.iter().any(init_failed) {
         return "Failed";
     }
-    if !observed.is_initialized() && !observed.main.iter().any(|record| record.is_running() || record.ended().is_some()) {
+    if !observed.is_initialized() && !observed.main.iter().any(|record| record.is_running() || record.ended().is_some())
+    {
         return "Pending";
     }
     // A container that waits to be restarted has run, so it does not make the pod Pending again.
@@ -81,7 +83,8 @@ fn container_statuses(records: &[Record]) -> Option<Vec<ContainerStatus>> {
 }
 
 fn container_status(record: &Record) -> ContainerStatus {
-    let last_state = record.last.as_ref().map(|ended| ContainerState { terminated: Some(terminated(ended)), ..Default::default() });
+    let last_state =
+        record.last.as_ref().map(|ended| ContainerState { terminated: Some(terminated(ended)), ..Default::default() });
     let has_run = record.container_id.is_some();
     ContainerStatus {
         name: record.name.clone(),
@@ -145,14 +148,13 @@ fn claims(pod: &Pod, observed: &Observed, phase: &str, known: &[PodCondition]) -
         let message = format!("containers with incomplete status: [{incomplete}]");
         ("Initialized", false, Some("ContainersNotInitialized"), Some(message))
     };
-    let unready = names(observed.records().filter(|record| !record.ready && (record.is_sidecar || !is_init(observed, record))));
+    let unready =
+        names(observed.records().filter(|record| !record.ready && (record.is_sidecar || !is_init(observed, record))));
     let containers_ready = match (phase, unready.is_empty()) {
         ("Succeeded", _) => (false, Some("PodCompleted"), None),
         ("Failed", _) => (false, Some("PodFailed"), None),
         (_, true) => (true, None, None),
-        (_, false) => {
-            (false, Some("ContainersNotReady"), Some(format!("containers with unready status: [{unready}]")))
-        }
+        (_, false) => (false, Some("ContainersNotReady"), Some(format!("containers with unready status: [{unready}]"))),
     };
     let (ready, reason, message) = containers_ready.clone();
     let missing_gates = missing_gates(pod, known);
@@ -196,7 +198,9 @@ fn condition((type_, holds, reason, message): Claim, known: &[PodCondition], now
         status: status.to_owned(),
         reason: reason.map(str::to_owned),
         message,
-        last_transition_time: before.and_then(|before| before.last_transition_time.clone()).or(Some(whole_seconds(now))),
+        last_transition_time: before
+            .and_then(|before| before.last_transition_time.clone())
+            .or(Some(whole_seconds(now))),
         ..PodCondition::default()
     }
 }
@@ -274,7 +278,10 @@ mod tests {
         let pod = pod("Always", json!([]));
         let mut observed = Observed::new(&pod, at("2030-01-01T00:00:00Z"));
         observed.init[0].state = waiting("CrashLoopBackOff");
-        observed.init[0].last = match ended(3) { State::Ended(ended) => Some(ended), _ => None };
+        observed.init[0].last = match ended(3) {
+            State::Ended(ended) => Some(ended),
+            _ => None,
+        };
         insta::assert_yaml_snapshot!(status_of(&pod, &observed));
     }
 
@@ -300,11 +307,17 @@ mod tests {
     fn a_restarting_container_keeps_the_pod_running_but_not_ready() {
         let pod = pod("Always", json!([]));
         let mut observed = observed(&pod, [ended(0), running(), waiting("CrashLoopBackOff"), running()]);
-        observed.main[0].last = match ended(1) { State::Ended(ended) => Some(ended), _ => None };
+        observed.main[0].last = match ended(1) {
+            State::Ended(ended) => Some(ended),
+            _ => None,
+        };
         let status = status_of(&pod, &observed);
         assert_eq!(status.phase.as_deref(), Some("Running"));
         let ready = status.conditions.unwrap().into_iter().find(|c| c.type_ == "Ready").unwrap();
-        assert_eq!((ready.status.as_str(), ready.message.as_deref()), ("False", Some("containers with unready status: [app]")));
+        assert_eq!(
+            (ready.status.as_str(), ready.message.as_deref()),
+            ("False", Some("containers with unready status: [app]"))
+        );
     }
 
     #[test]
@@ -312,7 +325,8 @@ mod tests {
         let pod = pod("Always", json!([{"conditionType": "example.com/lb"}]));
         let observed = observed(&pod, [ended(0), running(), running(), running()]);
         let ready = |gate: &str| {
-            let condition = PodCondition { type_: "example.com/lb".into(), status: gate.into(), ..PodCondition::default() };
+            let condition =
+                PodCondition { type_: "example.com/lb".into(), status: gate.into(), ..PodCondition::default() };
             let before = PodStatus { conditions: Some(vec![condition]), ..PodStatus::default() };
             let status = status(&pod, &observed, &before, Ipv4Addr::LOCALHOST, at("2030-01-01T00:00:09Z"));
             let conditions = status.conditions.unwrap();

@@ -131,7 +131,8 @@ async fn grpc(place: &Place, port: u16, service: &str) -> Result<(), String> {
     let address = SocketAddr::from((place.pod, port));
     let stream = place.network.dial(address).await.map_err(|error| format!("dial tcp {address}: {error}"))?;
     let failed = |error: hyper::Error| format!("health check at {address}: {error}");
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
     let request = Request::builder()
         .method(Method::POST)
         .uri(format!("http://{address}/grpc.health.v1.Health/Check"))

@@ -86,6 +86,8 @@ struct Course<'a> {
     failures: u32,
     successes: u32,
     counted_at: Option<Instant>,
+    /// Until then a failure is what everybody expects, and no event is worth it.
+    quiet_until: Instant,
 }
 
 impl<'a> Course<'a> {
@@ -96,7 +98,8 @@ impl<'a> Course<'a> {
         let mut ticks = tokio::time::interval_at(first, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let eager_until = eager.then(|| first + EAGER_FOR);
-        Self { spec, ticks, eager_until, failures: 0, successes: 0, counted_at: None }
+        let quiet_until = if eager { first + spec.period } else { first };
+        Self { spec, ticks, eager_until, failures: 0, successes: 0, counted_at: None, quiet_until }
     }
 
     /// Waits for the next run and carries it out.
@@ -133,6 +136,10 @@ impl<'a> Course<'a> {
         true
     }
 
+    fn is_worth_an_event(&self) -> bool {
+        Instant::now() >= self.quiet_until
+    }
+
     async fn until_success(
         &mut self,
         container: &str,
@@ -145,7 +152,7 @@ impl<'a> Course<'a> {
                 Ok(()) if self.successes >= self.spec.success_threshold => return None,
                 Ok(()) => {}
                 Err(reason) => {
-                    if self.count_failure() {
+                    if self.count_failure() && self.is_worth_an_event() {
                         report(Verdict::Unhealthy(format!("{kind} probe failed: {reason}")));
                     }
                     if self.failures >= self.spec.failure_threshold {
@@ -176,7 +183,7 @@ async fn readiness(spec: &ProbeSpec, place: &Place, report: &impl Fn(Verdict)) {
                 }
             }
             Err(reason) => {
-                if course.count_failure() {
+                if course.count_failure() && (ready || course.is_worth_an_event()) {
                     report(Verdict::Unhealthy(format!("Readiness probe failed: {reason}")));
                 }
                 if ready && course.failures >= spec.failure_threshold {

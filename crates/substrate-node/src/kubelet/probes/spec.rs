@@ -51,9 +51,13 @@ impl ProbeSpec {
     /// A probe without an action, or with a port that the container does not have.
     pub(in crate::kubelet) fn new(probe: &Probe, container: &Container) -> Result<Self, String> {
         let seconds = |value: Option<i32>, default: u64| {
-            Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(default))
+            Duration::from_secs(
+                value.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(default),
+            )
         };
-        let count = |value: Option<i32>, default: u32| value.and_then(|value| u32::try_from(value).ok()).filter(|v| *v > 0).unwrap_or(default);
+        let count = |value: Option<i32>, default: u32| {
+            value.and_then(|value| u32::try_from(value).ok()).filter(|v| *v > 0).unwrap_or(default)
+        };
         Ok(Self {
             check: check(probe, container)?,
             initial_delay: seconds(probe.initial_delay_seconds, 0),
@@ -125,10 +129,14 @@ fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
 pub(in crate::kubelet) fn target(host: Option<&str>, port: u16, pod: std::net::Ipv4Addr) -> Result<SocketAddr, String> {
     match host {
         None => Ok((pod, port).into()),
-        Some("localhost") => Err("the host of a probe is seen from the node, so localhost is not the pod; leave it out".into()),
+        Some("localhost") => {
+            Err("the host of a probe is seen from the node, so localhost is not the pod; leave it out".into())
+        }
         Some(host) => {
             let address = host.parse::<std::net::IpAddr>();
-            address.map(|address| (address, port).into()).map_err(|_| format!("the host of a probe must be an IP address, not \"{host}\""))
+            address
+                .map(|address| (address, port).into())
+                .map_err(|_| format!("the host of a probe must be an IP address, not \"{host}\""))
         }
     }
 }
@@ -147,7 +155,9 @@ mod tests {
     fn defaults_and_named_ports() {
         insta::assert_yaml_snapshot!([
             spec(json!({"httpGet": {"port": "web", "path": "healthz"}})),
-            spec(json!({"httpGet": {"port": 15020, "scheme": "HTTPS", "httpHeaders": [{"name": "X", "value": "y"}]}, "periodSeconds": 1, "failureThreshold": 30})),
+            spec(
+                json!({"httpGet": {"port": 15020, "scheme": "HTTPS", "httpHeaders": [{"name": "X", "value": "y"}]}, "periodSeconds": 1, "failureThreshold": 30})
+            ),
             spec(json!({"tcpSocket": {"port": "web"}, "initialDelaySeconds": 5})),
             spec(json!({"exec": {"command": ["true"]}, "timeoutSeconds": 3, "terminationGracePeriodSeconds": 2})),
             spec(json!({"grpc": {"port": 9000}})),

@@ -84,7 +84,10 @@ mod tests {
         let data = fs::read_link(volume.join(DATA)).unwrap();
         write(&volume, &payload(&[("a", "2"), ("nested/b", "2"), ("new", "y")])).unwrap();
         let read = |path: &str| fs::read_to_string(volume.join(path));
-        assert_eq!((read("a").unwrap(), read("nested/b").unwrap(), read("new").unwrap()), ("2".into(), "2".into(), "y".into()));
+        assert_eq!(
+            (read("a").unwrap(), read("nested/b").unwrap(), read("new").unwrap()),
+            ("2".into(), "2".into(), "y".into())
+        );
         assert!(read("gone").is_err());
         assert!(!volume.join(&data).exists(), "the old files are removed");
         assert_ne!(fs::read_link(volume.join(DATA)).unwrap(), data);

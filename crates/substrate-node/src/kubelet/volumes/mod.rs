@@ -92,10 +92,10 @@ impl Volumes {
             }
         }
         let renewals = self.volumes.values().flat_map(|volume| volume.tokens.values()).map(|token| token.renew_at);
-        let next = renewals.min().map(|at| Timestamp::now().duration_until(at).max(SignedDuration::ZERO).unsigned_abs());
+        let next =
+            renewals.min().map(|at| Timestamp::now().duration_until(at).max(SignedDuration::ZERO).unsigned_abs());
         problem.map_or(Ok(next), Err)
     }
-
 }
 
 impl VolumeState {
@@ -131,11 +131,18 @@ impl VolumeState {
         Ok(())
     }
 
-    async fn renew_token(&mut self, context: &NodeContext, pod: &Pod, projection: &ServiceAccountTokenProjection) -> Result<(), String> {
+    async fn renew_token(
+        &mut self,
+        context: &NodeContext,
+        pod: &Pod,
+        projection: &ServiceAccountTokenProjection,
+    ) -> Result<(), String> {
         if self.tokens.get(&projection.path).is_some_and(|token| token.renew_at > Timestamp::now()) {
             return Ok(());
         }
-        let token = request_token(context, pod, projection).await.map_err(|error| format!("no service account token: {error}"))?;
+        let token = request_token(context, pod, projection)
+            .await
+            .map_err(|error| format!("no service account token: {error}"))?;
         self.tokens.insert(projection.path.clone(), token);
         Ok(())
     }
@@ -153,7 +160,8 @@ async fn request_token(
     projection: &ServiceAccountTokenProjection,
 ) -> Result<Token, kube::Error> {
     let meta = &pod.metadata;
-    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".into());
+    let account =
+        pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".into());
     let seconds = projection.expiration_seconds.unwrap_or(DEFAULT_TOKEN_SECONDS);
     let request = TokenRequest {
         spec: Some(TokenRequestSpec {

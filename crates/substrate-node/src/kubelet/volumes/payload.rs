@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, Secret, ServiceAccountTokenProjection, Volume,
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, Secret, ServiceAccountTokenProjection,
+    Volume,
 };
 
 use crate::kubelet::downward::{self, Facts};
@@ -76,7 +77,9 @@ pub(super) fn classify(volume: &Volume) -> Result<Source, String> {
         ));
     }
     if volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some() {
-        return Err(format!("volume \"{name}\" needs persistent storage, which this cluster does not have; use an emptyDir volume"));
+        return Err(format!(
+            "volume \"{name}\" needs persistent storage, which this cluster does not have; use an emptyDir volume"
+        ));
     }
     let known = "emptyDir, configMap, secret, downwardAPI and projected";
     Err(format!("volume \"{name}\" is of a type that this node does not have; it has {known}"))
@@ -97,7 +100,9 @@ fn projected(volume: &Volume, source: &ProjectedVolumeSource, mode: u32) -> Resu
             parts.push(Part::Token { projection: projection.clone(), mode });
         } else {
             let name = &volume.name;
-            return Err(format!("volume \"{name}\" projects something else than configMap, secret, downwardAPI or serviceAccountToken"));
+            return Err(format!(
+                "volume \"{name}\" projects something else than configMap, secret, downwardAPI or serviceAccountToken"
+            ));
         }
     }
     Ok(Source::Files(parts))
@@ -119,18 +124,35 @@ pub(super) fn payload(
     for part in parts {
         match part {
             Part::ConfigMap { name, items, optional, mode } => match referenced.config_maps.get(name) {
-                Some(map) => add_items(&mut files, config_map_entries(map), items.as_deref(), (*mode, *optional), ("configmap", name))?,
+                Some(map) => add_items(
+                    &mut files,
+                    config_map_entries(map),
+                    items.as_deref(),
+                    (*mode, *optional),
+                    ("configmap", name),
+                )?,
                 None if *optional => {}
                 None => return Err(missing("configmap", name, namespace)),
             },
             Part::Secret { name, items, optional, mode } => match referenced.secrets.get(name) {
-                Some(secret) => add_items(&mut files, secret_entries(secret), items.as_deref(), (*mode, *optional), ("secret", name))?,
+                Some(secret) => add_items(
+                    &mut files,
+                    secret_entries(secret),
+                    items.as_deref(),
+                    (*mode, *optional),
+                    ("secret", name),
+                )?,
                 None if *optional => {}
                 None => return Err(missing("secret", name, namespace)),
             },
             Part::DownwardApi { files: wanted, mode } => {
                 for file in wanted {
-                    add(&mut files, &file.path, downward_value(pod, file, facts)?.into_bytes(), file_mode(file.mode, *mode))?;
+                    add(
+                        &mut files,
+                        &file.path,
+                        downward_value(pod, file, facts)?.into_bytes(),
+                        file_mode(file.mode, *mode),
+                    )?;
                 }
             }
             Part::Token { projection, mode } => {
@@ -177,7 +199,9 @@ fn add_items(
             None if optional => {}
             None => {
                 let key = &item.key;
-                return Err(format!("{kind} \"{name}\" has no key \"{key}\"; add the key, or mark the volume optional"));
+                return Err(format!(
+                    "{kind} \"{name}\" has no key \"{key}\"; add the key, or mark the volume optional"
+                ));
             }
         }
     }
@@ -189,7 +213,8 @@ fn file_mode(own: Option<i32>, default: u32) -> u32 {
 }
 
 fn add(files: &mut Payload, path: &str, bytes: Vec<u8>, mode: u32) -> Result<(), String> {
-    let stays_inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    let stays_inside =
+        !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if !stays_inside {
         return Err(format!("the path \"{path}\" leaves the volume; use a relative path without \"..\""));
     }
@@ -205,7 +230,10 @@ mod tests {
 
     fn pod() -> Pod {
         let spec = json!({"containers": [{"name": "c", "resources": {"limits": {"cpu": "2"}}}]});
-        serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "shop", "labels": {"a": "b"}}, "spec": spec})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "web", "namespace": "shop", "labels": {"a": "b"}}, "spec": spec}),
+        )
+        .unwrap()
     }
 
     fn files(volume: Value) -> Result<BTreeMap<String, (String, String)>, String> {
@@ -217,9 +245,12 @@ mod tests {
         };
         let facts = Facts { node_name: "n".into(), host_ip: Ipv4Addr::LOCALHOST, pod_ip: None, cpus: 1, memory: 1 };
         let tokens = BTreeMap::from([("token".into(), "jwt".into())]);
-        let Source::Files(parts) = classify(&serde_json::from_value(volume).unwrap())? else { return Ok(BTreeMap::new()) };
+        let Source::Files(parts) = classify(&serde_json::from_value(volume).unwrap())? else {
+            return Ok(BTreeMap::new());
+        };
         let payload = payload(&pod(), &parts, &referenced, &tokens, &facts)?;
-        let show = |(path, file): (String, File)| (path, (String::from_utf8(file.bytes).unwrap(), format!("{:o}", file.mode)));
+        let show =
+            |(path, file): (String, File)| (path, (String::from_utf8(file.bytes).unwrap(), format!("{:o}", file.mode)));
         Ok(payload.into_iter().map(show).collect())
     }
 
