@@ -104,6 +104,7 @@ impl ApiServer {
         });
         bootstrap::run(&server).await?;
         crate::verbs::spawn_definition_cleanup(&server);
+        crate::verbs::spawn_role_aggregation(&server);
         Ok(server)
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
 use kube::api::{Api, PostParams};
@@ -22,7 +22,19 @@ pub(crate) async fn create(client: &Client, node: Ipv4Addr, cluster_dns: Ipv4Add
     let dns = endpoints("kube-dns", "kube-dns", node, &[("dns", "UDP", DNS_PORT), ("dns-tcp", "TCP", DNS_PORT)]);
     slice("default").create(&PostParams::default(), &api).await?;
     slice("kube-system").create(&PostParams::default(), &dns).await?;
+    let old: Api<Endpoints> = Api::namespaced(client.clone(), "default");
+    old.create(&PostParams::default(), &api_endpoints(node)).await?;
     Ok(())
+}
+
+/// The same as the slice, for clients that still read the older kind.
+fn api_endpoints(node: Ipv4Addr) -> Endpoints {
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": { "name": "kubernetes", "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
+        "subsets": [{ "addresses": [{ "ip": node }], "ports": [{ "name": "https", "protocol": "TCP", "port": API_PORT }] }],
+    });
+    serde_json::from_value(endpoints).expect("invariant: an Endpoints")
 }
 
 fn dns_service(address: Ipv4Addr) -> Service {
@@ -38,8 +50,10 @@ fn dns_service(address: Ipv4Addr) -> Service {
 }
 
 fn endpoints(name: &str, service: &str, node: Ipv4Addr, ports: &[(&str, &str, u16)]) -> EndpointSlice {
-    let ports: Vec<_> =
-        ports.iter().map(|(name, protocol, port)| json!({ "name": name, "protocol": protocol, "port": port })).collect();
+    let ports: Vec<_> = ports
+        .iter()
+        .map(|(name, protocol, port)| json!({ "name": name, "protocol": protocol, "port": port }))
+        .collect();
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": { "name": name, "labels": { "kubernetes.io/service-name": service } },

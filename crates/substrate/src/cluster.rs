@@ -89,7 +89,8 @@ impl Cluster {
         .await?;
         let state = serve(&api, config, &network, &addresses, &directory, cancel).await?;
         run_network(&api, &network, &addresses, cancel).await?;
-        let controllers = ControllerConfig { load_balancer_pool: addresses.pool, root_ca_pem: api.ca_certificate_pem() };
+        let controllers =
+            ControllerConfig { load_balancer_pool: addresses.pool, root_ca_pem: api.ca_certificate_pem() };
         let client = api.client("system:kube-controller-manager", &["system:masters"]);
         tokio::spawn(substrate_controllers::run(client, controllers, cancel.clone()));
         let node = node_config::node_config(world, config, &api, network.clone(), &addresses, &directory);

@@ -1,5 +1,6 @@
 //! `meshproof-substrate`: the supervisor process of one embedded world. Started by the harness, not by people.
 
+mod cure;
 mod lease;
 
 use std::io;
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         Command::Run { config } => match run(&config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                announce(&WorldEvent::Failed { message: format!("{error:#}"), cure: cure(&error) });
+                announce(&WorldEvent::Failed { message: format!("{error:#}"), cure: cure::cure(&error).to_owned() });
                 ExitCode::from(ENVIRONMENT_FAILED)
             }
         },
@@ -68,9 +69,7 @@ fn run(path: &Utf8Path) -> anyhow::Result<()> {
     // Before any thread: a process with threads cannot enter a user namespace.
     let process = supervision::enter_world()?;
     tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("MESHPROOF_LOG").unwrap_or_else(|_| "info".into()),
-        )
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("MESHPROOF_LOG").unwrap_or_else(|_| "info".into()))
         .with_writer(io::stderr)
         .with_ansi(false)
         .init();
@@ -104,12 +103,4 @@ async fn live(config: &WorldConfig, process: &Process, started: Instant) -> anyh
     reaper.abort();
     drop(world);
     std::process::exit(0)
-}
-
-fn cure(error: &anyhow::Error) -> String {
-    if error.downcast_ref::<supervision::EnterError>().is_some() {
-        return "run `meshproof doctor`: it says what refuses namespaces on this machine and the command that mends it".to_owned();
-    }
-    let full = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| error.kind() == io::ErrorKind::StorageFull);
-    if full { "free some space where the state folder lies, or set MESHPROOF_STATE_DIR".to_owned() } else { String::new() }
 }

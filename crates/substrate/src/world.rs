@@ -1,5 +1,6 @@
 //! The whole world: networks first, then every cluster side by side, then the state file and the announcement.
 
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
@@ -29,6 +30,15 @@ pub enum Error {
         #[source]
         source: InvalidCidr,
     },
+    /// The name of a network or cluster cannot be used as the name of a folder and a node.
+    #[error("the name {0:?} is no DNS label (lower-case letters, digits and `-`, 63 at most)")]
+    Name(String),
+    /// Another world has the state directory.
+    #[error("another world runs in {directory}")]
+    Busy {
+        /// The directory.
+        directory: Utf8PathBuf,
+    },
     /// The networks could not be made.
     #[error(transparent)]
     Fabric(#[from] fabric::Error),
@@ -54,6 +64,7 @@ pub enum Error {
 
 /// A running world; it ends with the process.
 pub struct World {
+    _lock: File,
     _fabric: Fabric,
     _clusters: Vec<Cluster>,
 }
@@ -68,10 +79,17 @@ pub async fn bring_up(
     started: Instant,
     cancel: &CancellationToken,
 ) -> Result<World, Error> {
+    let networks = fabric_config(config)?;
+    let problems = networks.problems();
+    if !problems.is_empty() {
+        return Err(fabric::Error::Config(problems).into());
+    }
+    private_directory(&config.state_directory)?;
+    let lock = lock(&config.state_directory)?;
     let volumes = config.state_directory.join("world");
     private_directory(&volumes)?;
     mount_tmpfs(volumes.as_std_path()).map_err(file(&volumes))?;
-    let fabric = Fabric::create(&fabric_config(config)?).await?;
+    let fabric = Fabric::create(&networks).await?;
     let starts = config.clusters.iter().map(|cluster| start(config, cluster, &fabric, started, cancel));
     let clusters = futures::future::try_join_all(starts).await?;
     let state = WorldState {
@@ -81,9 +99,24 @@ pub async fn bring_up(
         process_start: process.start_time,
         clusters: clusters.iter().map(|cluster| cluster.state.clone()).collect(),
     };
-    write_private(&config.state_directory.join("world.json"), &serde_json::to_string_pretty(&state).unwrap_or_default())?;
+    write_private(
+        &config.state_directory.join("world.json"),
+        &serde_json::to_string_pretty(&state).unwrap_or_default(),
+    )?;
     announce(&WorldEvent::Ready { state });
-    Ok(World { _fabric: fabric, _clusters: clusters })
+    Ok(World { _lock: lock, _fabric: fabric, _clusters: clusters })
+}
+
+/// Keeps a second world out of the directory. The kernel drops the lock with the process.
+fn lock(directory: &Utf8Path) -> Result<File, Error> {
+    let path = directory.join("lock");
+    let open = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let lock = open.map_err(file(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { directory: directory.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(file(&path)(error)),
+    }
 }
 
 async fn start(
@@ -106,8 +139,17 @@ async fn start(
 
 fn fabric_config(config: &WorldConfig) -> Result<FabricConfig, Error> {
     let parse = |cluster: &str, field: &'static str, text: &str| {
-        text.parse().map_err(|source| Error::Subnet { cluster: cluster.to_owned(), field, text: text.to_owned(), source })
+        text.parse().map_err(|source| Error::Subnet {
+            cluster: cluster.to_owned(),
+            field,
+            text: text.to_owned(),
+            source,
+        })
     };
+    let names = config.networks.iter().map(|network| &network.name).chain(config.clusters.iter().map(|one| &one.name));
+    if let Some(name) = names.into_iter().find(|name| !is_label(name)) {
+        return Err(Error::Name(name.clone()));
+    }
     let mut clusters = Vec::with_capacity(config.clusters.len());
     for cluster in &config.clusters {
         clusters.push(ClusterNetworkConfig {
@@ -120,6 +162,12 @@ fn fabric_config(config: &WorldConfig) -> Result<FabricConfig, Error> {
     }
     let networks = config.networks.iter().map(|network| fabric::NetworkConfig { name: network.name.clone() }).collect();
     Ok(FabricConfig { networks, clusters })
+}
+
+fn is_label(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let ends = !name.starts_with('-') && !name.ends_with('-');
+    (1..=63).contains(&name.len()) && name.bytes().all(inner) && ends
 }
 
 /// Writes one event as a line of standard output. Nobody may read any more: that is no error of the world.

@@ -64,6 +64,13 @@ pub(crate) fn view(headers: &HeaderMap) -> Result<View, ApiError> {
     found.ok_or_else(ApiError::not_acceptable)
 }
 
+/// Whether the client takes some protobuf and no JSON.
+pub(crate) fn wants_protobuf(headers: &HeaderMap) -> bool {
+    let header = header(headers);
+    let ranges = ranges(&header);
+    !ranges.iter().any(Range::is_json) && ranges.iter().any(|range| range.media_type.ends_with("protobuf"))
+}
+
 /// Whether the client prefers aggregated discovery, and in which version (`v2` or `v2beta1`).
 pub(crate) fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
     let header = header(headers);

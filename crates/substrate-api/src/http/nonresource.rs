@@ -32,7 +32,7 @@ pub(super) fn serve(server: &Arc<ApiServer>, request: &ApiRequest) -> Result<Res
         ["api", "v1"] => discovery::resources(server, "", "v1"),
         ["apis", group] => discovery::group(server, group),
         ["apis", group, version] => discovery::resources(server, group, version),
-        ["openapi", "v2"] => Ok(openapi::v2(server)),
+        ["openapi", "v2"] => Ok(openapi::v2(server, &request.headers)),
         ["openapi", "v3"] => Ok(openapi::v3_index(server)),
         ["openapi", "v3", rest @ ..] => openapi::v3(server, &rest.join("/")),
         [] => Ok(Reply::value(&json!({"paths": root_paths(server)})).into_response()),

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
 
-use super::json_response;
+use super::{accept, json_response};
 use crate::openapi::{self, ResourceInfo, SubresourceInfo};
 use crate::registry::{Registry, Resource};
 use crate::server::ApiServer;
@@ -33,8 +34,13 @@ impl OpenApiCache {
     }
 }
 
-/// `/openapi/v2`.
-pub(super) fn v2(server: &Arc<ApiServer>) -> Response<Body> {
+/// `/openapi/v2`, as JSON unless only protobuf is accepted.
+pub(super) fn v2(server: &Arc<ApiServer>, headers: &HeaderMap) -> Response<Body> {
+    if accept::wants_protobuf(headers) {
+        let mut response = Response::new(Body::from(openapi::v2_protobuf()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(openapi::V2_PROTOBUF));
+        return response;
+    }
     let registry = server.registry();
     let make = || Bytes::from(openapi::v2_document(&infos(&registry, |_| true)).to_string());
     json_response(StatusCode::OK, server.openapi.get(&registry, "v2", make))

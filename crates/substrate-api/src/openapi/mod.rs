@@ -9,7 +9,7 @@ mod v2;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub use v2::v2_document;
+pub use v2::{V2_PROTOBUF, v2_document, v2_protobuf};
 
 /// One served resource, as the documents need it.
 #[derive(Debug, Clone, Default)]

@@ -83,10 +83,11 @@ fn references_in(schema: &Value) -> Vec<String> {
     }
 }
 
-/// A reference with siblings becomes `allOf` with one entry, since OpenAPI 3.0 ignores what stands beside `$ref`.
+/// A reference with siblings becomes `allOf` with one entry, since OpenAPI 3.0 ignores what stands beside `$ref`. A
+/// property may be called `$ref` too (in the schema of schemas), which is no reference: its value is a schema.
 fn kubernetes_style(schema: &Value) -> Value {
     match schema {
-        Value::Object(object) if object.len() > 1 && object.contains_key("$ref") => {
+        Value::Object(object) if object.len() > 1 && object.get("$ref").is_some_and(Value::is_string) => {
             let mut wrapped: Map<String, Value> = object
                 .iter()
                 .filter(|(name, _)| *name != "$ref")

@@ -166,3 +166,25 @@ fn every_builtin_group_version_has_a_consistent_document() {
         assert_references_resolve(&v3_document(kind.group, kind.version, &[resource]));
     }
 }
+
+/// The schema of schemas has fields that are called like keywords of schemas.
+#[test]
+fn fields_called_like_keywords_stay_fields() {
+    let definitions = ResourceInfo {
+        group: "apiextensions.k8s.io".into(),
+        version: "v1".into(),
+        kind: "CustomResourceDefinition".into(),
+        plural: "customresourcedefinitions".into(),
+        verbs: all_verbs(),
+        ..ResourceInfo::default()
+    };
+    let name = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+    let v3 = v3_document("apiextensions.k8s.io", "v1", std::slice::from_ref(&definitions));
+    let v2 = v2_document(&[definitions]);
+    for fields in [&v3["components"]["schemas"][name]["properties"], &v2["definitions"][name]["properties"]] {
+        assert_eq!(fields["$ref"]["type"], "string");
+        for field in ["allOf", "oneOf", "anyOf", "not", "nullable", "default"] {
+            assert!(fields[field].is_object(), "{field}: {}", fields[field]);
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! OpenAPI v2 as one JSON document. kubectl asks for it only where it finds no v3.
+//! OpenAPI v2: one JSON document of everything, and for kubectl, which takes v2 as protobuf alone, one that names no
+//! kind: it asks for v2 only about kinds that v3 does not know, and v2 knows no others.
 
 use serde_json::{Map, Value, json};
 
@@ -26,6 +27,21 @@ pub fn v2_document(resources: &[ResourceInfo]) -> Value {
         "paths": paths,
         "definitions": definitions,
     })
+}
+
+/// The media type of v2 as protobuf. Clients ask for `spec.v2@v1.0`, which is no valid type in an answer.
+pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// A v2 document without kinds as protobuf: `swagger` (field 1) and `info` (2) with `title` (1) and `version` (2).
+pub fn v2_protobuf() -> Vec<u8> {
+    let info = [text_field(1, b"Kubernetes"), text_field(2, b"unversioned")].concat();
+    [text_field(1, b"2.0"), text_field(2, &info)].concat()
+}
+
+/// One field of a length below 128, which fits in one byte.
+fn text_field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(bytes.len()).expect("invariant: these texts are short");
+    [&[number << 3 | 2, length], bytes].concat()
 }
 
 fn take(value: &mut Value) -> Map<String, Value> {
@@ -92,6 +108,12 @@ fn schema_of(schema: &Value) -> Value {
                     }
                     ("allOf", Value::Array(list)) if list.len() == 1 => {
                         converted.extend(take(&mut schema_of(&list[0])))
+                    }
+                    // Names of fields, not keywords: some kinds have fields that are called like keywords.
+                    ("properties", Value::Object(fields)) => {
+                        let fields: Map<String, Value> =
+                            fields.iter().map(|(field, schema)| (field.clone(), schema_of(schema))).collect();
+                        converted.insert(name.clone(), Value::Object(fields));
                     }
                     ("oneOf" | "anyOf" | "not" | "nullable", _) => {}
                     _ => drop(converted.insert(name.clone(), schema_of(value))),

@@ -13,8 +13,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::channels::{Disconnected, Sender, unframe};
-use super::{container, node_error, reference};
-use crate::backend::{ExecOptions, ExecSession};
+use super::{container, reference};
+use crate::backend::{ExecOptions, ExecSession, NodeError};
 use crate::status::ApiError;
 use crate::verbs::Context;
 
@@ -26,23 +26,45 @@ const RESIZE: u8 = 4;
 /// In `v5`, the number of the channel that the client closes follows.
 const CLOSE: u8 = 255;
 
-pub(super) async fn serve(ctx: &Context, pod: &Value, upgrade: WebSocketUpgrade) -> Result<Response<Body>, ApiError> {
+/// Reads the request, as far as it can be judged without the node.
+pub(super) fn options(ctx: &Context, pod: &Value) -> Result<ExecOptions, ApiError> {
     let query = &ctx.request.query;
     let command: Vec<String> = query.all("command").map(str::to_owned).collect();
     if command.is_empty() {
         return Err(ApiError::bad_request("you must specify at least 1 command for the container"));
     }
     let container = container(ctx, pod)?;
-    let options = ExecOptions { container, command, tty: query.flag("tty"), stdin: query.flag("stdin") };
+    Ok(ExecOptions { container, command, tty: query.flag("tty"), stdin: query.flag("stdin") })
+}
+
+pub(super) async fn serve(
+    ctx: &Context,
+    pod: &Value,
+    options: ExecOptions,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response<Body>, ApiError> {
     let upgrade = upgrade.protocols(["v5.channel.k8s.io", "v4.channel.k8s.io"]);
     if upgrade.selected_protocol().is_none() {
         return Err(ApiError::bad_request(
             "unable to upgrade: the subprotocols v5.channel.k8s.io and v4.channel.k8s.io are supported",
         ));
     }
-    // Started before the upgrade, so that a command that cannot start is an error answer.
-    let session = ctx.server.node.exec(reference(pod), options).await.map_err(node_error)?;
-    Ok(upgrade.on_upgrade(|socket| run(socket, session)))
+    // Not after the upgrade, so that the client waits for the start before it sends input.
+    let session = ctx.server.node.exec(reference(pod), options).await;
+    Ok(upgrade.on_upgrade(|socket| async move {
+        match session {
+            Ok(session) => run(socket, session).await,
+            Err(error) => refuse(socket, &error).await,
+        }
+    }))
+}
+
+/// Says on the error channel, where Kubernetes says it, that the command could not be started.
+async fn refuse(socket: WebSocket, error: &NodeError) {
+    let sender = Sender::new(socket.split().0);
+    // A client that has gone needs no answer.
+    let _ = sender.send(ERROR, failure(error).to_string().as_bytes()).await;
+    sender.close().await;
 }
 
 async fn run(socket: WebSocket, session: ExecSession) {
@@ -116,9 +138,13 @@ fn exit_status(exit: io::Result<i32>) -> Value {
             "message": format!("command terminated with non-zero exit code: exit status {code}"),
             "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
         }),
-        Err(error) => json!({
-            "metadata": {}, "status": "Failure", "reason": "InternalError",
-            "message": format!("error executing command in container: {error}"), "code": 500,
-        }),
+        Err(error) => failure(&error),
     }
+}
+
+fn failure(error: &dyn std::fmt::Display) -> Value {
+    json!({
+        "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
+        "message": format!("Internal error occurred: error executing command in container: {error}"),
+    })
 }

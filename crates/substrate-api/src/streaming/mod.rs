@@ -26,16 +26,27 @@ pub(crate) async fn serve(ctx: Context, mut parts: Parts) -> Result<Response<Bod
         return log::serve(&ctx, pod).await;
     }
     check_placed(&ctx, pod)?;
+    match ctx.subresource.as_str() {
+        "exec" => {
+            // What is wrong with the request is said before the upgrade: kubectl takes every refusal of WebSocket for
+            // a server that only speaks SPDY, asks again that way, and shows the second answer.
+            let options = exec::options(&ctx, pod)?;
+            exec::serve(&ctx, pod, options, upgrade(&ctx, &mut parts).await?).await
+        }
+        "attach" => Err(ApiError::bad_request("attach is not supported by this API server; use exec or logs -f")),
+        _ => port_forward::serve(&ctx, pod, upgrade(&ctx, &mut parts).await?),
+    }
+}
+
+async fn upgrade(ctx: &Context, parts: &mut Parts) -> Result<WebSocketUpgrade, ApiError> {
     // Upgrade detection reads the headers, which were moved into the request.
     parts.headers = ctx.request.headers.clone();
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| {
-        ApiError::bad_request("Upgrade request required: this server speaks WebSocket (v5.channel.k8s.io), not SPDY")
-    })?;
-    match ctx.subresource.as_str() {
-        "exec" => exec::serve(&ctx, pod, upgrade).await,
-        "attach" => Err(ApiError::bad_request("attach is not supported by this API server; use exec or logs -f")),
-        _ => port_forward::serve(&ctx, pod, upgrade),
-    }
+    WebSocketUpgrade::from_request_parts(parts, &()).await.map_err(|_| {
+        ApiError::bad_request(format!(
+            "{} is served over WebSocket alone, and this is no such request",
+            ctx.subresource
+        ))
+    })
 }
 
 fn reference(pod: &Value) -> PodRef {

@@ -113,6 +113,47 @@ async fn mistakes_are_explained() {
     assert!(output.contains("strict decoding error: unknown field \"spec.selektor\""), "{output}");
     let (code, output) = kubectl.try_run(&["run", "p", "--image=", "--restart=Never"], "").await;
     assert_eq!(code, 1, "{output}");
+    let unknown = "{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}}";
+    let (code, output) = kubectl.try_run(&["apply", "-f", "-"], unknown).await;
+    let expected = "error: resource mapping not found for name: \"w\" namespace: \"\" from \"STDIN\": no matches for \
+                    kind \"Widget\" in version \"example.com/v1\"\nensure CRDs are installed first\n";
+    assert_eq!((code, output.as_str()), (1, expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_are_applied_with_validation() {
+    require!(Capability::Kubectl);
+    let world = World::start().await;
+    let kubectl = Kubectl::new(&world);
+    let definition = r"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, singular: widget, kind: Widget}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object}}}}
+";
+    let created = "customresourcedefinition.apiextensions.k8s.io/widgets.example.com created\n";
+    assert_eq!(kubectl.try_run(&["apply", "-f", "-"], definition).await, (0, created.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_show_what_they_aggregate() {
+    require!(Capability::Kubectl);
+    let world = World::start().await;
+    let kubectl = Kubectl::new(&world);
+    let rules = ["get", "clusterrole", "view", "-o", "jsonpath={.rules[*].resources}"];
+    assert!(kubectl.run(&rules).await.contains("\"configmaps\""));
+    kubectl.run(&["create", "clusterrole", "extra", "--verb=get", "--resource=leases"]).await;
+    kubectl.run(&["label", "clusterrole", "extra", "rbac.authorization.k8s.io/aggregate-to-view=true"]).await;
+    let first = "--for=jsonpath={.rules[0].resources[0]}=leases";
+    kubectl.run(&["wait", "clusterrole/view", first, "--timeout=10s"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,6 +190,12 @@ async fn exec_and_logs_reach_the_node() {
     let (code, output) = kubectl.try_run(&["exec", "p", "--", "exit", "3"], "").await;
     assert_eq!((code, output.as_str()), (3, "leaving\ncommand terminated with exit code 3\n"));
     assert_eq!(kubectl.try_run(&["exec", "-i", "p", "--", "cat"], "through\n").await, (0, "through\n".to_owned()));
+    // kubectl asks a second time, over SPDY, where WebSocket is refused: both answers must say what is wrong.
+    let (code, output) = kubectl.try_run(&["exec", "p", "-c", "none", "--", "cat"], "").await;
+    assert_eq!((code, output.as_str()), (1, "Error from server (BadRequest): container none is not valid for pod p\n"));
+    let (code, output) = kubectl.try_run(&["exec", "p", "--", "missing"], "").await;
+    let expected = "error: Internal error occurred: error executing command in container: no program of that name\n";
+    assert_eq!((code, output.as_str()), (1, expected));
 }
 
 #[tokio::test(flavor = "multi_thread")]

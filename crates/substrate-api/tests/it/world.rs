@@ -55,9 +55,12 @@ impl NodeBackend for Host {
         })
     }
 
-    /// Knows three commands: `cat`, `exit N`, and `echo ...`.
+    /// Knows three commands: `cat`, `exit N`, and `echo ...`, and one that cannot be started: `missing`.
     fn exec(&self, _: PodRef, options: ExecOptions) -> BoxFuture<'_, Result<ExecSession, NodeError>> {
         Box::pin(async move {
+            if options.command == ["missing"] {
+                return Err(NodeError::BadRequest("no program of that name".to_owned()));
+            }
             let (input, mut from_client) = tokio::io::duplex(1024);
             let (mut to_client, output) = tokio::io::duplex(1024);
             let (mut errors, stderr) = tokio::io::duplex(1024);

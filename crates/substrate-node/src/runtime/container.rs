@@ -93,7 +93,10 @@ impl Container {
         if self.exit_status().is_some() {
             return Err(StartError::NotRunning(self.inner.spec.id.clone()));
         }
-        let program = Program { command: exec.command.clone(), ..program(&self.inner.spec) };
+        let mut program = Program { command: exec.command.clone(), ..program(&self.inner.spec) };
+        if exec.tty && !program.environment.iter().any(|(name, _)| name == "TERM") {
+            program.environment.push(("TERM".to_owned(), "xterm".to_owned()));
+        }
         let process = self.inner.process.try_clone()?;
         exec::start(exec, program, self.inner.pid, process).await
     }

@@ -1,0 +1,12 @@
+//! The supervisor program from outside: real worlds, real kubectl, and what is left of them.
+
+mod access;
+mod death;
+mod definitions;
+mod kubectl;
+mod objects;
+mod pods;
+mod redact;
+mod refusals;
+mod rollouts;
+mod world;
