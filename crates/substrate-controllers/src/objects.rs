@@ -76,11 +76,12 @@ pub(crate) fn is_deleting<K: Resource>(object: &K) -> bool {
 /// Whether a selector of a workload matches; an absent, empty or malformed selector matches nothing,
 /// because a workload that selects everything would adopt everything.
 pub(crate) fn selector_matches(selector: Option<&LabelSelector>, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let Some(selector) = selector else { return false };
-    match Selector::try_from(selector.clone()) {
-        Ok(selector) if !selector.selects_all() => selector.matches(labels.unwrap_or(&BTreeMap::new())),
-        _ => false,
-    }
+    selector.and_then(compile).is_some_and(|selector| selector.matches(labels.unwrap_or(&BTreeMap::new())))
+}
+
+/// The selector of a workload, ready to be asked about many objects; `None` where it would match nothing anyway.
+pub(crate) fn compile(selector: &LabelSelector) -> Option<Selector> {
+    Selector::try_from(selector.clone()).ok().filter(|selector| !selector.selects_all())
 }
 
 /// Whether every pair of a plain selector map is among the labels; an empty map matches nothing.

@@ -1,14 +1,16 @@
 //! What all controllers that own pods share: counting, making a pod from a template, reporting refusals. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::core::SelectorExt as _;
 use kube::{Resource, ResourceExt};
 
-use crate::objects::{Key, controller_of, controller_reference, is_deleting, json, selector_matches};
+use crate::objects::{Key, compile, controller_of, controller_reference, is_deleting, json};
 use crate::plan::{Action, Kind, Plan, Refusal};
 
 /// Whether the pod is finished: its phase will not change any more.
@@ -85,8 +87,11 @@ pub(crate) fn claim<'a, K: Resource<DynamicType = ()>>(
     let uid = owner.meta().uid.clone().unwrap_or_default();
     let owner_goes = is_deleting(owner);
     let (mut owned, mut actions) = (Vec::new(), Vec::new());
+    let selector = compile(selector);
+    let no_labels = BTreeMap::new();
     for pod in all.iter().map(|pod| &**pod) {
-        let matches = selector_matches(Some(selector), pod.metadata.labels.as_ref());
+        let labels = pod.metadata.labels.as_ref().unwrap_or(&no_labels);
+        let matches = selector.as_ref().is_some_and(|selector| selector.matches(labels));
         match controller_of(&pod.metadata) {
             Some(known) if known.uid == uid && (matches || owner_goes || !is_active(pod)) => owned.push(pod),
             Some(known) if known.uid == uid => actions.push(release(pod, &uid)),

@@ -5,6 +5,7 @@
 
 mod containers;
 mod death;
+mod kubelet;
 mod machine;
 mod networks;
 mod world;
