@@ -113,7 +113,7 @@ async fn mistakes_are_explained() {
     assert!(output.contains("strict decoding error: unknown field \"spec.selektor\""), "{output}");
     let (code, output) = kubectl.try_run(&["run", "p", "--image=", "--restart=Never"], "").await;
     assert_eq!(code, 1, "{output}");
-    let unknown = "{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}}";
+    let unknown = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n";
     let (code, output) = kubectl.try_run(&["apply", "-f", "-"], unknown).await;
     let expected = "error: resource mapping not found for name: \"w\" namespace: \"\" from \"STDIN\": no matches for \
                     kind \"Widget\" in version \"example.com/v1\"\nensure CRDs are installed first\n";

@@ -36,7 +36,7 @@ spec:
               colour: {type: string, enum: [red, green], default: red}
           status: {type: object, properties: {size: {type: integer}}}
 ";
-const WIDGET: &str = "{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}, spec: {size: 3}}";
+const WIDGET: &str = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {size: 3}\n";
 
 #[test]
 fn a_defined_kind_is_used_like_any_other() {

@@ -108,11 +108,11 @@ fn mistakes_are_explained() {
     kubectl.show("get pods");
     kubectl.show("get pods nope");
     kubectl.show("get nosuch");
-    kubectl.show_with("apply -f -", "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containerz: []}}");
-    let names = "{apiVersion: v1, kind: Pod, metadata: {name: UPPER}, spec: {containers: [{name: A_b}]}}";
+    kubectl.show_with("apply -f -", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containerz: []}\n");
+    let names = "apiVersion: v1\nkind: Pod\nmetadata: {name: UPPER}\nspec: {containers: [{name: A_b}]}\n";
     kubectl.show_with("apply -f -", names);
-    kubectl.show_with("apply -f -", "{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}}");
-    kubectl.show_with("apply -n nowhere -f -", "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}");
+    kubectl.show_with("apply -f -", "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n");
+    kubectl.show_with("apply -n nowhere -f -", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n");
     kubectl.show("run bad --image=no/such:1");
     kubectl.show("wait --for=jsonpath={.status.containerStatuses[0].state.waiting.reason} pod/bad --timeout=10s");
     let output = kubectl.run(&["logs", "bad"], "");

@@ -44,7 +44,6 @@ fn logs_of_all_kinds() {
     kubectl.show("logs deploy/talk -c main --previous");
     kubectl.show("logs crash");
     kubectl.show("logs crash --previous");
-    kubectl.show("logs nope");
     insta::assert_snapshot!(kubectl.transcript());
 
     let mut follow = kubectl.command(&["logs", "-f", "deploy/talk", "-c", "main"]);
