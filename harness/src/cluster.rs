@@ -85,13 +85,7 @@ impl Cluster {
     /// Wraps a client.
     #[must_use]
     pub fn new(name: &str, network: &str, access: Access, client: Client) -> Self {
-        Self {
-            name: name.into(),
-            network: network.into(),
-            access: Arc::new(access),
-            client,
-            resources: Arc::default(),
-        }
+        Self { name: name.into(), network: network.into(), access: Arc::new(access), client, resources: Arc::default() }
     }
 
     /// Its name in the topology.
@@ -212,7 +206,8 @@ impl Cluster {
                 tokio::join!(stdout.read_to_end(&mut output.stdout), stderr.read_to_end(&mut error_bytes));
             read.and(read_error).map_err(|error| failed(error.to_string()))?;
             output.stderr = String::from_utf8_lossy(&error_bytes).into_owned();
-            let status = status.await.ok_or_else(|| failed("the connection ended without an exit status".to_owned()))?;
+            let status =
+                status.await.ok_or_else(|| failed("the connection ended without an exit status".to_owned()))?;
             if status.status.as_deref() == Some("Success") {
                 return Ok(output);
             }

@@ -67,6 +67,8 @@ pub struct ProxyStatus {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TypeStatus {
+    /// The newest snapshot that was sent, or that changed nothing here.
+    pub sent: u64,
     /// Everything up to this snapshot is acknowledged.
     pub acked: u64,
     /// Text of the last rejection, where it still stands.
@@ -97,6 +99,14 @@ pub enum Error {
         /// Cluster.
         cluster: String,
         /// Cause.
+        message: String,
+    },
+    /// A proxy refused the configuration: the mesh failed, not the environment.
+    #[error("{cluster}: {message}")]
+    Rejected {
+        /// Cluster.
+        cluster: String,
+        /// Which proxy and its words.
         message: String,
     },
     /// Too slow.
@@ -139,56 +149,109 @@ pub async fn sync_status(cluster: &Cluster) -> Result<SyncStatus, Error> {
 ///
 /// # Errors
 /// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them.
-pub async fn converge(
-    cluster: &Cluster,
-    expectation: &Expectation,
-    deadline: Duration,
-) -> Result<Converged, Error> {
+pub async fn converge(cluster: &Cluster, expectation: &Expectation, deadline: Duration) -> Result<Converged, Error> {
     let what = format!("every proxy of {} to acknowledge the configuration", cluster.name());
     eventually::poll(what, deadline, STEP, async || {
+        let expected = meshed_pods(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
         let status = sync_status(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
-        judge(&status, expectation)
+        match judge(&status, expectation, &expected) {
+            Ok(converged) => Ok(Ok(converged)),
+            Err(Missing::Rejected(message)) => Ok(Err(message)),
+            Err(Missing::Late(missing)) => Err(missing),
+        }
     })
     .await
-    .map_err(|source| Error::TimedOut { cluster: cluster.name().to_owned(), source })
+    .map_err(|source| Error::TimedOut { cluster: cluster.name().to_owned(), source })?
+    .map_err(|message| Error::Rejected { cluster: cluster.name().to_owned(), message })
+}
+
+/// Running pods with a proxy, as `namespace/pod`: those that must be connected, whatever the control plane knows of.
+async fn meshed_pods(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+    let api: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::all(cluster.client());
+    let listed = api
+        .list(&kube::api::ListParams::default())
+        .await
+        .map_err(|source| cluster.api_error("list pods".to_owned(), source))?;
+    let meshed = listed.items.into_iter().filter(|pod| {
+        let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+        let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        running && pod.metadata.deletion_timestamp.is_none() && containers.any(|one| one.name == "istio-proxy")
+    });
+    Ok(meshed
+        .map(|pod| format!("{}/{}", pod.metadata.namespace.unwrap_or_default(), pod.metadata.name.unwrap_or_default()))
+        .collect())
+}
+
+/// Why it is not converged.
+#[derive(Debug, PartialEq, Eq)]
+enum Missing {
+    /// It may still come.
+    Late(String),
+    /// It will not.
+    Rejected(String),
+}
+
+impl From<String> for Missing {
+    fn from(text: String) -> Self {
+        Self::Late(text)
+    }
 }
 
 /// Whether the expectation holds, else what is missing in one line. Pure.
-fn judge(status: &SyncStatus, expectation: &Expectation) -> Result<Converged, String> {
+fn judge(status: &SyncStatus, expectation: &Expectation, expected: &[String]) -> Result<Converged, Missing> {
     let mut needed = 0;
     for (name, version) in &expectation.resources {
         let held = status.resources.get(name);
         match (version, held) {
             (None, None) => needed = needed.max(status.snapshot),
-            (None, Some(_)) => return Err(format!("the control plane still holds {name}")),
-            (Some(_), None) => return Err(format!("the control plane does not hold {name}")),
+            (None, Some(_)) => return Err(format!("the control plane still holds {name}").into()),
+            (Some(_), None) => return Err(format!("the control plane does not hold {name}").into()),
             (Some(version), Some(held)) if &held.resource_version == version => needed = needed.max(held.snapshot),
             (Some(version), Some(held)) => {
-                return Err(format!("{name} is held at version {}, expected is {version}", held.resource_version));
+                return Err(
+                    format!("{name} is held at version {}, expected is {version}", held.resource_version).into()
+                );
             }
         }
     }
     for id in &expectation.watched {
         if !status.clusters.iter().any(|cluster| &cluster.id == id && cluster.synced) {
-            return Err(format!("cluster {id} is not watched or not read yet"));
+            return Err(format!("cluster {id} is not watched or not read yet").into());
         }
         needed = needed.max(status.snapshot);
     }
     for id in &expectation.not_watched {
         if status.clusters.iter().any(|cluster| &cluster.id == id) {
-            return Err(format!("cluster {id} is still watched"));
+            return Err(format!("cluster {id} is still watched").into());
         }
         needed = needed.max(status.snapshot);
     }
     let connected: Vec<&ProxyStatus> = status.proxies.iter().filter(|proxy| proxy.connected).collect();
     if connected.is_empty() {
-        return Err("no proxy is connected".to_owned());
+        return Err("no proxy is connected".to_owned().into());
+    }
+    let is_connected =
+        |name: &&String| connected.iter().any(|proxy| **name == format!("{}/{}", proxy.namespace, proxy.pod));
+    let absent: Vec<&str> = expected.iter().filter(|name| !is_connected(name)).map(String::as_str).collect();
+    if !absent.is_empty() {
+        return Err(format!("not connected: {}", absent.join(", ")).into());
+    }
+    if let Some(refusal) = connected.iter().find_map(|proxy| refusal(proxy, needed)) {
+        return Err(Missing::Rejected(refusal));
     }
     let lagging: Vec<String> = connected.iter().filter_map(|proxy| lag(proxy, needed)).collect();
     if lagging.is_empty() {
         return Ok(Converged { snapshot: needed, proxies: connected.len() });
     }
-    Err(format!("snapshot {needed} is not acknowledged by {}", lagging.join(", ")))
+    Err(format!("snapshot {needed} is not acknowledged by {}", lagging.join(", ")).into())
+}
+
+/// The words of a proxy that was sent what is needed and refused it. A refusal of something older may be healed by it.
+fn refusal(proxy: &ProxyStatus, needed: u64) -> Option<String> {
+    proxy.types.iter().find_map(|(kind, held)| {
+        let error = held.error.as_ref().filter(|_| held.sent >= needed && held.acked < needed)?;
+        Some(format!("{}/{} rejected {kind}: {error}", proxy.namespace, proxy.pod))
+    })
 }
 
 fn lag(proxy: &ProxyStatus, needed: u64) -> Option<String> {
@@ -196,11 +259,10 @@ fn lag(proxy: &ProxyStatus, needed: u64) -> Option<String> {
     if proxy.types.is_empty() {
         return Some(format!("{name} (has asked for nothing yet)"));
     }
-    proxy.types.iter().find_map(|(kind, held)| match &held.error {
-        Some(error) => Some(format!("{name} ({kind} rejected: {error})")),
-        None if held.acked < needed => Some(format!("{name} ({kind} at {})", held.acked)),
-        None => None,
-    })
+    proxy
+        .types
+        .iter()
+        .find_map(|(kind, held)| (held.acked < needed).then(|| format!("{name} ({kind} at {})", held.acked)))
 }
 
 #[cfg(test)]
@@ -215,58 +277,78 @@ mod tests {
             "resources": { "VirtualService/bookinfo/reviews": { "resourceVersion": "12", "snapshot": 6 } },
             "proxies": [
                 { "pod": "probe-1", "namespace": "bookinfo", "connected": true,
-                  "types": { "rds": { "acked": acked, "error": error } } },
+                  "types": { "rds": { "sent": 7, "acked": acked, "error": error } } },
                 { "pod": "gone-1", "namespace": "bookinfo", "connected": false, "types": {} },
             ],
         }))
         .expect("a status")
     }
 
+    fn look(status: &SyncStatus, expectation: &Expectation) -> Result<Converged, Missing> {
+        judge(status, expectation, &["bookinfo/probe-1".to_owned()])
+    }
+
     fn expectation(version: Option<&str>) -> Expectation {
-        let resources =
-            BTreeMap::from([("VirtualService/bookinfo/reviews".to_owned(), version.map(str::to_owned))]);
+        let resources = BTreeMap::from([("VirtualService/bookinfo/reviews".to_owned(), version.map(str::to_owned))]);
         Expectation { resources, ..Expectation::default() }
     }
 
     #[test]
     fn a_proxy_that_acknowledged_the_snapshot_of_the_change_is_enough() {
-        let converged = judge(&status(6, None), &expectation(Some("12"))).expect("converged");
+        let converged = look(&status(6, None), &expectation(Some("12"))).expect("converged");
         assert_eq!((converged.snapshot, converged.proxies), (6, 1));
     }
 
     #[test]
     fn a_proxy_that_lags_is_named() {
-        let missing = judge(&status(5, None), &expectation(Some("12"))).expect_err("lags");
-        assert_eq!(missing, "snapshot 6 is not acknowledged by bookinfo/probe-1 (rds at 5)");
+        let missing = look(&status(5, None), &expectation(Some("12"))).expect_err("lags");
+        let text = "snapshot 6 is not acknowledged by bookinfo/probe-1 (rds at 5)";
+        assert_eq!(missing, Missing::Late(text.to_owned()));
     }
 
     #[test]
-    fn a_rejection_is_quoted() {
-        let missing = judge(&status(6, Some("bad route")), &expectation(Some("12"))).expect_err("rejected");
-        assert!(missing.contains("rds rejected: bad route"), "{missing}");
+    fn a_rejection_is_final_and_quoted() {
+        let missing = look(&status(5, Some("bad route")), &expectation(Some("12"))).expect_err("rejected");
+        assert_eq!(missing, Missing::Rejected("bookinfo/probe-1 rejected rds: bad route".to_owned()));
+    }
+
+    #[test]
+    fn a_rejection_of_something_older_may_be_healed() {
+        let mut status = status(5, Some("bad route"));
+        for held in status.proxies[0].types.values_mut() {
+            held.sent = 5;
+        }
+        assert!(matches!(look(&status, &expectation(Some("12"))), Err(Missing::Late(_))));
+    }
+
+    #[test]
+    fn a_pod_whose_proxy_is_not_connected_is_named() {
+        let expected = ["bookinfo/probe-1".to_owned(), "bookinfo/reviews-1".to_owned()];
+        let missing = judge(&status(7, None), &expectation(Some("12")), &expected).expect_err("absent");
+        assert_eq!(missing, Missing::Late("not connected: bookinfo/reviews-1".to_owned()));
     }
 
     #[test]
     fn an_older_version_of_the_object_does_not_count() {
-        assert!(judge(&status(7, None), &expectation(Some("13"))).is_err());
+        assert!(look(&status(7, None), &expectation(Some("13"))).is_err());
     }
 
     #[test]
     fn a_deleted_object_must_be_gone() {
-        assert!(judge(&status(7, None), &expectation(None)).is_err());
+        assert!(look(&status(7, None), &expectation(None)).is_err());
     }
 
     #[test]
     fn a_watched_cluster_needs_the_newest_snapshot() {
         let expectation = Expectation { watched: vec!["cluster2".to_owned()], ..Expectation::default() };
-        assert!(judge(&status(6, None), &expectation).is_err());
-        assert!(judge(&status(7, None), &expectation).is_ok());
+        assert!(look(&status(6, None), &expectation).is_err());
+        assert!(look(&status(7, None), &expectation).is_ok());
     }
 
     #[test]
     fn no_proxy_at_all_is_not_convergence() {
         let mut status = status(7, None);
         status.proxies.clear();
-        assert!(judge(&status, &expectation(Some("12"))).is_err());
+        assert!(look(&status, &expectation(Some("12"))).is_err());
     }
 }

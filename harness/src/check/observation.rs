@@ -94,13 +94,22 @@ impl GatewayCounters {
     #[must_use]
     pub fn read(counters: &BTreeMap<String, u64>) -> Self {
         let sum = |suffixes: &[&str]| {
-            counters.iter().filter(|(name, _)| suffixes.iter().any(|end| name.ends_with(end))).map(|(_, value)| value).sum()
+            counters
+                .iter()
+                .filter(|(name, _)| suffixes.iter().any(|end| name.ends_with(end)))
+                .map(|(_, value)| value)
+                .sum()
         };
         Self {
             bytes_passed_on: sum(&["upstream_cx_tx_bytes_total"]),
             no_filter_chain_match: sum(&["no_filter_chain_match"]),
             no_healthy_upstream: sum(&["upstream_cx_none_healthy"]),
-            tls_errors: sum(&["ssl.connection_error", "ssl.fail_verify_error", "ssl.fail_verify_no_cert", "ssl.fail_verify_san"]),
+            tls_errors: sum(&[
+                "ssl.connection_error",
+                "ssl.fail_verify_error",
+                "ssl.fail_verify_no_cert",
+                "ssl.fail_verify_san",
+            ]),
         }
     }
 

@@ -56,10 +56,7 @@ mod tests {
         let text = "cluster.a.ssl.handshake: 12\ncluster.b.time: P0(nan,1.0) P25(nan,2.0)\nlistener.0.0.0.0_15006.ssl.handshake: 3\n";
         assert_eq!(
             parse(text),
-            vec![
-                ("cluster.a.ssl.handshake".to_owned(), 12),
-                ("listener.0.0.0.0_15006.ssl.handshake".to_owned(), 3)
-            ]
+            vec![("cluster.a.ssl.handshake".to_owned(), 12), ("listener.0.0.0.0_15006.ssl.handshake".to_owned(), 3)]
         );
     }
 }

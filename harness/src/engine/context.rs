@@ -35,6 +35,9 @@ pub enum Error {
     /// A control refers to a step that measures nothing; the plan's check lets none through.
     #[error("step {0:?} measures nothing")]
     NoMeasurement(String),
+    /// The probe could not tell how a connection ended.
+    #[error("the probe could not tell how the connection ended (`{0}`)")]
+    Unclassified(String),
     /// A step inside this one could not be carried out; it said why.
     #[error("a step inside could not be carried out")]
     StepInside,

@@ -9,17 +9,20 @@ use crate::check::observation::{ConnectionObservation, GatewayCounters, Observat
 use crate::check::proxies;
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::scenario::keys::ConnectionOutcome;
-use crate::scenario::plan::{Check, Connect, Gateway, Traffic};
+use crate::scenario::plan::{Check, Connect, Expectation, Gateway, Traffic};
 use crate::topology::{GatewayKind, Workload};
 use crate::traffic::probe::{self, Connection, Request, Source};
 
 /// Counters that tell what a gateway did: what it passed on, and what it turned away.
-const GATEWAY_COUNTERS: &str =
-    "(outbound_.*(upstream_cx_tx_bytes_total|upstream_cx_none_healthy))|no_filter_chain_match|ssl.connection_error|ssl.fail_verify";
+const GATEWAY_COUNTERS: &str = "(outbound_.*(upstream_cx_tx_bytes_total|upstream_cx_none_healthy))|no_filter_chain_match|ssl.connection_error|ssl.fail_verify";
 
 /// Sends the requests of a step.
-pub(super) async fn traffic(environment: &Environment, traffic: &Traffic) -> Result<Observation, Error> {
-    let gateways = gateways(traffic);
+pub(super) async fn traffic(
+    environment: &Environment,
+    traffic: &Traffic,
+    more: &[Expectation],
+) -> Result<Observation, Error> {
+    let gateways = gateways(traffic.expectations.iter().chain(more));
     let before = counters(environment, &gateways).await?;
     let cluster = environment.cluster(&traffic.from.cluster)?;
     let request = Request {
@@ -50,13 +53,15 @@ pub(super) async fn connect(environment: &Environment, connect: &Connect) -> Res
     let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).ok_or_else(no_pod)?;
     let address = format!("{address}:{}", connect.port);
     let from = environment.cluster(&connect.from.cluster)?;
-    let seen =
-        probe::connect(from, &source(&connect.from), &address, connect.timeout, connect.plaintext_http).await?;
+    let seen = probe::connect(from, &source(&connect.from), &address, connect.timeout, connect.plaintext_http).await?;
     Ok(Observation::Connection(ConnectionObservation {
-        outcome: outcome(&seen),
+        outcome: outcome(&seen)?,
         address,
         target: format!("{}/{}", connect.to.cluster, pod.name_any()),
-        answered_by: seen.http.and_then(|http| http.served_by).and_then(|by| Some(format!("{}/{}", by.cluster?, by.pod?))),
+        answered_by: seen
+            .http
+            .and_then(|http| http.served_by)
+            .and_then(|by| Some(format!("{}/{}", by.cluster?, by.pod?))),
     }))
 }
 
@@ -68,21 +73,57 @@ fn source(workload: &Workload) -> Source {
     }
 }
 
-fn outcome(seen: &Connection) -> ConnectionOutcome {
-    match (seen.outcome.as_str(), seen.http.as_ref().map(|http| http.outcome.as_str())) {
+/// What the probe saw, in the words of scenarios. Something that it could not classify says nothing about the mesh.
+fn outcome(seen: &Connection) -> Result<ConnectionOutcome, Error> {
+    Ok(match (seen.outcome.as_str(), seen.http.as_ref().map(|http| http.outcome.as_str())) {
         ("connected", Some("answered")) => ConnectionOutcome::Answered,
         ("connected", Some("timeout")) | ("timeout", _) => ConnectionOutcome::Timeout,
         // A TLS alert in answer to plain HTTP ("protocol") is a refusal to talk, as are a close and a reset.
         ("connected", Some(_)) | ("connected-then-closed", _) => ConnectionOutcome::Reset,
         ("connected", None) => ConnectionOutcome::Connected,
         ("unreachable", _) => ConnectionOutcome::Unreachable,
-        _ => ConnectionOutcome::Refused,
+        ("refused", _) => ConnectionOutcome::Refused,
+        (other, _) => return Err(Error::Unclassified(other.to_owned())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn seen(value: serde_json::Value) -> Result<ConnectionOutcome, Error> {
+        outcome(&serde_json::from_value(value).expect("a connection"))
+    }
+
+    #[test]
+    fn every_outcome_of_the_probe_has_one_meaning() {
+        let http = |outcome: &str| json!({ "outcome": "connected", "http": { "outcome": outcome } });
+        let cases = [
+            (http("answered"), ConnectionOutcome::Answered),
+            (http("timeout"), ConnectionOutcome::Timeout),
+            (http("protocol"), ConnectionOutcome::Reset),
+            (http("closed"), ConnectionOutcome::Reset),
+            (json!({ "outcome": "connected" }), ConnectionOutcome::Connected),
+            (json!({ "outcome": "connected-then-closed" }), ConnectionOutcome::Reset),
+            (json!({ "outcome": "refused" }), ConnectionOutcome::Refused),
+            (json!({ "outcome": "timeout" }), ConnectionOutcome::Timeout),
+            (json!({ "outcome": "unreachable" }), ConnectionOutcome::Unreachable),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(seen(value.clone()).expect("known"), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_the_probe_cannot_classify_is_no_refusal() {
+        assert!(seen(json!({ "outcome": "error" })).is_err());
     }
 }
 
-fn gateways(traffic: &Traffic) -> Vec<Gateway> {
+fn gateways<'step>(expectations: impl Iterator<Item = &'step Expectation>) -> Vec<Gateway> {
     let mut gateways: Vec<Gateway> = Vec::new();
-    for expectation in &traffic.expectations {
+    for expectation in expectations {
         let named: &[Gateway] = match &expectation.check {
             Check::MutualTls(expected) => &expected.through,
             Check::Failures(expected) => std::slice::from_ref(&expected.at),
@@ -105,8 +146,7 @@ async fn counters(environment: &Environment, gateways: &[Gateway]) -> Result<Vec
             GatewayKind::Ingress => "istio=ingressgateway",
             GatewayKind::Eastwest => "istio=eastwestgateway",
         };
-        let read: BTreeMap<String, u64> =
-            proxies::counters(cluster, ISTIO_SYSTEM, labels, GATEWAY_COUNTERS).await?;
+        let read: BTreeMap<String, u64> = proxies::counters(cluster, ISTIO_SYSTEM, labels, GATEWAY_COUNTERS).await?;
         all.push(GatewayCounters::read(&read));
     }
     Ok(all)

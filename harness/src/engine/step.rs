@@ -62,6 +62,9 @@ impl Runner<'_> {
             let cancel = self.cancel.clone();
             let (outcome, evidence) = match cancel.run_until_cancelled(self.act(step)).await {
                 Some(Ok(done)) => (StepOutcome::judged(done.outcome), done.evidence),
+                Some(Err(Error::Convergence(rejected @ convergence::Error::Rejected { .. }))) => {
+                    (StepOutcome::Failed, vec![rejected.to_string()])
+                }
                 Some(Err(error)) => (StepOutcome::Errored { message: crate::cluster::chain(&error) }, Vec::new()),
                 None => (StepOutcome::Errored { message: Error::Interrupted.to_string() }, Vec::new()),
             };
@@ -164,16 +167,17 @@ impl Runner<'_> {
         Ok(expectation)
     }
 
-    async fn observe(&self, step: &Step) -> Result<Observation, Error> {
+    /// Measures; gateways that `more` expectations name are watched besides those that the step's own name.
+    async fn observe(&self, step: &Step, more: &[Expectation]) -> Result<Observation, Error> {
         match &step.action {
-            Action::Traffic(traffic) => measure::traffic(self.environment, traffic).await,
+            Action::Traffic(traffic) => measure::traffic(self.environment, traffic, more).await,
             Action::Connect(connect) => measure::connect(self.environment, connect).await,
             _ => Err(Error::NoMeasurement(step.name.clone())),
         }
     }
 
     async fn measure(&self, step: &Step) -> Result<Done, Error> {
-        let observation = self.observe(step).await?;
+        let observation = self.observe(step, &[]).await?;
         let mut outcomes = Vec::new();
         for expectation in step.expectations() {
             let judgement = judge(&expectation.check, &observation);
@@ -186,7 +190,8 @@ impl Runner<'_> {
     /// Changes the mesh, measures again, and demands that what held before is refuted.
     async fn control(&mut self, step: &Step, control: &Control) -> Result<Done, Error> {
         let changed = self.sequence(&control.change).await;
-        let judged = if changed == StepOutcome::Passed { self.refute(step, control).await } else { Err(Error::StepInside) };
+        let judged =
+            if changed == StepOutcome::Passed { self.refute(step, control).await } else { Err(Error::StepInside) };
         let restored = self.sequence(&control.restore).await;
         let done = judged?;
         if restored != StepOutcome::Passed {
@@ -196,7 +201,7 @@ impl Runner<'_> {
     }
 
     async fn refute(&self, step: &Step, control: &Control) -> Result<Done, Error> {
-        let observation = self.observe(&control.measure).await?;
+        let observation = self.observe(&control.measure, &control.expectations).await?;
         let expectations = control.measure.expectations();
         let mut outcomes = Vec::new();
         for expectation in control.refuted.iter().filter_map(|index| expectations.get(*index)) {
@@ -210,7 +215,13 @@ impl Runner<'_> {
             let name = format!("{} must be refuted", expectation.name);
             self.tell(step, expectation, &name, outcome, judgement.evidence, judgement.figures);
         }
-        if outcomes.is_empty() {
+        for expectation in &control.expectations {
+            let judgement = judge(&expectation.check, &observation);
+            outcomes.push(judgement.outcome);
+            let name = format!("{} instead", expectation.name);
+            self.tell(step, expectation, &name, judgement.outcome, judgement.evidence, judgement.figures);
+        }
+        if control.refuted.is_empty() || control.expectations.is_empty() {
             return Err(Error::NoMeasurement(step.name.clone()));
         }
         Ok(Done { outcome: Outcome::all(outcomes), evidence: vec![summary(&observation)] })
@@ -227,11 +238,7 @@ impl Runner<'_> {
     ) {
         let location = Some(expectation.location.clone());
         let check = CheckReport { name: name.to_owned(), outcome, evidence, location, figures };
-        self.events.send(EventKind::CheckFinished {
-            scenario: self.scenario.to_owned(),
-            step: step.id.clone(),
-            check,
-        });
+        self.events.send(EventKind::CheckFinished { scenario: self.scenario.to_owned(), step: step.id.clone(), check });
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use substrate_config::{WorldConfig, WorldEvent};
+use tokio_util::sync::CancellationToken;
 
 use super::first_request::first_request;
 use crate::cluster::Cluster;
@@ -25,7 +26,7 @@ pub enum Error {
     Install(#[from] mesh::Error),
     /// Everything is ready and no request gets across.
     #[error(transparent)]
-    Crossing(#[from] eventually::TimedOut),
+    Crossing(#[from] super::first_request::Error),
     /// The topology asks for what this provider does not have yet.
     #[error("{0}")]
     NotSupported(String),
@@ -37,12 +38,14 @@ impl Error {
     pub fn cure(&self) -> Option<String> {
         match self {
             Self::Embedded(embedded::Error::Failed { cure, .. }) if !cure.is_empty() => Some(cure.clone()),
+            Self::Install(error) => error.cure(),
             _ => None,
         }
     }
 }
 
-/// Brings up everything that a topology names, up to applications that are ready. After an error nothing is left running.
+/// Brings up everything that a topology names, up to applications that are ready. After an error, an interruption by
+/// `cancel` included, nothing is left running.
 ///
 /// # Errors
 /// [`Error`].
@@ -51,33 +54,43 @@ pub async fn bring_up(
     config: &WorldConfig,
     programs: &Programs,
     events: &EventSender,
+    cancel: &CancellationToken,
 ) -> Result<(World, Vec<Cluster>), Error> {
-    let world = start_clusters(config, programs, events).await?;
-    match install(topology, &world, events).await {
-        Ok(clusters) => {
+    let world = start_clusters(config, programs, events, cancel).await?;
+    let failure = match cancel.run_until_cancelled(install(topology, &world, events)).await {
+        Some(Ok(clusters)) => {
             match memory::measure(world.state().process_id) {
                 Ok(memory) => events.send(EventKind::MemoryMeasured { memory }),
                 Err(error) => events.warn(format!("memory was not measured: {error}"), None),
             }
-            Ok((world, clusters))
+            return Ok((world, clusters));
         }
-        Err(error) => {
-            world.stop().await?;
-            Err(error)
-        }
-    }
+        // Nothing can be installed on a world that died.
+        Some(Err(error)) => world.died().await.map_or(error, Error::from),
+        None => embedded::Error::Interrupted.into(),
+    };
+    world.stop().await?;
+    Err(failure)
 }
 
-async fn start_clusters(config: &WorldConfig, programs: &Programs, events: &EventSender) -> Result<World, Error> {
+async fn start_clusters(
+    config: &WorldConfig,
+    programs: &Programs,
+    events: &EventSender,
+    cancel: &CancellationToken,
+) -> Result<World, Error> {
     let title = format!("start {} clusters", config.clusters.len());
     phase(events, "clusters", title, async {
         let progress = |event: &WorldEvent| {
             if let WorldEvent::ClusterReady { cluster, milliseconds } = event {
-                let message = format!("{cluster} ready after {:.1} s", f64::from(u32::try_from(*milliseconds).unwrap_or(u32::MAX)) / 1000.0);
+                let message = format!(
+                    "{cluster} ready after {:.1} s",
+                    f64::from(u32::try_from(*milliseconds).unwrap_or(u32::MAX)) / 1000.0
+                );
                 events.send(EventKind::PhaseProgress { phase: "clusters".to_owned(), message });
             }
         };
-        let world = World::start(&programs.substrate, config, progress).await?;
+        let world = World::start(&programs.substrate, config, progress, cancel).await?;
         let names: Vec<&str> = config.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         Ok((world, names.join(", ")))
     })
@@ -87,7 +100,8 @@ async fn start_clusters(config: &WorldConfig, programs: &Programs, events: &Even
 async fn install(topology: &Topology, world: &World, events: &EventSender) -> Result<Vec<Cluster>, Error> {
     if topology.discovery == Discovery::Hub {
         return Err(Error::NotSupported(
-            "discovery: hub needs the management plane, which this version does not have; use remote-secrets".to_owned(),
+            "discovery: hub needs the management plane, which this version does not have; use remote-secrets"
+                .to_owned(),
         ));
     }
     let clusters = world.clusters().await?;

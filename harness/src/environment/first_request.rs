@@ -12,6 +12,17 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Enough that a fair choice among a handful of workloads misses the other cluster once in a million times at most.
 const REQUESTS: u64 = 64;
 
+/// No proven request got across.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// None was answered beyond.
+    #[error(transparent)]
+    TimedOut(#[from] eventually::TimedOut),
+    /// One was, by or to somebody else.
+    #[error("mutual TLS is not what it should be: {0}")]
+    Identity(String),
+}
+
 /// Who calls whom.
 struct Route {
     from: Workload,
@@ -23,11 +34,14 @@ struct Route {
 ///
 /// # Errors
 /// What was seen instead.
-pub(super) async fn first_request(topology: &Topology, clusters: &[Cluster]) -> Result<Option<String>, eventually::TimedOut> {
+pub(super) async fn first_request(topology: &Topology, clusters: &[Cluster]) -> Result<Option<String>, Error> {
     let Some(route) = route(topology) else { return Ok(None) };
     let Some(cluster) = clusters.iter().find(|cluster| cluster.name() == route.from.cluster) else { return Ok(None) };
     let what = format!("an answer of {} on {} to {}", route.to.name, route.to.cluster, route.from.cluster);
-    eventually::poll(what, DEADLINE, Duration::from_millis(20), async || attempt(cluster, &route).await).await.map(Some)
+    eventually::poll(what, DEADLINE, Duration::from_millis(20), async || attempt(cluster, &route).await)
+        .await?
+        .map(Some)
+        .map_err(Error::Identity)
 }
 
 fn route(topology: &Topology) -> Option<Route> {
@@ -46,7 +60,8 @@ fn route(topology: &Topology) -> Option<Route> {
     Some(Route { from: from.clone(), to: to.clone() })
 }
 
-async fn attempt(cluster: &Cluster, route: &Route) -> Result<String, String> {
+/// The inner error is final: an answer with a wrong identity will not become right by asking again.
+async fn attempt(cluster: &Cluster, route: &Route) -> Result<Result<String, String>, String> {
     let source = Source {
         namespace: route.from.namespace.clone(),
         selector: route.from.selector(),
@@ -65,10 +80,19 @@ async fn attempt(cluster: &Cluster, route: &Route) -> Result<String, String> {
     let samples = probe::send(cluster, &source, &request).await.map_err(|error| crate::cluster::chain(&error))?;
     let beyond = samples.groups.iter().find(|group| group.cluster.as_ref() == Some(&route.to.cluster));
     let Some(group) = beyond else {
-        return Err(format!("{} answers, none of {}; statuses {:?}", samples.answered, route.to.cluster, samples.by_status));
+        return Err(format!(
+            "{} answers, none of {}; statuses {:?}",
+            samples.answered, route.to.cluster, samples.by_status
+        ));
     };
     if group.peer.as_ref() == Some(&route.from.identity) && group.server.as_ref() == Some(&route.to.identity) {
-        return Ok(format!("{} of {} answered {} over mutual TLS", route.to.name, route.to.cluster, route.from.cluster));
+        return Ok(Ok(format!(
+            "{} of {} answered {} over mutual TLS",
+            route.to.name, route.to.cluster, route.from.cluster
+        )));
     }
-    Err(format!("an answer of {} came with client {:?} and server {:?}", route.to.cluster, group.peer, group.server))
+    Ok(Err(format!(
+        "an answer of {} came with client {:?} and server {:?}",
+        route.to.cluster, group.peer, group.server
+    )))
 }

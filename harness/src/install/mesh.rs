@@ -51,6 +51,15 @@ pub enum Error {
     /// The cluster refused.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The cluster could not be asked about the webhooks.
+    #[error("{cluster}: cannot watch the webhooks")]
+    Watch {
+        /// Cluster.
+        cluster: String,
+        /// Cause.
+        #[source]
+        source: Box<kube::runtime::wait::Error>,
+    },
     /// The webhooks were not set up by the control plane.
     #[error("{cluster}: the control plane has not signed its webhooks after {} s", ROLLOUT.as_secs())]
     Webhooks {
@@ -61,36 +70,51 @@ pub enum Error {
     #[error("cannot generate the mesh's certificates")]
     Trust(#[from] rcgen::Error),
     /// A Deployment did not become available.
-    #[error("{cluster}: Deployment {name} is not available after {} s: {last}", ROLLOUT.as_secs())]
+    #[error("{cluster}: Deployment {name} is not available after {} s: {last}", waited.as_secs())]
     Rollout {
         /// Cluster.
         cluster: String,
         /// Namespace and name.
         name: String,
+        /// For how long it was waited for; less than [`ROLLOUT`] where there was no hope left.
+        waited: Duration,
         /// What its pods said last.
         last: String,
     },
 }
 
-/// Waits until a Deployment is completely rolled out.
-///
-/// # Errors
-/// [`Error::Rollout`] with what the pods last said.
-pub async fn rolled_out(cluster: &Cluster, namespace: &str, name: &str) -> Result<(), Error> {
-    let api: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
-    let done = await_condition(api, name, conditions::is_deployment_completed());
-    match tokio::time::timeout(ROLLOUT, done).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(rollout(cluster, namespace, name, crate::cluster::chain(&error))),
-        Err(_elapsed) => {
-            let last = super::diagnosis::why_not_ready(cluster, namespace, name).await;
-            Err(rollout(cluster, namespace, name, last))
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn cure(&self) -> Option<String> {
+        match self {
+            Self::Rollout { .. } | Self::Webhooks { .. } => Some(
+                "the logs of its containers say more: in the folder `logs` of the reports, or by `meshproof logs`"
+                    .to_owned(),
+            ),
+            _ => None,
         }
     }
 }
 
-fn rollout(cluster: &Cluster, namespace: &str, name: &str, last: String) -> Error {
-    Error::Rollout { cluster: cluster.name().to_owned(), name: format!("{namespace}/{name}"), last }
+/// Waits until a Deployment is completely rolled out, or its pods can no longer be expected to become ready.
+///
+/// # Errors
+/// [`Error::Rollout`] with what the pods last said.
+pub async fn rolled_out(cluster: &Cluster, namespace: &str, name: &str) -> Result<(), Error> {
+    let began = tokio::time::Instant::now();
+    let api: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
+    let done = await_condition(api, name, conditions::is_deployment_completed());
+    let last = tokio::select! {
+        done = tokio::time::timeout(ROLLOUT, done) => match done {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => crate::cluster::chain(&error),
+            Err(_elapsed) => diagnosis::why_not_ready(cluster, namespace, name).await,
+        },
+        () = diagnosis::hopeless(cluster, namespace, name) => diagnosis::why_not_ready(cluster, namespace, name).await,
+    };
+    let name = format!("{namespace}/{name}");
+    Err(Error::Rollout { cluster: cluster.name().to_owned(), name, waited: began.elapsed(), last })
 }
 
 /// The namespace of the control plane and the cluster's own authority: what must exist before anything else.
@@ -150,9 +174,12 @@ async fn webhooks_signed(cluster: &Cluster) -> Result<(), Error> {
         webhooks.is_some_and(|webhooks| webhooks.iter().all(|webhook| webhook.client_config.ca_bundle.is_some()))
     };
     let done = await_condition(api, "istio-sidecar-injector", signed);
-    let failed = || Error::Webhooks { cluster: cluster.name().to_owned() };
-    tokio::time::timeout(ROLLOUT, done).await.map_err(|_elapsed| failed())?.map_err(|_watch| failed())?;
-    Ok(())
+    let cluster = cluster.name().to_owned();
+    match tokio::time::timeout(ROLLOUT, done).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(source)) => Err(Error::Watch { cluster, source: Box::new(source) }),
+        Err(_elapsed) => Err(Error::Webhooks { cluster }),
+    }
 }
 
 /// The certificate authority of every cluster, as the topology wants trust to be: data of the secret `cacerts` by cluster.

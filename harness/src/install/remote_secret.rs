@@ -50,8 +50,7 @@ pub fn name_of(cluster: &str) -> Value {
 fn certificate_authority(target: &Cluster) -> Result<String, Error> {
     let path = &target.access().kubeconfig;
     let broken = |message: String| Error::Object { cluster: target.name().to_owned(), message };
-    let config = kube::config::Kubeconfig::read_from(path)
-        .map_err(|error| broken(format!("{path}: {error}")))?;
+    let config = kube::config::Kubeconfig::read_from(path).map_err(|error| broken(format!("{path}: {error}")))?;
     config
         .clusters
         .into_iter()

@@ -6,11 +6,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use substrate_config::{WorldConfig, WorldEvent, WorldState};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Access, Cluster};
 
@@ -18,6 +19,8 @@ use crate::cluster::{Access, Cluster};
 const BRING_UP: Duration = Duration::from_secs(60);
 /// How long a supervisor may take to end before it is killed.
 const TEAR_DOWN: Duration = Duration::from_secs(5);
+/// How long a process that was killed still counts as alive after its connections broke.
+const DYING: Duration = Duration::from_millis(500);
 
 /// The embedded world could not be brought up or down. Always an environment failure, never a verdict on the mesh.
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +43,30 @@ pub enum Error {
         cure: String,
     },
     /// The supervisor ended without a word.
-    #[error("the embedded Kubernetes ended during bring-up ({status}); its log is {log}")]
+    #[error("the embedded Kubernetes ended during bring-up ({status}); {words}")]
     Ended {
         /// Exit status.
         status: String,
-        /// Standard error of the supervisor.
-        log: Utf8PathBuf,
+        /// What the supervisor said last.
+        words: String,
     },
     /// The clusters were not ready in time.
-    #[error("the clusters were not ready within {} s; the log is {log}", BRING_UP.as_secs())]
+    #[error("the clusters were not ready within {} s; {words}", BRING_UP.as_secs())]
     Slow {
-        /// Standard error of the supervisor.
-        log: Utf8PathBuf,
+        /// What the supervisor said last.
+        words: String,
     },
+    /// The supervisor ended while it was needed.
+    #[error("the embedded Kubernetes (process {process_id}) died; {words}")]
+    Died {
+        /// Its process id.
+        process_id: u32,
+        /// What it said last.
+        words: String,
+    },
+    /// The user ended the bring-up.
+    #[error("interrupted")]
+    Interrupted,
     /// A kubeconfig that the supervisor wrote cannot be used.
     #[error("cannot use {path}: {message}")]
     Kubeconfig {
@@ -63,10 +77,14 @@ pub enum Error {
     },
 }
 
+/// File of the supervisor's standard error in the folder of the environment.
+const LOG: &str = "supervisor.log";
+
 /// A running world.
 pub struct World {
     process: Option<Child>,
     lease: Option<ChildStdin>,
+    log: Utf8PathBuf,
     state: WorldState,
 }
 
@@ -79,36 +97,36 @@ impl World {
     /// Starts the supervisor and waits until every cluster is ready; `progress` sees each event.
     ///
     /// # Errors
-    /// [`Error`]; nothing is left running.
+    /// [`Error`], [`Error::Interrupted`] once `cancel` is cancelled; nothing is left running.
     pub async fn start(
         program: &Utf8Path,
         config: &WorldConfig,
         mut progress: impl FnMut(&WorldEvent),
+        cancel: &CancellationToken,
     ) -> Result<Self, Error> {
         let directory = &config.state_directory;
         create_private_directory(directory)?;
         let config_path = directory.join("config.json");
         let text = serde_json::to_vec_pretty(config).expect("invariant: plain data serialises");
         std::fs::write(&config_path, text).map_err(io(format!("write {config_path}")))?;
-        let log = directory.join("supervisor.log");
+        let log = directory.join(LOG);
         let mut process = spawn(program, &config_path, &log, config.exit_on_stdin_eof)?;
         let lease = process.stdin.take();
         let stdout = process.stdout.take().expect("invariant: standard output is piped");
         let mut lines = BufReader::new(stdout).lines();
-        let ready = tokio::time::timeout(BRING_UP, wait_until_ready(&mut lines, &mut progress)).await;
-        let failure = match ready {
-            Ok(Ok(Some(state))) => return Ok(Self { process: Some(process), lease, state }),
-            Ok(Ok(None)) => match process.wait().await {
-                Ok(status) => Error::Ended { status: status.to_string(), log },
+        let ready = tokio::time::timeout(BRING_UP, wait_until_ready(&mut lines, &mut progress));
+        let failure = match cancel.run_until_cancelled(ready).await {
+            Some(Ok(Ok(Some(state)))) => return Ok(Self { process: Some(process), lease, log, state }),
+            Some(Ok(Ok(None))) => match process.wait().await {
+                Ok(status) => Error::Ended { status: status.to_string(), words: last_words(&log) },
                 Err(source) => Error::Io { action: "wait for the supervisor".to_owned(), source },
             },
-            Ok(Err(error)) => error,
-            Err(_elapsed) => Error::Slow { log },
+            Some(Ok(Err(error))) => error,
+            Some(Err(_elapsed)) => Error::Slow { words: last_words(&log) },
+            None => Error::Interrupted,
         };
         drop(lease);
-        if tokio::time::timeout(TEAR_DOWN, process.wait()).await.is_err() {
-            process.kill().await.map_err(io("end the supervisor"))?;
-        }
+        end(process).await?;
         Err(failure)
     }
 
@@ -125,7 +143,14 @@ impl World {
         };
         let state: WorldState = serde_json::from_slice(&text)
             .map_err(|error| Error::Io { action: format!("read {path}"), source: error.into() })?;
-        Ok(is_alive(&state).then_some(Self { process: None, lease: None, state }))
+        let log = state_directory.join(LOG);
+        Ok(is_alive(&state).then_some(Self { process: None, lease: None, log, state }))
+    }
+
+    /// Says so where the world has ended, which explains whatever else went wrong in it.
+    pub async fn died(&self) -> Option<Error> {
+        let died = self.gone_within(DYING).await;
+        died.then(|| Error::Died { process_id: self.state.process_id, words: last_words(&self.log) })
     }
 
     /// What the supervisor said of itself.
@@ -179,7 +204,7 @@ impl World {
                 Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
                 Err(error) => return Err(Error::Io { action: format!("end process {pid}"), source: error.into() }),
             }
-            if self.gone().await {
+            if self.gone_within(TEAR_DOWN).await {
                 break;
             }
         }
@@ -189,8 +214,8 @@ impl World {
         Ok(())
     }
 
-    async fn gone(&self) -> bool {
-        eventually::poll("the supervisor to end", TEAR_DOWN, Duration::from_millis(5), async || {
+    async fn gone_within(&self, deadline: Duration) -> bool {
+        eventually::poll("the supervisor to end", deadline, Duration::from_millis(5), async || {
             if is_alive(&self.state) { Err("it still runs") } else { Ok(()) }
         })
         .await
@@ -211,13 +236,39 @@ fn spawn(program: &Utf8Path, config: &Utf8Path, log: &Utf8Path, lease: bool) -> 
     command.spawn().map_err(io(format!("start {program}")))
 }
 
+/// Waits for a supervisor that lost its lease; one that does not end is killed, together with the world, which is in
+/// its process group.
+async fn end(mut process: Child) -> Result<(), Error> {
+    if tokio::time::timeout(TEAR_DOWN, process.wait()).await.is_ok() {
+        return Ok(());
+    }
+    let group = process.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    match group.map_or(Ok(()), |group| killpg(group, Signal::SIGKILL)) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(error) => return Err(Error::Io { action: "end the supervisor".to_owned(), source: error.into() }),
+    }
+    process.wait().await.map_err(io("wait for the supervisor"))?;
+    Ok(())
+}
+
+/// The last line of a log, as a part of a sentence.
+fn last_words(log: &Utf8Path) -> String {
+    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    match text.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+        Some(line) => format!("{LOG} ends with `{line}`"),
+        None => format!("{LOG} is empty"),
+    }
+}
+
 async fn wait_until_ready(
     lines: &mut Lines<BufReader<ChildStdout>>,
     progress: &mut impl FnMut(&WorldEvent),
 ) -> Result<Option<WorldState>, Error> {
     while let Some(line) = lines.next_line().await.map_err(io("read from the supervisor"))? {
-        let event: WorldEvent = serde_json::from_str(&line)
-            .map_err(|error| Error::Io { action: format!("understand the supervisor's `{line}`"), source: error.into() })?;
+        let event: WorldEvent = serde_json::from_str(&line).map_err(|error| Error::Io {
+            action: format!("understand the supervisor's `{line}`"),
+            source: error.into(),
+        })?;
         progress(&event);
         match event {
             WorldEvent::ClusterReady { .. } => {}
@@ -256,4 +307,48 @@ fn is_alive(state: &WorldState) -> bool {
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let started = fields.get(19).and_then(|field| field.parse::<u64>().ok());
     fields.first() != Some(&"Z") && started == Some(state.process_start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_quoted_by_its_last_line() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let log = Utf8Path::from_path(directory.path()).expect("UTF-8").join(LOG);
+        assert_eq!(last_words(&log), "supervisor.log is empty");
+        std::fs::write(&log, "started\ncannot go on\n\n").expect("written");
+        assert_eq!(last_words(&log), "supervisor.log ends with `cannot go on`");
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_bring_up_leaves_no_process() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let path = Utf8Path::from_path(directory.path()).expect("UTF-8");
+        let program = path.join("supervisor");
+        let script = format!("#!/bin/sh\necho $$ > {path}/pid\ncat > /dev/null\nsleep 0.2\nrm {path}/pid\n");
+        std::fs::write(&program, script).expect("written");
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("executable");
+        let config = WorldConfig {
+            name: "test".to_owned(),
+            run_id: "test".to_owned(),
+            state_directory: path.join("state"),
+            networks: Vec::new(),
+            clusters: Vec::new(),
+            images: Vec::new(),
+            exit_on_stdin_eof: true,
+        };
+        let cancel = CancellationToken::new();
+        let started = eventually::poll("the start", TEAR_DOWN, Duration::from_millis(5), async || {
+            if path.join("pid").is_file() { Ok(()) } else { Err("not yet") }
+        });
+        let interrupt = async {
+            started.await.expect("it starts");
+            cancel.cancel();
+        };
+        let (result, ()) = tokio::join!(World::start(&program, &config, |_| {}, &cancel), interrupt);
+        assert!(matches!(result, Err(Error::Interrupted)));
+        assert!(!path.join("pid").exists(), "the supervisor still runs");
+    }
 }

@@ -25,16 +25,20 @@ pub fn table(programs: &Programs) -> Vec<ImageRule> {
     for service in ["productpage", "details", "ratings"] {
         let command = ["bookinfo", service];
         rules.push(rule(&format!("meshproof/bookinfo-{service}:*"), &bookinfo, &command));
-        rules.extend(BOOKINFO_REGISTRIES.iter().map(|registry| {
-            rule(&format!("{registry}/examples-bookinfo-{service}-v1:*"), &bookinfo, &command)
-        }));
+        rules.extend(
+            BOOKINFO_REGISTRIES
+                .iter()
+                .map(|registry| rule(&format!("{registry}/examples-bookinfo-{service}-v1:*"), &bookinfo, &command)),
+        );
     }
     for version in ["v1", "v2", "v3"] {
         let command = ["bookinfo", "reviews", "--version", version];
         rules.push(rule(&format!("meshproof/bookinfo-reviews:{version}"), &bookinfo, &command));
-        rules.extend(BOOKINFO_REGISTRIES.iter().map(|registry| {
-            rule(&format!("{registry}/examples-bookinfo-reviews-{version}:*"), &bookinfo, &command)
-        }));
+        rules.extend(
+            BOOKINFO_REGISTRIES.iter().map(|registry| {
+                rule(&format!("{registry}/examples-bookinfo-reviews-{version}:*"), &bookinfo, &command)
+            }),
+        );
     }
     rules
 }

@@ -92,8 +92,12 @@ mod tests {
             network: network.into(),
             proportional_set_bytes: bytes,
         };
-        let processes =
-            [process("bookinfo", "a", 2), process("envoy", "a", 20), process("envoy", "b", 30), process("bookinfo", "c", 4)];
+        let processes = [
+            process("bookinfo", "a", 2),
+            process("envoy", "a", 20),
+            process("envoy", "b", 30),
+            process("bookinfo", "c", 4),
+        ];
         let memory = sum(100, &processes);
         assert_eq!((memory.meshed_pods, memory.mean_meshed_pod_bytes, memory.largest_meshed_pod_bytes), (2, 26, 30));
         assert_eq!(memory.total_bytes, 156);

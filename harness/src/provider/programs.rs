@@ -27,7 +27,9 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// There is no Envoy.
-    #[error("no Envoy: {reason}; `cargo xtask` fetches one, or set MESHPROOF_ENVOY to a binary of version 1.40 or newer")]
+    #[error(
+        "no Envoy: {reason}; `cargo xtask` fetches one, or set MESHPROOF_ENVOY to a binary of version 1.40 or newer"
+    )]
     NoEnvoy {
         /// Where it was looked for.
         reason: String,

@@ -58,8 +58,8 @@ pub enum KeptError {
 /// # Errors
 /// [`KeptError`].
 pub fn list(state_root: &camino::Utf8Path) -> Result<Vec<Kept>, KeptError> {
-    let names = Directory::list(state_root)
-        .map_err(|source| KeptError::State { path: state_root.to_owned(), source })?;
+    let names =
+        Directory::list(state_root).map_err(|source| KeptError::State { path: state_root.to_owned(), source })?;
     let mut all = Vec::with_capacity(names.len());
     for name in names {
         let directory = Directory::new(state_root, &name);
@@ -80,7 +80,8 @@ pub fn find(state_root: &camino::Utf8Path, name: Option<&str>) -> Result<Kept, K
             return Ok(all.swap_remove(position));
         }
         let names: Vec<String> = all.into_iter().map(|kept| kept.name).collect();
-        let known = if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
+        let known =
+            if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
         return Err(KeptError::Unknown { name: name.to_owned(), known });
     }
     let mut running: Vec<Kept> = all.into_iter().filter(|kept| kept.world.is_some()).collect();
@@ -102,7 +103,8 @@ pub async fn up(job: &Job, events: &EventSender, interruption: &Interruption) ->
         Ok(None) => {}
         Ok(Some(_)) => {
             let message = format!("environment {} runs already", job.environment);
-            let cure = Some(format!("`meshproof down --name {0}`, or `meshproof up --name …` for another", job.environment));
+            let cure =
+                Some(format!("`meshproof down --name {0}`, or `meshproof up --name …` for another", job.environment));
             events.send(EventKind::Failure { message, cure, evidence: Vec::new() });
             return RunOutcome::WrongUsage;
         }
@@ -145,12 +147,7 @@ fn start_over(directory: &Directory, job: &Job) -> std::io::Result<()> {
 }
 
 /// Runs scenarios on a kept environment.
-pub async fn run_on_kept(
-    kept: &Kept,
-    plans: &[Plan],
-    events: &EventSender,
-    interruption: &Interruption,
-) -> RunOutcome {
+pub async fn run_on_kept(kept: &Kept, plans: &[Plan], events: &EventSender, interruption: &Interruption) -> RunOutcome {
     let Some(world) = &kept.world else {
         fail(events, &KeptError::None, None, Vec::new());
         return RunOutcome::EnvironmentFailed;

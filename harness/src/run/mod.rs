@@ -10,8 +10,8 @@ mod scenarios;
 pub use demo::demo;
 pub use e2e::e2e;
 pub use interruption::Interruption;
-pub use machine::{Lack, lacks};
 pub use kept::{Kept, KeptError, down, find, list, run_on_kept, up};
+pub use machine::{Lack, lacks};
 
 use camino::Utf8PathBuf;
 

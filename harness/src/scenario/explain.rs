@@ -79,6 +79,9 @@ fn write_step(text: &mut String, step: &Step, depth: usize) {
                 control.measure.name,
                 refuted.join(" and ")
             );
+            for expectation in &control.expectations {
+                let _infallible = writeln!(text, "{indent}  instead expect {}", sentence(expectation));
+            }
         }
         _ => {}
     }

@@ -206,6 +206,8 @@ pub struct ControlFile {
     pub repeat: String,
     /// Which of its expectations must be refuted now, by their keys.
     pub refutes: Vec<String>,
+    /// What must hold of the repetition instead: that the mesh did what the change asked for, and is not merely broken.
+    pub expect: Vec<ExpectFile>,
     /// Undoes the change; done in any case.
     pub restore: Vec<StepFile>,
 }

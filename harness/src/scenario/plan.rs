@@ -208,6 +208,8 @@ pub struct Control {
     /// Which of its expectations must now be refuted, by index. The control fails unless each comes out as
     /// [`verdict::Outcome::Fail`].
     pub refuted: Vec<usize>,
+    /// What must hold of the repetition instead, so that it is refuted for the right reason; at least one.
+    pub expectations: Vec<Expectation>,
     /// Undoes the change; run in any case.
     pub restore: Vec<Step>,
 }

@@ -132,6 +132,25 @@ impl Samples {
         self.errors.values().sum()
     }
 
+    /// Whether the figures agree with each other and with what was asked for; a verdict on fewer requests than planned
+    /// would be none.
+    fn check(&self, asked: u64) -> Result<(), String> {
+        let grouped: u64 = self.groups.iter().map(|group| group.count).sum();
+        let answered: u64 = self.by_status.values().sum();
+        if self.requests != asked {
+            let cause = self.error_samples.first().map(|sample| format!(": {}", sample.text)).unwrap_or_default();
+            return Err(format!("the probe sent {} requests of {asked}{cause}", self.requests));
+        }
+        if answered != self.answered || grouped != answered || answered + self.failed() != self.requests {
+            return Err(format!(
+                "the probe's figures disagree: {} requests, {answered} answers, {grouped} of them told apart, {} errors",
+                self.requests,
+                self.failed()
+            ));
+        }
+        Ok(())
+    }
+
     /// Counts by a property of the answering workload; only answers of status 200.
     #[must_use]
     pub fn counts(&self, key: impl Fn(&Group) -> String) -> BTreeMap<String, u64> {
@@ -167,7 +186,9 @@ pub async fn send(cluster: &Cluster, source: &Source, request: &Request) -> Resu
     // A closed loop ends at the latest when every request of every connection has timed out.
     let rounds = request.requests.div_ceil(u64::from(request.connections.max(1)));
     let deadline = request.timeout * u32::try_from(rounds).unwrap_or(u32::MAX).min(20) + Duration::from_secs(60);
-    run(cluster, source, &command, deadline).await
+    let samples: Samples = run(cluster, source, &command, deadline).await?;
+    samples.check(request.requests).map_err(|message| Error::Object { cluster: cluster.name().to_owned(), message })?;
+    Ok(samples)
 }
 
 /// Opens a TCP connection from the probe pod, and sends a plain HTTP request over it where asked.
@@ -208,4 +229,38 @@ async fn run<T: for<'de> Deserialize<'de>>(
         command: command.join(" "),
         message: format!("unexpected output: {error}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Samples {
+        let groups = vec![Group { status: 200, version: Some("v1".to_owned()), count: 9, ..Group::default() }];
+        Samples {
+            requests: 10,
+            answered: 9,
+            by_status: BTreeMap::from([("200".to_owned(), 9)]),
+            errors: BTreeMap::from([("reset".to_owned(), 1)]),
+            groups,
+            ..Samples::default()
+        }
+    }
+
+    #[test]
+    fn figures_that_agree_are_taken() {
+        assert_eq!(samples().check(10), Ok(()));
+    }
+
+    #[test]
+    fn fewer_requests_than_asked_for_are_no_measurement() {
+        assert!(samples().check(11).is_err());
+    }
+
+    #[test]
+    fn answers_that_nobody_gave_are_no_measurement() {
+        let mut samples = samples();
+        samples.groups.clear();
+        assert!(samples.check(10).is_err());
+    }
 }

@@ -53,9 +53,7 @@ impl Lines {
             EventKind::PhaseProgress { .. }
             | EventKind::StepProgress { .. }
             | EventKind::MemoryMeasured { .. }
-            | EventKind::FileWritten { .. } => {
-                Vec::new()
-            }
+            | EventKind::FileWritten { .. } => Vec::new(),
             EventKind::PhaseFinished { phase, outcome, detail } => {
                 self.phase_finished(event.elapsed, phase, *outcome, detail)
             }

@@ -6,8 +6,8 @@ use super::context::Context;
 use super::expect::{Measurement, samples_needed};
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
-use crate::scenario::file::{ConnectFile, ControlFile, ConvergeFile, LinkFile, StepFile, TrafficFile};
-use crate::scenario::plan::{Action, Check, Connect, Control, Converge, Link, Step, Traffic};
+use crate::scenario::file::{ConnectFile, ControlFile, ConvergeFile, ExpectFile, LinkFile, StepFile, TrafficFile};
+use crate::scenario::plan::{Action, Check, Connect, Control, Converge, Expectation, Link, Step, Traffic};
 use crate::topology::Discovery;
 
 /// Default of `converge.timeout`: a push takes milliseconds, a busy machine some seconds.
@@ -207,12 +207,29 @@ impl Context<'_> {
         self.settle(&path.key("change"), "converge after the change, before the repetition");
         let measure = self.repeated(&path.key("repeat"), &file.repeat);
         let refuted = measure.as_ref().map(|measure| self.refuted(&path.key("refutes"), &file.refutes, measure));
+        let expectations = measure.as_ref().map(|measure| self.instead(&path.key("expect"), &file.expect, measure));
         let restore = self.changes(&path.key("restore"), &file.restore, &format!("{id}.r"));
         self.settle(
             &path.key("restore"),
             "converge after the restoration, so that later steps measure the restored mesh",
         );
-        Some(Control { change, measure: Box::new(measure?), refuted: refuted?, restore })
+        Some(Control { change, measure: Box::new(measure?), refuted: refuted?, expectations: expectations?, restore })
+    }
+
+    /// What a control expects of its repetition, which sends as many requests as the step that it repeats.
+    fn instead(&mut self, path: &Path, files: &[ExpectFile], measure: &Step) -> Vec<Expectation> {
+        let kind =
+            if matches!(measure.action, Action::Connect(_)) { Measurement::Connect } else { Measurement::Traffic };
+        let expectations = self.expectations(path, Some(files), kind);
+        let needed = samples_needed(&expectations);
+        if measure.requests() < needed && kind == Measurement::Traffic {
+            let message = format!(
+                "the repetition sends {} requests, which cannot decide this; {needed} would",
+                measure.requests()
+            );
+            self.error(path, message).help("take a wider margin here, or set `requests` in the step that is repeated");
+        }
+        expectations
     }
 
     fn settle(&mut self, path: &Path, help: &str) {

@@ -166,11 +166,11 @@ fn each_mistake_has_a_message() {
         format!("- {{traffic: {{{FROM}}}, expect: [{{mtls: {{client: 'spiffe://cluster.local/ns/bookinfo/sa/prob', server: x, through: [{{cluster: c, gateway: west}}]}}}}]}}\n"),
         format!("- {{traffic: {{{FROM}}}, expect: [{{failures: {{status: [200, 1000], at: {{cluster: cluster2, gateway: eastwest}}, reason: bad-luck}}}}]}}\n"),
         "- {connect: {from: {cluster: cluster1, workload: reviews-v1}, to: {cluster: cluster1, workload: probe, namespace: outside}}, expect: [{connection: []}]}\n".to_owned(),
-        format!("{measure}- {{control: {{change: {change}, repeat: n, refutes: [answered], restore: {change}}}}}\n"),
-        format!("{measure}- {{control: {{change: {change}, repeat: m, refutes: [split], restore: {change}}}}}\n"),
-        format!("{measure}- {{control: {{change: [], repeat: m, refutes: [], restore: []}}}}\n"),
-        format!("{measure}- {{control: {{change: [{{unlink: {{clusters: [cluster1, cluster2]}}}}], repeat: m, refutes: [answered], restore: {change}}}}}\n"),
-        format!("{measure}- {{control: {{change: [{{traffic: {{{FROM}}}, expect: [{{answered: all}}]}}], repeat: m, refutes: [answered], restore: {change}}}}}\n"),
+        format!("{measure}- {{control: {{change: {change}, repeat: n, refutes: [answered], expect: [{{answered: all}}], restore: {change}}}}}\n"),
+        format!("{measure}- {{control: {{change: {change}, repeat: m, refutes: [split], expect: [{{answered: all}}], restore: {change}}}}}\n"),
+        format!("{measure}- {{control: {{change: [], repeat: m, refutes: [], expect: [], restore: []}}}}\n"),
+        format!("{measure}- {{control: {{change: [{{unlink: {{clusters: [cluster1, cluster2]}}}}], repeat: m, refutes: [answered], expect: [{{answered: all}}], restore: {change}}}}}\n"),
+        format!("{measure}- {{control: {{change: [{{traffic: {{{FROM}}}, expect: [{{answered: all}}]}}], repeat: m, refutes: [answered], expect: [{{answered: all}}], restore: {change}}}}}\n"),
     ];
     let report: Vec<String> = cases.iter().map(|steps| problems(steps)).collect();
     assert!(!report.iter().any(String::is_empty), "{report:#?}");
