@@ -69,7 +69,9 @@ pub fn envoy() -> Result<PathBuf, String> {
     std::env::split_paths(&directories)
         .map(|directory| directory.join("envoy"))
         .find(|candidate| candidate.is_file())
-        .ok_or_else(|| "no Envoy: neither MESHPROOF_ENVOY nor `envoy` on PATH (`cargo xtask test` provides one)".to_owned())
+        .ok_or_else(|| {
+            "no Envoy: neither MESHPROOF_ENVOY nor `envoy` on PATH (`cargo xtask test` provides one)".to_owned()
+        })
 }
 
 fn user_namespaces() -> Result<(), String> {
