@@ -3,6 +3,7 @@
 //!
 //! Knows Kubernetes' words and Linux; does not know any service mesh, and stores no Kubernetes objects.
 
+mod beneath;
 pub mod dns;
 pub mod fabric;
 pub mod kubelet;

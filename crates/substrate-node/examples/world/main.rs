@@ -2,6 +2,7 @@
 //! one JSON document. The tests judge; nothing is judged here.
 
 mod cluster;
+mod confinement;
 mod containers;
 mod networks;
 mod scenarios;

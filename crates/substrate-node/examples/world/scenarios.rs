@@ -9,7 +9,7 @@ use substrate_node::fabric::{ClusterNetwork, ClusterNetworkConfig, Fabric, Fabri
 use substrate_node::runtime::Container;
 use substrate_node::supervision::{self, World};
 
-use crate::{containers, networks};
+use crate::{confinement, containers, networks};
 
 /// What a scenario saw.
 pub(crate) type Facts = Result<Value, Box<dyn Error>>;
@@ -25,6 +25,7 @@ pub(crate) async fn run(name: &str, world: World) -> Facts {
         "synchronizer" => networks::synchronizer().await,
         "partition" => networks::partition().await,
         "container" => containers::container().await,
+        "confinement" => confinement::confinement().await,
         "exec" => containers::exec().await,
         "failures" => containers::failures().await,
         "churn" => networks::churn().await,

@@ -50,7 +50,7 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 pub struct Mount {
     /// What is mounted.
     pub source: MountSource,
-    /// Absolute path inside. Created where missing.
+    /// Absolute path inside. Created where missing. Symbolic links are resolved as the container will resolve them.
     pub target: PathBuf,
     /// No write from inside.
     pub read_only: bool,
@@ -62,6 +62,13 @@ pub struct Mount {
 pub enum MountSource {
     /// A file or directory of the supervisor's world.
     Bind(PathBuf),
+    /// A part of a volume that containers may write to. Symbolic links are followed within the volume only.
+    Part {
+        /// The volume's directory.
+        volume: PathBuf,
+        /// Relative path of a file or directory in it, which exists.
+        part: PathBuf,
+    },
     /// A fresh tmpfs, private to the container.
     Tmpfs {
         /// Limit in bytes.

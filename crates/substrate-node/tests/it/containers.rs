@@ -101,3 +101,23 @@ fn failures_to_start_name_their_cause_and_leave_nothing() {
     insta::assert_json_snapshot!(facts["cases"]);
     expect(&facts, "/processes", 1);
 }
+
+#[test]
+fn mounts_stay_in_their_volume_and_in_the_container() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    let facts = run("confinement");
+    let left = "CreateContainerError: cannot set up mount of /run/volume/";
+    for part in ["absolute", "relative"] {
+        let refused = facts["parts"][part].as_str().unwrap_or_default();
+        assert!(refused.starts_with(left) && refused.ends_with("(os error 18)"), "{part}: {facts:#}");
+    }
+    expect(&facts, "/parts/inner", Value::Null);
+    // What a pod calls /.host is a folder of the container like any other.
+    assert_eq!(log(&facts["targets"]), ["stdout F direct image linked", "stdout F inside"], "{facts:#}");
+    for (target, why) in [("/proc/sys", "inside /proc"), ("/proc/self/root/x", "os error 40")] {
+        let refused = facts["kernel"][target].as_str().unwrap_or_default();
+        assert!(refused.contains(why), "{target}: {facts:#}");
+    }
+    assert_eq!(facts["made"], Value::Array(Vec::new()), "something was made outside of the container");
+}

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container as PodContainer, Pod, VolumeMount};
 
 use super::cell::PodCell;
 use super::observed::Failure;
+use crate::beneath::{self, Bounds, Missing};
 use crate::kubelet::context::ConfigRef;
 use crate::kubelet::{dns, environment};
 use crate::runtime::{ContainerSpec, Mount, MountSource, StartError};
@@ -79,9 +80,12 @@ async fn mounts(
     for mount in container.volume_mounts.iter().flatten() {
         let volume = volumes.as_ref().and_then(|volumes| volumes.mount(&mount.name));
         let (path, read_only) = volume.ok_or_else(|| format!("there is no volume named \"{}\"", mount.name))?;
-        let source = sub_path(&path, mount, variables)?;
+        let source = match part(mount, variables) {
+            Some(part) => sub_path(path, PathBuf::from(part))?,
+            None => MountSource::Bind(path),
+        };
         mounts.push(Mount {
-            source: MountSource::Bind(source),
+            source,
             target: PathBuf::from(&mount.mount_path),
             read_only: read_only || mount.read_only == Some(true),
         });
@@ -89,20 +93,29 @@ async fn mounts(
     Ok(mounts)
 }
 
-/// The part of a volume that is mounted. A directory that is missing is made, as in Kubernetes.
-fn sub_path(volume: &Path, mount: &VolumeMount, variables: &[(String, String)]) -> Result<PathBuf, String> {
+/// The part of a volume that is mounted; `None` for all of it.
+fn part(mount: &VolumeMount, variables: &[(String, String)]) -> Option<String> {
     let expanded = mount.sub_path_expr.as_ref().map(|expression| environment::expand(expression, variables));
-    let Some(part) = expanded.or_else(|| mount.sub_path.clone()).filter(|part| !part.is_empty()) else {
-        return Ok(volume.to_owned());
+    expanded.or_else(|| mount.sub_path.clone()).filter(|part| !part.is_empty())
+}
+
+/// Looks for the part, and makes a directory where it is missing, as in Kubernetes. The volume's files belong to
+/// containers: neither `..` nor a symbolic link may lead out of it, now or when it is mounted.
+fn sub_path(volume: PathBuf, part: PathBuf) -> Result<MountSource, String> {
+    let leaves = || {
+        let cure = "use a relative path without \"..\", and no symbolic link that leads elsewhere";
+        format!("the subPath \"{}\" leaves the volume; {cure}", part.display())
     };
-    if !Path::new(&part).components().all(|component| matches!(component, Component::Normal(_))) {
-        return Err(format!("the subPath \"{part}\" leaves the volume; use a relative path without \"..\""));
+    if !part.components().all(|component| matches!(component, Component::Normal(_))) {
+        return Err(leaves());
     }
-    let path = volume.join(&part);
-    if !path.exists() {
-        fs::create_dir_all(&path).map_err(|error| format!("the subPath \"{part}\" cannot be made: {error}"))?;
+    let found = beneath::locate(&volume)
+        .and_then(|folder| beneath::resolve_or_create(folder, &part, Bounds::Refused, Missing::Folder));
+    match found {
+        Ok(_) => Ok(MountSource::Part { volume, part }),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EXDEV | libc::ELOOP)) => Err(leaves()),
+        Err(error) => Err(format!("the subPath \"{}\" cannot be made: {error}", part.display())),
     }
-    Ok(path)
 }
 
 fn termination_log(cell: &PodCell, container: &PodContainer) -> std::io::Result<Mount> {

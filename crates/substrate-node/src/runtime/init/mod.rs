@@ -8,6 +8,8 @@ mod capabilities;
 mod program;
 mod request;
 mod root;
+mod tree;
+mod volumes;
 
 use std::convert::Infallible;
 use std::fs::File;

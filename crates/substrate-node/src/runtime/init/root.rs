@@ -2,7 +2,8 @@
 //!
 //! The new root is entered first and filled afterwards, while the old one is still reachable below [`OLD_ROOT`]:
 //! paths inside are then resolved as the container will resolve them. `/proc` is mounted before the old root goes,
-//! because the kernel allows a fresh `/proc` only to those who see a complete one.
+//! because the kernel allows a fresh `/proc` only to those who see a complete one. Until then every path is one of
+//! this file; those that a pod chooses ([`super::volumes`]) come after.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,9 +13,9 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 
-use super::{set_read_only, setup};
+use super::{set_read_only, setup, volumes};
 use crate::runtime::helper::Failure;
-use crate::runtime::spec::{ContainerSpec, Mount, MountSource};
+use crate::runtime::spec::ContainerSpec;
 
 /// Where the root is put together: exists everywhere, and no program or volume comes from it.
 const STAGE: &str = "/sys";
@@ -32,9 +33,10 @@ const WORLD_WRITABLE: u32 = 0o1777;
 
 /// Builds the root and makes it this process's.
 pub(super) fn enter(spec: &ContainerSpec) -> Result<(), Failure> {
-    let sources = canonical_sources(spec)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(setup("private mounts"))?;
+    let volumes = volumes::prepare(spec)?;
+    let etc_of_host = canonical_etc();
     tmpfs(Path::new(STAGE), "mode=0755").map_err(setup("the root"))?;
     let old_root = Path::new(STAGE).join(OLD_ROOT.trim_start_matches('/'));
     fs::create_dir(&old_root).map_err(setup("the root"))?;
@@ -43,48 +45,25 @@ pub(super) fn enter(spec: &ContainerSpec) -> Result<(), Failure> {
 
     host_folders().map_err(setup("the host's programs"))?;
     own_folders().map_err(setup("the folders of the root"))?;
-    etc(spec, &sources).map_err(setup("/etc"))?;
+    etc(spec, &etc_of_host).map_err(setup("/etc"))?;
     devices().map_err(setup("/dev"))?;
     proc().map_err(setup("/proc"))?;
     tmpfs(Path::new("/usr/local/bin"), "mode=0755").map_err(setup("/usr/local/bin"))?;
-    for (target, source) in spec.files.keys().zip(&sources.files) {
-        bind(source, target, true).map_err(setup(format!("mount {}", target.display())))?;
-    }
-    for (volume, source) in spec.mounts.iter().zip(&sources.mounts) {
-        self::volume(volume, source.as_deref()).map_err(setup(format!("mount {}", volume.target.display())))?;
-    }
 
     umount2(OLD_ROOT, MntFlags::MNT_DETACH).map_err(setup("the old root"))?;
     fs::remove_dir(OLD_ROOT).map_err(setup("the old root"))?;
+    volumes.mount()?;
     if spec.read_only_root {
         set_read_only(Path::new("/"), false).map_err(setup("a read-only root"))?;
     }
     Ok(())
 }
 
-/// Where files and volumes come from, as paths below the old root.
-struct Sources {
-    files: Vec<PathBuf>,
-    mounts: Vec<Option<PathBuf>>,
-    /// Those of [`HOST_ETC`] that the host has.
-    etc: Vec<(&'static str, PathBuf)>,
-}
-
-/// Resolves symbolic links while the host's root is still ours.
-fn canonical_sources(spec: &ContainerSpec) -> Result<Sources, Failure> {
-    let canonical = |path: &Path| match path.canonicalize() {
-        Ok(path) => Ok(below_old_root(&path)),
-        Err(error) => Err(setup(format!("mount of {}", path.display()))(error)),
-    };
-    let files = spec.files.values().map(|path| canonical(path)).collect::<Result<_, _>>()?;
-    let mounts = spec.mounts.iter().map(|volume| match &volume.source {
-        MountSource::Bind(path) => canonical(path).map(Some),
-        MountSource::Tmpfs { .. } => Ok(None),
-    });
-    let mounts = mounts.collect::<Result<_, _>>()?;
-    let host_etc = |name: &'static str| Some((name, Path::new("/etc").join(name).canonicalize().ok()?));
-    let etc = HOST_ETC.into_iter().filter_map(host_etc).map(|(name, path)| (name, below_old_root(&path))).collect();
-    Ok(Sources { files, mounts, etc })
+/// Those of [`HOST_ETC`] that the host has, as paths below the old root. Symbolic links are resolved while the host's
+/// root is still ours.
+fn canonical_etc() -> Vec<(&'static str, PathBuf)> {
+    let canonical = |name: &'static str| Some((name, Path::new("/etc").join(name).canonicalize().ok()?));
+    HOST_ETC.into_iter().filter_map(canonical).map(|(name, path)| (name, below_old_root(&path))).collect()
 }
 
 fn below_old_root(path: &Path) -> PathBuf {
@@ -122,7 +101,7 @@ fn folder_with_mode(folder: &str, mode: u32) -> io::Result<()> {
     fs::set_permissions(folder, fs::Permissions::from_mode(mode))
 }
 
-fn etc(spec: &ContainerSpec, sources: &Sources) -> io::Result<()> {
+fn etc(spec: &ContainerSpec, of_host: &[(&str, PathBuf)]) -> io::Result<()> {
     let files = [
         ("passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
         ("group", "root:x:0:\nnogroup:x:65534:\n"),
@@ -134,7 +113,7 @@ fn etc(spec: &ContainerSpec, sources: &Sources) -> io::Result<()> {
     for (name, content) in files {
         fs::write(Path::new("/etc").join(name), content)?;
     }
-    for (name, source) in &sources.etc {
+    for (name, source) in of_host {
         bind(source, &Path::new("/etc").join(name), true)?;
     }
     Ok(())
@@ -177,19 +156,6 @@ fn proc() -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn volume(volume: &Mount, source: Option<&Path>) -> io::Result<()> {
-    match (&volume.source, source) {
-        (MountSource::Bind(_), Some(source)) => bind(source, &volume.target, volume.read_only),
-        (MountSource::Tmpfs { size }, _) => {
-            fs::create_dir_all(&volume.target)?;
-            let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-            tmpfs(&volume.target, &format!("mode=1777{size}"))?;
-            if volume.read_only { set_read_only(&volume.target, true) } else { Ok(()) }
-        }
-        (MountSource::Bind(_), None) => Err(io::ErrorKind::NotFound.into()),
-    }
 }
 
 /// Binds a file or folder, with everything mounted below it. The target is created where missing.
