@@ -39,7 +39,11 @@ fn logs_of_all_kinds() {
     kubectl.show("logs deploy/talk");
     kubectl.show("logs deploy/talk -c side");
     kubectl.show("logs deploy/talk --tail=1");
-    kubectl.show("logs deploy/talk --all-containers --prefix --tail=1");
+    // kubectl takes the containers in no fixed order.
+    let all = kubectl.ok(&["logs", "deploy/talk", "--all-containers", "--prefix", "--tail=1"]);
+    let mut ends: Vec<&str> = all.lines().filter_map(|line| line.rsplit_once('/')).map(|(_, end)| end).collect();
+    ends.sort_unstable();
+    assert_eq!(ends, ["main] three", "side] beside"]);
     kubectl.show("logs deploy/talk -c nope");
     kubectl.show("logs deploy/talk -c main --previous");
     kubectl.show("logs crash");
