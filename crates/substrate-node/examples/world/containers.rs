@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use substrate_node::fabric::{Fabric, PodNetwork};
@@ -122,7 +122,9 @@ pub(crate) async fn exec() -> Facts {
     let terminal = ExecSpec {
         tty: true,
         terminal_size: Some((132, 43)),
-        ..command("tty; read line; echo got $line; for n in $(seq 500); do [ \"$(stty size)\" = '24 80' ] && break; done; stty size")
+        ..command(
+            "tty; read line; echo got $line; for n in $(seq 500); do [ \"$(stty size)\" = '24 80' ] && break; done; stty size",
+        )
     };
     let mut session = container.exec(ExecSpec { stdin: true, ..terminal }).await?;
     session.resize.as_ref().ok_or("no resize")?.send((80, 24)).await?;

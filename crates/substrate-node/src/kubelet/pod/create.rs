@@ -11,7 +11,7 @@ use super::observed::Failure;
 use crate::beneath::{self, Bounds, Missing};
 use crate::kubelet::context::ConfigRef;
 use crate::kubelet::{dns, environment};
-use crate::runtime::{ContainerSpec, Mount, MountSource, StartError};
+use crate::runtime::{CAPABILITY_NAMES, ContainerSpec, Mount, MountSource, StartError};
 
 /// Where a container says why it ended, unless it names another file.
 const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -62,12 +62,25 @@ pub(super) fn references(namespace: &str, container: &PodContainer) -> BTreeSet<
     config_maps.chain(secrets.iter().map(|name| ConfigRef::secret(namespace, name))).collect()
 }
 
-/// Added capabilities only: a container has none to begin with, so there is nothing to drop but what is added.
+/// Added capabilities only: a container has none to begin with.
 fn capabilities(container: &PodContainer) -> Vec<String> {
     let capabilities =
         container.security_context.as_ref().and_then(|context| context.capabilities.clone()).unwrap_or_default();
-    let dropped = capabilities.drop.unwrap_or_default();
-    capabilities.add.unwrap_or_default().into_iter().filter(|name| !dropped.contains(name)).collect()
+    kept(&capabilities.add.unwrap_or_default(), &capabilities.drop.unwrap_or_default())
+}
+
+/// What is left, in the order of container runtimes: `ALL` first, then what is added by name, less what is dropped by
+/// name. The prefix `CAP_` means nothing.
+fn kept(add: &[String], drop: &[String]) -> Vec<String> {
+    let plain = |names: &[String]| -> Vec<String> {
+        names.iter().map(|name| name.strip_prefix("CAP_").unwrap_or(name).to_owned()).collect()
+    };
+    let (add, drop) = (plain(add), plain(drop));
+    let all = |names: &[String]| names.iter().any(|name| name == "ALL");
+    let every = if all(&add) && !all(&drop) { &CAPABILITY_NAMES[..] } else { &[] };
+    let named = add.iter().filter(|name| *name != "ALL").cloned();
+    let added = every.iter().map(ToString::to_string).chain(named);
+    added.filter(|name| !drop.contains(name)).collect()
 }
 
 async fn mounts(
@@ -171,4 +184,23 @@ pub(super) fn unsupported(pod: &Pod) -> Option<Failure> {
         return refused(&format!("privileged container {}", container.name), cure);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_capability_is_not_kept() {
+        let kept = |add: &[&str], drop: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+            super::kept(&owned(add), &owned(drop))
+        };
+        let most = kept(&["ALL"], &["NET_ADMIN"]);
+        assert!(most.len() == CAPABILITY_NAMES.len() - 1 && !most.contains(&"NET_ADMIN".to_owned()), "{most:?}");
+        assert!(kept(&["NET_RAW"], &["CAP_NET_RAW"]).is_empty());
+        assert!(kept(&["CAP_NET_RAW"], &["NET_RAW"]).is_empty());
+        assert_eq!(kept(&["CAP_NET_ADMIN"], &["ALL"]), ["NET_ADMIN"]);
+        assert!(kept(&["ALL"], &["ALL"]).is_empty());
+    }
 }

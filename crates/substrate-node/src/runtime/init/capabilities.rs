@@ -6,7 +6,7 @@ use std::io;
 use crate::runtime::helper::Failure;
 
 /// In the order of their numbers.
-const NAMES: [&str; 41] = [
+pub(crate) const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",

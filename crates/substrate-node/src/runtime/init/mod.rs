@@ -22,6 +22,7 @@ use super::StartError;
 use super::helper::{Answer, ExecRequest, Failure, Program, Request};
 use super::spec::ContainerSpec;
 pub(crate) use attributes::set_read_only;
+pub(crate) use capabilities::NAMES as CAPABILITY_NAMES;
 use request::Control;
 
 /// First argument of a process that becomes a container.
