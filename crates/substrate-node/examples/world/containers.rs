@@ -129,8 +129,14 @@ pub(crate) async fn exec() -> Facts {
     let mut session = container.exec(ExecSpec { stdin: true, ..terminal }).await?;
     session.resize.as_ref().ok_or("no resize")?.send((80, 24)).await?;
     let mut stdin = session.stdin.take().ok_or("no stdin")?;
+    // The terminal echoes input at once: the command's first line must have come before it.
+    let mut first = String::new();
+    while !first.ends_with('\n') {
+        first.push(char::from(session.stdout.read_u8().await?));
+    }
     stdin.write_all(b"input\n").await?;
-    let terminal = collect(session, None).await?;
+    let mut terminal = collect(session, None).await?;
+    terminal["stdout"] = json!(first + terminal["stdout"].as_str().unwrap_or_default());
     drop(stdin);
     let missing = container.exec(ExecSpec { command: vec!["nonsense".to_owned()], ..Default::default() }).await;
     let start = Instant::now();
