@@ -26,7 +26,11 @@ async fn missing() -> Vec<Lack> {
     match Programs::find() {
         Err(error) => vec![lack("a program", error.to_string())],
         Ok(programs) => {
-            lacks(&programs).await.unwrap_or_else(|error| vec![lack("an answer of the preflight", error.to_string())])
+            let mut lacking = lacks(&programs)
+                .await
+                .unwrap_or_else(|error| vec![lack("an answer of the preflight", error.to_string())]);
+            lacking.extend(programs.check().await.err().map(|error| lack("a program", error.to_string())));
+            lacking
         }
     }
 }

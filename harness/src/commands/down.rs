@@ -1,6 +1,6 @@
 //! `meshproof down`: ends environments and removes their files.
 
-use super::{complain, complain_kept};
+use super::complain_kept;
 use crate::cli::args::DownArgs;
 use crate::environment::state_root;
 use crate::report::RunOutcome;
@@ -24,7 +24,7 @@ pub(super) async fn run(args: &DownArgs) -> RunOutcome {
         let name = kept.name.clone();
         match run::down(kept).await {
             Ok(()) => crate::cli::print(&format!("{name} is down\n")),
-            Err(error) => worst = complain(&error, RunOutcome::EnvironmentFailed),
+            Err(error) => worst = worst.worse(complain_kept(&error)),
         }
     }
     worst
@@ -35,7 +35,11 @@ fn one(root: &camino::Utf8Path, name: Option<&str>) -> Result<Kept, KeptError> {
     match (run::find(root, name), name) {
         (Err(KeptError::None), None) => {
             let mut left = run::list(root)?;
-            if left.len() == 1 { Ok(left.swap_remove(0)) } else { Err(KeptError::None) }
+            match left.len() {
+                0 => Err(KeptError::None),
+                1 => Ok(left.swap_remove(0)),
+                _ => Err(KeptError::Left(left.into_iter().map(|kept| kept.name).collect::<Vec<_>>().join(", "))),
+            }
         }
         (found, _) => found,
     }

@@ -41,7 +41,7 @@ async fn one(topology: &Topology, plans: Vec<Plan>, out: Option<&Utf8Path>, args
         return outcome;
     }
     let run_id = new_run_id();
-    let environment = format!("e2e-{run_id}");
+    let environment = format!("{}{run_id}", run::OWN_PREFIX);
     let session = match Session::start("e2e", run_id, &environment, out, Reports::Files) {
         Ok(session) => session,
         Err(outcome) => return outcome,

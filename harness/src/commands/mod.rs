@@ -53,7 +53,11 @@ fn complain(error: &(dyn std::error::Error + 'static), outcome: RunOutcome) -> R
 /// Says why a kept environment cannot be used, with the exit code for it.
 fn complain_kept(error: &KeptError) -> RunOutcome {
     let outcome = match error {
-        KeptError::Unknown { .. } | KeptError::Several(_) | KeptError::None => RunOutcome::WrongUsage,
+        KeptError::Unknown { .. }
+        | KeptError::Several(_)
+        | KeptError::None
+        | KeptError::Left(_)
+        | KeptError::InUse(_) => RunOutcome::WrongUsage,
         KeptError::Embedded(_) | KeptError::State { .. } => RunOutcome::EnvironmentFailed,
     };
     complain(error, outcome)

@@ -9,7 +9,7 @@ use crate::cli::{files, plan};
 use crate::report::{EventKind, RunOutcome};
 use crate::run::{self, Job};
 use crate::topology::validate::dns_label;
-use crate::topology::{Provider, Topology, draw};
+use crate::topology::{Discovery, Provider, Topology, draw};
 
 /// Brings an environment up and leaves it.
 pub(super) async fn run(args: &UpArgs) -> RunOutcome {
@@ -56,6 +56,11 @@ pub(super) async fn demo(args: &DemoArgs) -> RunOutcome {
 /// # Errors
 /// The exit code, after it was said why not.
 pub(super) fn supported(topology: &Topology) -> Result<(), RunOutcome> {
+    if topology.discovery == Discovery::Hub {
+        eprintln!("error: `discovery: hub` needs the management plane, which is not part of this version");
+        eprintln!("  help: write `discovery: remote-secrets`");
+        return Err(RunOutcome::WrongUsage);
+    }
     if topology.provider == Provider::Embedded {
         return Ok(());
     }

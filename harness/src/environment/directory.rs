@@ -1,6 +1,8 @@
 //! Where environments keep their files: one private folder each, below the user's state folder.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -14,13 +16,28 @@ use crate::provider::embedded::create_private_directory;
 pub fn state_root() -> Result<Utf8PathBuf, String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     if let Some(path) = variable("MESHPROOF_STATE_DIR") {
-        return Ok(path.into());
+        return absolute(path.into());
     }
     if let Some(path) = variable("XDG_STATE_HOME") {
-        return Ok(Utf8PathBuf::from(path).join("meshproof"));
+        return absolute(Utf8PathBuf::from(path).join("meshproof"));
     }
-    let home = variable("HOME").ok_or("none of MESHPROOF_STATE_DIR, XDG_STATE_HOME and HOME is set")?;
-    Ok(Utf8PathBuf::from(home).join(".local/state/meshproof"))
+    let home =
+        variable("HOME").ok_or("none of MESHPROOF_STATE_DIR, XDG_STATE_HOME and HOME is set; set one of them")?;
+    absolute(Utf8PathBuf::from(home).join(".local/state/meshproof"))
+}
+
+/// The supervisor and its containers have other current folders than this process.
+fn absolute(path: Utf8PathBuf) -> Result<Utf8PathBuf, String> {
+    camino::absolute_utf8(&path).map_err(|error| format!("{path} is no folder for state: {error}"))
+}
+
+/// Its lock shows that a process uses the folder; the kernel releases it however that process ends.
+const LOCK: &str = "lock";
+
+/// The right to use a folder, for as long as this value lives.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: File,
 }
 
 /// The folder of one environment.
@@ -46,6 +63,52 @@ impl Directory {
     /// Those of the file system.
     pub fn create(&self) -> Result<(), crate::provider::embedded::Error> {
         create_private_directory(&self.0)
+    }
+
+    /// Claims it for this process, and creates it where it does not exist; `None` where another process has it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn claim(&self) -> io::Result<Option<Claim>> {
+        self.create().map_err(io::Error::other)?;
+        self.lock(OpenOptions::new().write(true).create(true).truncate(false))
+    }
+
+    /// Claims it where some process claimed it before and none does now; `None` where that is not so.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn reclaim(&self) -> io::Result<Option<Claim>> {
+        match self.lock(OpenOptions::new().write(true)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            claimed => claimed,
+        }
+    }
+
+    fn lock(&self, options: &OpenOptions) -> io::Result<Option<Claim>> {
+        let file = options.open(self.0.join(LOCK))?;
+        match file.try_lock() {
+            // Whoever had it may have removed it with the folder since it was opened.
+            Ok(()) => Ok((file.metadata()?.nlink() > 0).then_some(Claim { _lock: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Removes all that is in it but the lock.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn empty(&self) -> io::Result<()> {
+        for entry in self.0.read_dir_utf8()? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != LOCK {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Where the topology of a kept environment is remembered, as the user wrote it.
@@ -84,5 +147,26 @@ impl Directory {
         }
         names.sort();
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_has_a_folder_at_a_time() {
+        let root = tempfile::tempdir().expect("a folder");
+        let directory = Directory::new(Utf8Path::from_path(root.path()).expect("UTF-8"), "one");
+        assert!(directory.reclaim().expect("asked").is_none(), "nobody claimed it before");
+        let claim = directory.claim().expect("asked").expect("free");
+        assert!(directory.claim().expect("asked").is_none());
+        std::fs::create_dir(directory.path().join("clusters")).expect("created");
+        std::fs::write(directory.topology(), "").expect("written");
+        directory.empty().expect("emptied");
+        assert!(directory.claim().expect("asked").is_none(), "emptying keeps the claim");
+        assert_eq!(directory.path().read_dir().expect("read").count(), 1);
+        drop(claim);
+        assert!(directory.reclaim().expect("asked").is_some());
     }
 }

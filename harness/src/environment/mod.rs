@@ -6,5 +6,5 @@ mod first_request;
 mod world;
 
 pub use bring_up::{Error, bring_up};
-pub use directory::{Directory, state_root};
+pub use directory::{Claim, Directory, state_root};
 pub use world::world_config;

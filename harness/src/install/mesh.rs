@@ -9,6 +9,7 @@ use kube::api::Api;
 use kube::runtime::wait::{await_condition, conditions};
 use serde_json::{Value, json};
 
+use super::diagnosis;
 use super::manifest::{self, Placeholders};
 use super::remote_secret::ISTIO_SYSTEM;
 use crate::cluster::{Cluster, Error as ClusterError};

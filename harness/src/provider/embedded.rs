@@ -56,6 +56,15 @@ pub enum Error {
         /// What the supervisor said last.
         words: String,
     },
+    /// What the supervisor wrote of itself cannot be understood.
+    #[error("{path} is damaged; end the process that wrote it, if it runs, and remove its folder")]
+    Damaged {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The supervisor ended while it was needed.
     #[error("the embedded Kubernetes (process {process_id}) died; {words}")]
     Died {
@@ -141,8 +150,8 @@ impl World {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::Io { action: format!("read {path}"), source }),
         };
-        let state: WorldState = serde_json::from_slice(&text)
-            .map_err(|error| Error::Io { action: format!("read {path}"), source: error.into() })?;
+        let state: WorldState =
+            serde_json::from_slice(&text).map_err(|source| Error::Damaged { path: path.clone(), source })?;
         let log = state_directory.join(LOG);
         Ok(is_alive(&state).then_some(Self { process: None, lease: None, log, state }))
     }

@@ -1,6 +1,7 @@
 //! Where clusters come from. After provisioning, code sees [`crate::cluster::Cluster`] handles and never a provider.
 
 pub mod embedded;
+pub mod envoy;
 pub mod images;
 pub mod memory;
 pub mod programs;

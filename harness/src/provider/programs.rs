@@ -44,6 +44,8 @@ impl Programs {
     ///
     /// # Errors
     /// The first that is missing.
+    ///
+    /// Whether Envoy can be used is another question: [`Self::check`].
     pub fn find() -> Result<Self, Error> {
         let executable = std::env::current_exe().map_err(|error| Error::Executable(error.to_string()))?;
         let executable = Utf8PathBuf::try_from(executable).map_err(|error| Error::Executable(error.to_string()))?;
@@ -59,6 +61,14 @@ impl Programs {
             bookinfo: beside("bookinfo")?,
             envoy: envoy()?,
         })
+    }
+
+    /// Asks what was not built here whether it can be used.
+    ///
+    /// # Errors
+    /// [`Error::NoEnvoy`].
+    pub async fn check(&self) -> Result<(), Error> {
+        super::envoy::check(&self.envoy).await.map_err(|reason| Error::NoEnvoy { reason })
     }
 }
 

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::api::Api;
 
-use super::{Interruption, Job, fail, machine};
+use super::claim::claim;
+use super::{Interruption, Job, fail, machine, not_up};
 use crate::cluster::Cluster;
 use crate::environment::{Directory, bring_up, world_config};
 use crate::install::remote_secret::ISTIO_SYSTEM;
@@ -31,11 +32,14 @@ pub async fn demo(job: &Job, rate: u32, events: &EventSender, interruption: &Int
         Err(outcome) => return outcome,
     };
     let directory = Directory::new(&job.state_root, &job.environment);
+    let _claim = match claim(job, &directory, events) {
+        Ok(claim) => claim,
+        Err(outcome) => return outcome,
+    };
     let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), &programs, true);
     let token = interruption.token();
-    let up = token.run_until_cancelled(bring_up(&job.topology, &config, &programs, events)).await;
-    let outcome = match up {
-        Some(Ok((world, clusters))) => {
+    let outcome = match bring_up(&job.topology, &config, &programs, events, token).await {
+        Ok((world, clusters)) => {
             show(&clusters, events).await;
             token.run_until_cancelled(steady_traffic(job, rate, &clusters, events)).await;
             match world.stop().await {
@@ -46,11 +50,7 @@ pub async fn demo(job: &Job, rate: u32, events: &EventSender, interruption: &Int
                 }
             }
         }
-        Some(Err(error)) => {
-            fail(events, &error, error.cure(), Vec::new());
-            RunOutcome::EnvironmentFailed
-        }
-        None => interruption.outcome().unwrap_or(RunOutcome::Interrupted),
+        Err(error) => not_up(&error, events, interruption),
     };
     if let Err(error) = directory.remove() {
         fail(events, &error, Some(format!("remove {} by hand", directory.path())), Vec::new());

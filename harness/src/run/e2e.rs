@@ -2,8 +2,9 @@
 
 use camino::Utf8Path;
 
+use super::claim::claim;
 use super::scenarios::run_all;
-use super::{Interruption, Job, fail, machine};
+use super::{Interruption, Job, fail, machine, not_up};
 use crate::engine::Environment;
 use crate::environment::{Directory, bring_up, world_config};
 use crate::provider::embedded::World;
@@ -19,6 +20,10 @@ pub async fn e2e(job: &Job, events: &EventSender, interruption: &Interruption) -
         Err(outcome) => return outcome,
     };
     let directory = Directory::new(&job.state_root, &job.environment);
+    let _claim = match claim(job, &directory, events) {
+        Ok(claim) => claim,
+        Err(outcome) => return outcome,
+    };
     let outcome = in_world(job, &programs, &directory, events, interruption).await;
     if outcome != RunOutcome::Passed {
         keep_logs(&directory, &job.out, events);
@@ -38,17 +43,16 @@ async fn in_world(
     interruption: &Interruption,
 ) -> RunOutcome {
     let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), programs, true);
-    // Dropping the future drops the lease, which ends the world.
-    let up = interruption.token().run_until_cancelled(bring_up(&job.topology, &config, programs, events)).await;
-    let (world, clusters) = match up {
-        Some(Ok(up)) => up,
-        Some(Err(error)) => {
-            fail(events, &error, error.cure(), Vec::new());
-            return RunOutcome::EnvironmentFailed;
-        }
-        None => return interruption.outcome().unwrap_or(RunOutcome::Interrupted),
+    let (world, clusters) = match bring_up(&job.topology, &config, programs, events, interruption.token()).await {
+        Ok(up) => up,
+        Err(error) => return not_up(&error, events, interruption),
     };
     let outcome = run_all(&Environment::new(clusters), &job.plans, events, interruption).await;
+    if outcome == RunOutcome::EnvironmentFailed
+        && let Some(error) = world.died().await
+    {
+        fail(events, &error, None, Vec::new());
+    }
     outcome.worse(tear_down(world, events).await)
 }
 

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks a run to end in order, and says with which exit code.
+//! SIGINT and SIGTERM: the first asks a run to end in order, and says with which exit code; the second spares it all
+//! but the tear-down.
 
 use std::io;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ const TERMINATE: u8 = 2;
 #[derive(Clone, Debug, Default)]
 pub struct Interruption {
     token: CancellationToken,
+    insisted: CancellationToken,
     signal: Arc<AtomicU8>,
 }
 
@@ -31,12 +33,16 @@ impl Interruption {
         let mut terminate = signal(SignalKind::terminate())?;
         let listener = this.clone();
         tokio::spawn(async move {
-            let seen = tokio::select! {
-                _ = interrupt.recv() => INTERRUPT,
-                _ = terminate.recv() => TERMINATE,
+            let mut next = async || {
+                tokio::select! {
+                    _ = interrupt.recv() => INTERRUPT,
+                    _ = terminate.recv() => TERMINATE,
+                }
             };
-            listener.signal.store(seen, Ordering::SeqCst);
+            listener.signal.store(next().await, Ordering::SeqCst);
             listener.token.cancel();
+            next().await;
+            listener.insisted.cancel();
         });
         Ok(this)
     }
@@ -45,6 +51,12 @@ impl Interruption {
     #[must_use]
     pub fn token(&self) -> &CancellationToken {
         &self.token
+    }
+
+    /// Cancelled by the second signal: nothing is waited for any more but the end of the environment.
+    #[must_use]
+    pub fn insisted(&self) -> &CancellationToken {
+        &self.insisted
     }
 
     /// The outcome of a run that was interrupted, or `None` of one that was not.

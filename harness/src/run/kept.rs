@@ -2,8 +2,9 @@
 
 use camino::Utf8PathBuf;
 
+use super::claim::claim;
 use super::scenarios::run_all;
-use super::{Interruption, Job, fail, machine};
+use super::{Interruption, Job, fail, machine, not_up};
 use crate::engine::Environment;
 use crate::environment::{Directory, bring_up, world_config};
 use crate::provider::embedded::{self, World};
@@ -39,6 +40,12 @@ pub enum KeptError {
     /// None runs.
     #[error("no environment runs; `meshproof up` brings one up")]
     None,
+    /// Another process brings it up, or takes it down.
+    #[error("environment {0} is in use by another command; wait until that has ended, or end it")]
+    InUse(String),
+    /// Nothing runs, and files of several are left.
+    #[error("no environment runs; of {0} files are left: `meshproof down --all` removes them, or name one with --name")]
+    Left(String),
     /// Its state cannot be read.
     #[error(transparent)]
     Embedded(#[from] embedded::Error),
@@ -99,33 +106,23 @@ pub async fn up(job: &Job, events: &EventSender, interruption: &Interruption) ->
         Err(outcome) => return outcome,
     };
     let directory = Directory::new(&job.state_root, &job.environment);
-    match World::attach(directory.path()) {
-        Ok(None) => {}
-        Ok(Some(_)) => {
-            let message = format!("environment {} runs already", job.environment);
-            let cure =
-                Some(format!("`meshproof down --name {0}`, or `meshproof up --name …` for another", job.environment));
-            events.send(EventKind::Failure { message, cure, evidence: Vec::new() });
-            return RunOutcome::WrongUsage;
-        }
-        Err(error) => {
-            fail(events, &error, None, Vec::new());
-            return RunOutcome::EnvironmentFailed;
-        }
-    }
-    if let Err(error) = start_over(&directory, job) {
-        fail(events, &error, None, Vec::new());
+    let _claim = match claim(job, &directory, events) {
+        Ok(claim) => claim,
+        Err(outcome) => return outcome,
+    };
+    if let Err(error) = std::fs::write(directory.topology(), &job.topology_text) {
+        fail(events, &error, Some(format!("make room for {}", directory.topology())), Vec::new());
         return RunOutcome::EnvironmentFailed;
     }
     let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), &programs, true);
-    let up = interruption.token().run_until_cancelled(bring_up(&job.topology, &config, &programs, events)).await;
-    match up {
-        Some(Ok((world, _))) => keep(world, events).await,
-        Some(Err(error)) => {
-            fail(events, &error, error.cure(), Vec::new());
-            RunOutcome::EnvironmentFailed
+    match bring_up(&job.topology, &config, &programs, events, interruption.token()).await {
+        Ok((world, _)) => keep(world, events).await,
+        Err(error) => {
+            // The logs stay for whoever wants to know why, until `down` or the next `up`.
+            let what = "logs of what failed, until the next `up` or `down`".to_owned();
+            events.send(EventKind::FileWritten { what, path: directory.path().to_string() });
+            not_up(&error, events, interruption)
         }
-        None => interruption.outcome().unwrap_or(RunOutcome::Interrupted),
     }
 }
 
@@ -137,13 +134,6 @@ async fn keep(world: World, events: &EventSender) -> RunOutcome {
             RunOutcome::EnvironmentFailed
         }
     }
-}
-
-/// Files of an environment that no longer runs are of no use.
-fn start_over(directory: &Directory, job: &Job) -> std::io::Result<()> {
-    directory.remove()?;
-    directory.create().map_err(std::io::Error::other)?;
-    std::fs::write(directory.topology(), &job.topology_text)
 }
 
 /// Runs scenarios on a kept environment.
@@ -166,8 +156,13 @@ pub async fn run_on_kept(kept: &Kept, plans: &[Plan], events: &EventSender, inte
 /// # Errors
 /// [`KeptError`].
 pub async fn down(kept: Kept) -> Result<(), KeptError> {
-    if let Some(world) = kept.world {
-        world.stop().await?;
+    let state = |source| KeptError::State { path: kept.directory.path().to_owned(), source };
+    let claim = kept.directory.claim().map_err(state)?;
+    match kept.world {
+        Some(world) => world.stop().await?,
+        // Somebody is bringing it up at this moment.
+        None if claim.is_none() => return Err(KeptError::InUse(kept.name)),
+        None => {}
     }
-    kept.directory.remove().map_err(|source| KeptError::State { path: kept.directory.path().to_owned(), source })
+    kept.directory.remove().map_err(state)
 }

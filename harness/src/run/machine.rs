@@ -27,14 +27,17 @@ pub struct Lack {
 /// # Errors
 /// The outcome of the run, after it was told why.
 pub(super) async fn prepare(events: &EventSender) -> Result<Programs, RunOutcome> {
-    let programs = Programs::find().map_err(|error| {
+    let refused = |error: programs::Error| {
         fail(events, &error, None, Vec::new());
         match error {
             programs::Error::NoEnvoy { .. } => RunOutcome::MachineCannot,
             programs::Error::NotBuilt { .. } | programs::Error::Executable(_) => RunOutcome::EnvironmentFailed,
         }
-    })?;
-    let lacks = lacks(&programs).await.map_err(|error| {
+    };
+    let programs = Programs::find().map_err(refused)?;
+    let (envoy, lacks) = tokio::join!(programs.check(), lacks(&programs));
+    envoy.map_err(refused)?;
+    let lacks = lacks.map_err(|error| {
         fail(events, &error, None, Vec::new());
         RunOutcome::EnvironmentFailed
     })?;

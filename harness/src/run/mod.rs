@@ -1,5 +1,6 @@
 //! Whole runs: what each command does, from the look at the machine to the exit code. Tells everything as events.
 
+mod claim;
 mod demo;
 mod e2e;
 mod interruption;
@@ -7,6 +8,7 @@ mod kept;
 mod machine;
 mod scenarios;
 
+pub use claim::OWN_PREFIX;
 pub use demo::demo;
 pub use e2e::e2e;
 pub use interruption::Interruption;
@@ -15,6 +17,7 @@ pub use machine::{Lack, lacks};
 
 use camino::Utf8PathBuf;
 
+use crate::report::RunOutcome;
 use crate::report::stream::EventSender;
 use crate::scenario::plan::Plan;
 use crate::topology::Topology;
@@ -41,4 +44,12 @@ pub struct Job {
 fn fail(events: &EventSender, error: &(dyn std::error::Error + 'static), cure: Option<String>, evidence: Vec<String>) {
     let message = crate::cluster::chain(error);
     events.send(crate::report::event::EventKind::Failure { message, cure, evidence });
+}
+
+/// Tells why an environment did not come up, unless the user ended it.
+fn not_up(error: &crate::environment::Error, events: &EventSender, interruption: &Interruption) -> RunOutcome {
+    interruption.outcome().unwrap_or_else(|| {
+        fail(events, error, error.cure(), Vec::new());
+        RunOutcome::EnvironmentFailed
+    })
 }

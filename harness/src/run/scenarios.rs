@@ -7,7 +7,8 @@ use crate::report::event::StepOutcome;
 use crate::report::stream::EventSender;
 use crate::scenario::plan::Plan;
 
-/// Runs every plan and combines the outcomes; an interruption ends the run after the clean-up of the scenario at hand.
+/// Runs every plan and combines the outcomes; an interruption ends the run after the clean-up of the scenario
+/// at hand, a second one at once.
 pub(super) async fn run_all(
     environment: &Environment,
     plans: &[Plan],
@@ -19,8 +20,10 @@ pub(super) async fn run_all(
     }
     let mut worst = RunOutcome::Passed;
     for plan in plans {
-        let outcome = run_scenario(environment, plan, events, interruption.token()).await;
-        worst = worst.worse(outcome_of(&outcome));
+        let scenario = run_scenario(environment, plan, events, interruption.token());
+        if let Some(outcome) = interruption.insisted().run_until_cancelled(scenario).await {
+            worst = worst.worse(outcome_of(&outcome));
+        }
         if let Some(interrupted) = interruption.outcome() {
             return interrupted;
         }

@@ -1,0 +1,89 @@
+//! Who uses the folder of an environment: one run at a time, and what runs left behind that were killed is removed.
+
+use camino::Utf8Path;
+
+use super::{Job, fail};
+use crate::environment::{Claim, Directory};
+use crate::provider::embedded::World;
+use crate::report::RunOutcome;
+use crate::report::event::EventKind;
+use crate::report::stream::EventSender;
+
+/// How names of environments begin that live no longer than the run that made them.
+pub const OWN_PREFIX: &str = "e2e-";
+
+/// Claims the folder of the environment that is to be brought up, and empties it.
+///
+/// # Errors
+/// The outcome of the run, after it was told why: the environment runs already, or somebody is bringing it up.
+pub(super) fn claim(job: &Job, directory: &Directory, events: &EventSender) -> Result<Claim, RunOutcome> {
+    sweep(&job.state_root, events);
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        fail(
+            events,
+            error,
+            Some(format!("make {} a folder of yours, or set MESHPROOF_STATE_DIR", job.state_root)),
+            Vec::new(),
+        );
+        RunOutcome::EnvironmentFailed
+    };
+    let refused = |what: &str, cure: String| {
+        let message = format!("environment {} {what}", job.environment);
+        events.send(EventKind::Failure { message, cure: Some(cure), evidence: Vec::new() });
+        RunOutcome::WrongUsage
+    };
+    let Some(claim) = directory.claim().map_err(|error| failed(&error))? else {
+        let cure = "wait until that has ended, or choose another name with --name".to_owned();
+        return Err(refused("is in use by another command", cure));
+    };
+    if World::attach(directory.path()).map_err(|error| failed(&error))?.is_some() {
+        let cure = format!("`meshproof down --name {0}`, or `--name …` for another", job.environment);
+        return Err(refused("runs already", cure));
+    }
+    // Files of an environment that no longer runs are of no use.
+    directory.empty().map_err(|error| failed(&error))?;
+    Ok(claim)
+}
+
+/// Removes the folders of runs that were killed. That this does not work is no reason not to run.
+fn sweep(state_root: &Utf8Path, events: &EventSender) {
+    let names = Directory::list(state_root).unwrap_or_default();
+    for name in names.iter().filter(|name| name.starts_with(OWN_PREFIX)) {
+        let directory = Directory::new(state_root, name);
+        if let Err(error) = sweep_one(&directory) {
+            let help = format!("remove {} by hand", directory.path());
+            events.warn(format!("what a killed run left could not be removed: {error}"), Some(help));
+        }
+    }
+}
+
+fn sweep_one(directory: &Directory) -> std::io::Result<()> {
+    let Some(_claim) = directory.reclaim()? else { return Ok(()) };
+    match World::attach(directory.path()) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => directory.remove(),
+        Err(error) => Err(std::io::Error::other(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_uses_is_swept() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = Utf8Path::from_path(root.path()).expect("UTF-8");
+        let [used, abandoned, foreign] =
+            ["e2e-used", "e2e-abandoned", "e2e-foreign"].map(|name| Directory::new(root, name));
+        let _used = used.claim().expect("claimed").expect("free");
+        drop(abandoned.claim().expect("claimed").expect("free"));
+        std::fs::write(abandoned.path().join("config.json"), "{}").expect("written");
+        std::fs::create_dir(foreign.path()).expect("created");
+        for directory in [&used, &abandoned, &foreign] {
+            sweep_one(directory).expect("swept");
+        }
+        assert!(used.path().exists() && foreign.path().exists());
+        assert!(!abandoned.path().exists());
+    }
+}
