@@ -2,6 +2,7 @@
 //!
 //! The addresses themselves exist inside the world only; a browser or `curl` on the host needs a port of 127.0.0.1.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -74,9 +75,11 @@ async fn update(
     }
     let mut ports = BTreeMap::new();
     for target in targets {
-        if !forwarders.contains_key(&target) {
+        if let Entry::Vacant(vacant) = forwarders.entry(target) {
             match forward(network.clone(), target).await {
-                Ok(forwarder) => drop(forwarders.insert(target, forwarder)),
+                Ok(forwarder) => {
+                    vacant.insert(forwarder);
+                }
                 Err(error) => warn!(%error, service = key(service), "cannot publish a port on the host"),
             }
         }
