@@ -87,6 +87,37 @@ fn outcome(seen: &Connection) -> Result<ConnectionOutcome, Error> {
     })
 }
 
+fn gateways<'step>(expectations: impl Iterator<Item = &'step Expectation>) -> Vec<Gateway> {
+    let mut gateways: Vec<Gateway> = Vec::new();
+    for expectation in expectations {
+        let named: &[Gateway] = match &expectation.check {
+            Check::MutualTls(expected) => &expected.through,
+            Check::Failures(expected) => std::slice::from_ref(&expected.at),
+            _ => &[],
+        };
+        for gateway in named {
+            if !gateways.contains(gateway) {
+                gateways.push(gateway.clone());
+            }
+        }
+    }
+    gateways
+}
+
+async fn counters(environment: &Environment, gateways: &[Gateway]) -> Result<Vec<GatewayCounters>, Error> {
+    let mut all = Vec::with_capacity(gateways.len());
+    for gateway in gateways {
+        let cluster = environment.cluster(&gateway.cluster)?;
+        let labels = match gateway.kind {
+            GatewayKind::Ingress => "istio=ingressgateway",
+            GatewayKind::Eastwest => "istio=eastwestgateway",
+        };
+        let read: BTreeMap<String, u64> = proxies::counters(cluster, ISTIO_SYSTEM, labels, GATEWAY_COUNTERS).await?;
+        all.push(GatewayCounters::read(&read));
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,35 +150,4 @@ mod tests {
     fn what_the_probe_cannot_classify_is_no_refusal() {
         assert!(seen(json!({ "outcome": "error" })).is_err());
     }
-}
-
-fn gateways<'step>(expectations: impl Iterator<Item = &'step Expectation>) -> Vec<Gateway> {
-    let mut gateways: Vec<Gateway> = Vec::new();
-    for expectation in expectations {
-        let named: &[Gateway] = match &expectation.check {
-            Check::MutualTls(expected) => &expected.through,
-            Check::Failures(expected) => std::slice::from_ref(&expected.at),
-            _ => &[],
-        };
-        for gateway in named {
-            if !gateways.contains(gateway) {
-                gateways.push(gateway.clone());
-            }
-        }
-    }
-    gateways
-}
-
-async fn counters(environment: &Environment, gateways: &[Gateway]) -> Result<Vec<GatewayCounters>, Error> {
-    let mut all = Vec::with_capacity(gateways.len());
-    for gateway in gateways {
-        let cluster = environment.cluster(&gateway.cluster)?;
-        let labels = match gateway.kind {
-            GatewayKind::Ingress => "istio=ingressgateway",
-            GatewayKind::Eastwest => "istio=eastwestgateway",
-        };
-        let read: BTreeMap<String, u64> = proxies::counters(cluster, ISTIO_SYSTEM, labels, GATEWAY_COUNTERS).await?;
-        all.push(GatewayCounters::read(&read));
-    }
-    Ok(all)
 }
