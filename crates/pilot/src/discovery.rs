@@ -213,6 +213,8 @@ async fn serve_webhooks(
     cancel: CancellationToken,
 ) {
     let (settings, current) = watch::channel(Arc::new(options.mesh_settings()));
+    // A receiver counts what was published before it subscribed as seen; the first snapshot may be that.
+    snapshots.mark_changed();
     let follow = async {
         let mut started = false;
         while snapshots.changed().await.is_ok() {
