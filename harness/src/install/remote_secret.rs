@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, Error};
 pub const ISTIO_SYSTEM: &str = "istio-system";
 /// The account that a remote control plane acts as.
 const READER: &str = "istio-reader-service-account";
-/// Environments that are kept longer need their remote secrets renewed; `up` says so.
+/// After that a kept environment no longer discovers across clusters: it is to be brought up anew.
 const TOKEN_SECONDS: i64 = 24 * 3600;
 
 /// Makes the secret that lets another cluster's control plane watch `target`. It is not applied.

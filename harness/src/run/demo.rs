@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::environment::{Directory, bring_up, world_config};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::report::RunOutcome;
-use crate::report::event::EventKind;
+use crate::report::event::{EventKind, PhaseOutcome};
 use crate::report::stream::EventSender;
 use crate::topology::GatewayKind;
 use crate::traffic::probe::{self, Request, Source};
@@ -62,15 +62,20 @@ async fn show(clusters: &[Cluster], events: &EventSender) {
     for cluster in clusters {
         match ingress_url(cluster).await {
             Ok(Some(url)) => {
-                let what = format!("product page of {}", cluster.name());
-                events.send(EventKind::FileWritten { what, path: format!("{url}/productpage") });
+                tell(events, &format!("page/{}", cluster.name()), "product page", format!("{url}/productpage"));
             }
             Ok(None) => events.warn(format!("{} publishes no ingress gateway on this host", cluster.name()), None),
             Err(error) => events.warn(crate::cluster::chain(&error), None),
         }
-        let what = format!("kubeconfig of {}", cluster.name());
-        events.send(EventKind::FileWritten { what, path: cluster.access().kubeconfig.to_string() });
+        let path = cluster.access().kubeconfig.to_string();
+        tell(events, &format!("kubeconfig/{}", cluster.name()), "kubeconfig", path);
     }
+}
+
+/// Says where something is, at once: what is only in the summary comes when the world is gone.
+fn tell(events: &EventSender, phase: &str, title: &str, place: String) {
+    events.send(EventKind::PhaseStarted { phase: phase.to_owned(), title: title.to_owned() });
+    events.send(EventKind::PhaseFinished { phase: phase.to_owned(), outcome: PhaseOutcome::Done, detail: place });
 }
 
 /// The URL on this host that leads to a cluster's ingress gateway, where the provider publishes one.
