@@ -31,8 +31,9 @@ fn absolute(path: Utf8PathBuf) -> Result<Utf8PathBuf, String> {
     camino::absolute_utf8(&path).map_err(|error| format!("{path} is no folder for state: {error}"))
 }
 
-/// Its lock shows that a process uses the folder; the kernel releases it however that process ends.
-const LOCK: &str = "lock";
+/// Its lock shows that a runner uses the folder; the kernel releases it however that process ends. The supervisor has a
+/// lock of its own.
+const LOCK: &str = "runner.lock";
 
 /// The right to use a folder, for as long as this value lives.
 #[derive(Debug)]
