@@ -2,7 +2,8 @@
 //!
 //! Files in volumes belong to containers, which may replace any of them by a link at any moment. So nothing here looks
 //! at a path first and uses it later: the kernel resolves it within bounds (`openat2`, Linux 5.6), and the descriptor
-//! it answers is what is used. Descriptors are `O_PATH`: they name a file or folder and open nothing.
+//! it answers is what is used. Descriptors are `O_PATH`, which name a file or folder and open nothing, but for a device
+//! that is opened on purpose.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -50,7 +51,18 @@ pub(crate) fn resolve(folder: impl AsFd, path: &Path, bounds: Bounds) -> io::Res
     Ok(openat2(folder, path, how)?)
 }
 
-/// The same; what is missing is made: folders on the way, and `missing` at the end of it.
+/// Opens a device for reading and writing by its path below `root`, which is the root of every link in the path. It
+/// does not become a controlling terminal.
+///
+/// # Errors
+/// Those of `openat2`.
+pub(crate) fn open_device(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let bounds = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    Ok(openat2(root, path, OpenHow::new().flags(flags).resolve(bounds))?)
+}
+
+/// The same as [`resolve`]; what is missing is made: folders on the way, and `missing` at the end of it.
 ///
 /// # Errors
 /// Those of [`resolve`]; `ENOENT` also for a link that leads to nothing. Those of making a file or folder.

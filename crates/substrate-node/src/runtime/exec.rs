@@ -1,10 +1,10 @@
 //! Commands in a running container, with pipes or with a terminal.
 #![expect(unsafe_code, reason = "terminal ioctls have no safe wrapper among the dependencies")]
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,6 +20,7 @@ use super::child::Child;
 use super::container::receiver;
 use super::helper::{Enter, ExecRequest, Launch, Program, Request};
 use super::{ExecSession, ExecSpec, StartError};
+use crate::beneath;
 
 /// Starts `program` beside the process `container`, which `process` refers to as well.
 pub(super) async fn start(
@@ -84,9 +85,10 @@ fn with_terminal(child: Child, master: OwnedFd, stdin: bool) -> io::Result<ExecS
 
 /// Both sides of a new terminal of the container, so that its path inside exists.
 fn open_terminal(container: i32) -> io::Result<(OwnedFd, OwnedFd)> {
-    let path = format!("/proc/{container}/root/dev/ptmx");
+    // The container may have made its `ptmx` a link: to whatever is inside, never to a path of the host.
+    let root = beneath::locate(Path::new(&format!("/proc/{container}/root")))?;
+    let master = File::from(beneath::open_device(root, Path::new("dev/ptmx"))?);
     let flags = libc::O_NOCTTY | libc::O_CLOEXEC;
-    let master = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
     let unlocked: libc::c_int = 0;
     // SAFETY: `master` is open, and the pointer is to an integer that lives through the call.
     if unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) } != 0 {
