@@ -48,7 +48,7 @@ pub(crate) fn resolve(folder: impl AsFd, path: &Path, bounds: Bounds) -> io::Res
     };
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(flag | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    Ok(openat2(folder, path, how)?)
+    Ok(open_bounded(folder, path, how)?)
 }
 
 /// Opens a device for reading and writing by its path below `root`, which is the root of every link in the path. It
@@ -59,7 +59,23 @@ pub(crate) fn resolve(folder: impl AsFd, path: &Path, bounds: Bounds) -> io::Res
 pub(crate) fn open_device(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let bounds = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    Ok(openat2(root, path, OpenHow::new().flags(flags).resolve(bounds))?)
+    Ok(open_bounded(root, path, OpenHow::new().flags(flags).resolve(bounds))?)
+}
+
+/// `openat2`, repeated while it answers `EAGAIN`: the kernel cannot tell whether a `..` stayed inside when anything was
+/// mounted or renamed meanwhile, anywhere on the machine, and leaves it to the caller to ask again (openat2(2)). The
+/// links of a root, such as `/var/run` to `../run`, have such a `..`, and containers that start beside each other mount
+/// all the time.
+fn open_bounded(folder: impl AsFd, path: &Path, how: OpenHow) -> nix::Result<OwnedFd> {
+    // More than chance explains would be somebody who renames on purpose, and must not hold this process for ever.
+    const ATTEMPTS: usize = 10_000;
+    for _ in 1..ATTEMPTS {
+        match openat2(&folder, path, how) {
+            Err(Errno::EAGAIN) => std::thread::yield_now(),
+            outcome => return outcome,
+        }
+    }
+    openat2(folder, path, how)
 }
 
 /// The same as [`resolve`]; what is missing is made: folders on the way, and `missing` at the end of it.
@@ -184,6 +200,27 @@ mod tests {
         }
         assert!(folder.path().join("inside/x").is_dir() && !folder.path().join("x").exists());
         assert!(outside_is_empty(&folder));
+    }
+
+    #[test]
+    fn a_path_is_found_while_others_rename() {
+        let (folder, inside) = folders();
+        let (one, other) = (folder.path().join("outside/one"), folder.path().join("outside/other"));
+        fs::write(&one, "").unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    fs::rename(&one, &other).unwrap();
+                    fs::rename(&other, &one).unwrap();
+                }
+            });
+            let path = Path::new("real/../real/../real/../real/../real");
+            let found: Vec<_> = (0..20_000).map(|_| resolve(&inside, path, Bounds::Root).map(drop)).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            let failed = found.into_iter().find_map(Result::err);
+            assert!(failed.is_none(), "{failed:?}");
+        });
     }
 
     #[test]
