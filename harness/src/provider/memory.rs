@@ -23,7 +23,7 @@ struct Process {
 /// Memory of the world whose supervisor has this process id. Processes that end meanwhile are left out.
 ///
 /// # Errors
-/// Where `/proc` cannot be listed.
+/// Where `/proc` cannot be listed, or a process that runs cannot be looked at: the figures would be too small.
 pub fn measure(supervisor: u32) -> io::Result<Memory> {
     let children = children()?;
     let mut processes = Vec::new();
@@ -31,10 +31,10 @@ pub fn measure(supervisor: u32) -> io::Result<Memory> {
     while let Some(id) = open.pop() {
         open.extend(children.get(&id).into_iter().flatten());
         if id != supervisor {
-            processes.extend(process(id));
+            processes.extend(process(id)?);
         }
     }
-    let supervisor = process(supervisor).map_or(0, |process| process.proportional_set_bytes);
+    let supervisor = process(supervisor)?.map_or(0, |process| process.proportional_set_bytes);
     Ok(sum(supervisor, &processes))
 }
 
@@ -70,13 +70,25 @@ fn children() -> io::Result<HashMap<u32, Vec<u32>>> {
     Ok(children)
 }
 
-fn process(id: u32) -> Option<Process> {
-    let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).ok()?;
-    let kilobytes: u64 =
-        rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse().ok())?;
-    Some(Process {
-        name: fs::read_to_string(format!("/proc/{id}/comm")).ok()?.trim().to_owned(),
-        network: fs::read_link(format!("/proc/{id}/ns/net")).ok()?,
+/// `None` where the process has ended.
+fn process(id: u32) -> io::Result<Option<Process>> {
+    match read(id) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // The kernel's words for one that has ended and is not waited for yet.
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn read(id: u32) -> io::Result<Process> {
+    let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+    let kilobytes: Option<u64> =
+        rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let kilobytes = kilobytes
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{id}/smaps_rollup has no Pss")))?;
+    Ok(Process {
+        name: fs::read_to_string(format!("/proc/{id}/comm"))?.trim().to_owned(),
+        network: fs::read_link(format!("/proc/{id}/ns/net"))?,
         proportional_set_bytes: kilobytes * 1024,
     })
 }

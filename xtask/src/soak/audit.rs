@@ -4,8 +4,21 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Where to look. Everything in `places` and `files` belongs to the runs alone.
+#[derive(Debug)]
+pub(super) struct Audit {
+    /// Files of programs, by device and inode: inside a container the same file has another path.
+    programs: BTreeSet<(u64, u64)>,
+    /// Folders of the runs in which nothing may stay.
+    places: Vec<PathBuf>,
+    /// Names of tables can be read, which the host may refuse to an ordinary user.
+    tables: bool,
+}
 
 /// What there was at one moment.
 #[derive(Clone, Debug, Default)]
@@ -15,18 +28,44 @@ pub(super) struct Snapshot(BTreeSet<String>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Leftovers(Vec<String>);
 
-impl Snapshot {
-    /// Looks at everything. Processes count whose program lies in one of the places.
-    pub(super) fn look(programs: &[&Path]) -> Self {
-        let mut found = BTreeSet::new();
-        found.extend(processes(programs));
-        found.extend(mounts());
-        found.extend(names(Path::new("/sys/class/net")).map(|name| format!("interface {name}")));
-        found.extend(tables());
-        found.extend(files());
-        Self(found)
+impl Audit {
+    /// For runs that start these programs, and whose passing things go into these places.
+    ///
+    /// # Errors
+    /// Where a program cannot be looked at.
+    pub(super) fn new(programs: &[PathBuf], places: Vec<PathBuf>) -> io::Result<Self> {
+        let programs = programs.iter().map(|path| fs::metadata(path).map(|file| identity(&file)));
+        Ok(Self { programs: programs.collect::<io::Result<_>>()?, places, tables: tables().is_some() })
     }
 
+    /// What cannot be looked at here, and why.
+    pub(super) fn blind_spots(&self) -> Vec<&'static str> {
+        if self.tables { Vec::new() } else { vec!["tables of the host's packet filter: `nft list tables` is refused"] }
+    }
+
+    /// Looks at everything.
+    pub(super) fn look(&self) -> Snapshot {
+        let mut found = BTreeSet::new();
+        found.extend(self.processes());
+        found.extend(mounts());
+        found.extend(names(Path::new("/sys/class/net")).map(|name| format!("interface {name}")));
+        found.extend(tables().unwrap_or_default());
+        found.extend(files());
+        found.extend(self.places.iter().flat_map(|place| below(place)));
+        Snapshot(found)
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        let ours = |pid: &i32| {
+            let file = fs::metadata(format!("/proc/{pid}/exe")).ok();
+            *pid != own && file.is_some_and(|file| self.programs.contains(&identity(&file)))
+        };
+        process_ids().filter(ours).map(describe).collect()
+    }
+}
+
+impl Snapshot {
     /// What is here and was not before.
     pub(super) fn beyond(&self, before: &Self) -> Leftovers {
         Leftovers(self.0.difference(&before.0).cloned().collect())
@@ -45,6 +84,10 @@ impl fmt::Display for Leftovers {
     }
 }
 
+fn identity(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
 fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
@@ -59,17 +102,9 @@ fn program(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
-fn processes(places: &[&Path]) -> Vec<String> {
-    let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let ours = |pid: &i32| {
-        *pid != own && program(*pid).is_some_and(|program| places.iter().any(|place| program.starts_with(place)))
-    };
-    let describe = |pid| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        format!("process {pid} ({})", line.trim())
-    };
-    process_ids().filter(ours).map(describe).collect()
+fn describe(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    format!("process {pid} ({})", String::from_utf8_lossy(&line).replace('\0', " ").trim())
 }
 
 fn mounts() -> Vec<String> {
@@ -78,22 +113,31 @@ fn mounts() -> Vec<String> {
     table.lines().filter_map(mount).collect()
 }
 
-/// Tables of the host's packet filter, where it may be asked.
-fn tables() -> Vec<String> {
-    let Ok(output) = Command::new("nft").args(["list", "tables"]).output() else { return Vec::new() };
-    String::from_utf8_lossy(&output.stdout).lines().map(|line| format!("packet filter {line}")).collect()
+/// Tables of the host's packet filter; `None` where it may not be asked.
+fn tables() -> Option<Vec<String>> {
+    let output = Command::new("nft").args(["list", "tables"]).output().ok()?;
+    let list = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| list.lines().map(|line| format!("packet filter {line}")).collect())
 }
 
-/// Files whose names tell that they are of ours, in the places where programs put passing things.
+/// Files whose names tell that they are of ours, in the places where programs put passing things without asking.
 fn files() -> Vec<String> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let places = [Some(std::env::temp_dir()), Some("/dev/shm".into()), Some("/run/netns".into()), runtime];
+    let places = ["/tmp", "/var/tmp", "/dev/shm", "/run/netns"];
     let ours = |name: &String| ["meshproof", "envoy", "substrate"].iter().any(|word| name.contains(word));
-    let list = |place: PathBuf| {
-        let path = place.clone();
-        names(&place).filter(ours).map(move |name| format!("file {}", path.join(name).display()))
-    };
-    places.into_iter().flatten().flat_map(list).collect()
+    let list = |place| names(Path::new(place)).filter(ours).map(move |name| format!("file {place}/{name}"));
+    places.into_iter().flat_map(list).collect()
+}
+
+/// All that is in a folder, at any depth.
+fn below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        found.push(format!("file {}", entry.path().display()));
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(below(&entry.path()));
+        }
+    }
+    found
 }
 
 /// A process with this program's name among the descendants of another.
@@ -132,26 +176,40 @@ mod tests {
         Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
     }
 
-    #[test]
-    fn a_process_that_was_not_there_is_left_over_until_it_ends() {
-        let before = Snapshot::look(&[]);
-        let mut child = cat();
-        let place = program(child.id().cast_signed()).unwrap();
-        let left = Snapshot::look(&[&place]).beyond(&before);
-        assert!(left.to_string().contains(&format!("process {}", child.id())), "{left}");
-        drop(child.stdin.take());
-        child.wait().unwrap();
-        let left = Snapshot::look(&[&place]).beyond(&before);
-        assert!(!left.to_string().contains(&format!("process {} ", child.id())), "{left}");
+    fn audit(programs: &[PathBuf], places: Vec<PathBuf>) -> Audit {
+        Audit::new(programs, places).unwrap()
     }
 
     #[test]
-    fn a_file_that_tells_of_us_is_left_over() {
-        let before = Snapshot::look(&[]);
-        let file = tempfile::Builder::new().prefix("meshproof-audit-").tempfile().unwrap();
-        let left = Snapshot::look(&[]).beyond(&before);
-        assert!(left.to_string().contains(&file.path().display().to_string()), "{left}");
+    fn a_process_that_was_not_there_is_left_over_until_it_ends() {
+        let cat_file = program(std::process::id().cast_signed()).unwrap();
+        assert!(audit(&[cat_file], Vec::new()).look().0.iter().all(|name| !name.starts_with("process")));
+        let mut child = cat();
+        // By another name of the same file, as inside a container.
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("another-name");
+        std::os::unix::fs::symlink(program(child.id().cast_signed()).unwrap(), &link).unwrap();
+        let audit = audit(&[link], Vec::new());
+        let process = format!("process {} ", child.id());
+        assert!(audit.look().beyond(&Snapshot::default()).to_string().contains(&process));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!audit.look().beyond(&Snapshot::default()).to_string().contains(&process));
+    }
+
+    #[test]
+    fn files_are_left_over_by_their_name_or_by_their_place() {
+        let place = tempfile::tempdir().unwrap();
+        let audit = audit(&[], vec![place.path().to_path_buf()]);
+        let before = audit.look();
         assert!(before.beyond(&before).is_empty());
+        let by_name = tempfile::Builder::new().prefix("meshproof-audit-").tempfile_in("/tmp").unwrap();
+        let by_place = place.path().join("deep/file");
+        fs::create_dir(place.path().join("deep")).unwrap();
+        fs::write(&by_place, "").unwrap();
+        let left = audit.look().beyond(&before).to_string();
+        assert!(left.contains(&by_name.path().display().to_string()), "{left}");
+        assert!(left.contains(&by_place.display().to_string()), "{left}");
     }
 
     #[test]

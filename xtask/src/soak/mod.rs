@@ -3,22 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::json;
 
-use crate::{envoy, exit, paths, start, wait};
+use crate::{exit, paths, start, wait};
 
 mod audit;
 mod chance;
+mod stage;
 
-use audit::{Leftovers, Snapshot};
+use audit::{Audit, Leftovers, Snapshot};
 use chance::Chance;
+use stage::Stage;
 
 /// How long what is left may take to go after a kill.
 const SETTLE: Duration = Duration::from_secs(5);
+/// About how long a run takes, where none was measured.
+const SOME_RUN: Duration = Duration::from_secs(15);
 /// How long a runner may take to notice that its world was killed.
 const NOTICE: Duration = Duration::from_secs(60);
 
@@ -42,11 +46,10 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-/// What is started, and with what.
+/// What is started, with what, and what came of it.
 struct Soak {
-    program: PathBuf,
-    programs: PathBuf,
-    envoy: PathBuf,
+    stage: Stage,
+    audit: Audit,
     out: PathBuf,
     verdicts: BTreeMap<&'static str, u32>,
     problems: Vec<String>,
@@ -58,18 +61,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(envoy) => envoy,
         Err(findings) => return Ok(start::refuse(&findings)),
     };
-    let out = match &args.out {
-        Some(folder) => folder.clone(),
-        None => paths::scratch()?.join(format!("soak-{}", std::process::id())),
-    };
-    let (program, programs) = (paths::program("meshproof")?, paths::programs()?);
-    let mut soak = Soak { program, programs, envoy, out, verdicts: BTreeMap::new(), problems: Vec::new() };
+    let folder = paths::scratch()?.join(format!("soak-{}", std::process::id()));
+    let stage = Stage::set(&folder, &envoy)?;
+    let audit = Audit::new(&stage.executables()?, stage.passing()).context("cannot look at the programs")?;
+    let out = args.out.clone().unwrap_or_else(|| folder.join("out"));
+    let mut soak = Soak { stage, audit, out, verdicts: BTreeMap::new(), problems: Vec::new() };
     let mut chance = args.seed.map_or_else(Chance::new, Chance::of);
     let seed = chance.seed();
-    let before = soak.look();
+    let before = soak.audit.look();
     soak.kept(args.kept)?;
-    let longest = soak.fresh(args.fresh)?;
-    let kills = soak.kills(args.kills, longest, &mut chance)?;
+    let shortest = soak.fresh(args.fresh)?;
+    let kills = soak.kills(args.kills, shortest, &mut chance)?;
     let left = soak.settle(&before);
     soak.note_leftovers("at the end", &left);
     let document = json!({
@@ -77,136 +79,138 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "kills": kills,
         "seed": seed,
         "problems": soak.problems,
+        "notObservable": soak.audit.blind_spots(),
     });
     println!("{}", serde_json::to_string_pretty(&document)?);
     let good = soak.problems.is_empty() && soak.verdicts.keys().all(|verdict| *verdict == "pass");
+    if good {
+        soak.stage.clear()?;
+    }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
 }
 
 impl Soak {
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(words).env(envoy::VARIABLE, &self.envoy).stdin(Stdio::null()).stdout(Stdio::null());
-        command
-    }
-
-    /// Runs to the end and counts the verdict that the exit code stands for.
-    fn count(&mut self, what: &str, words: &[&str]) -> anyhow::Result<()> {
-        let output = self.command(words).stderr(Stdio::piped()).output().context("cannot start meshproof")?;
+    /// Runs to the end; notes a problem where the exit code is not 0. The verdict that the code stands for.
+    fn run(&mut self, what: &str, words: &[&str]) -> anyhow::Result<&'static str> {
+        let output = self.stage.command(words).stderr(Stdio::piped()).output().context("cannot start meshproof")?;
         let verdict = verdict(output.status.code());
-        *self.verdicts.entry(verdict).or_default() += 1;
         if verdict != "pass" {
             let said = String::from_utf8_lossy(&output.stderr);
-            let tail: Vec<_> = said.lines().rev().take(5).collect();
-            self.problems.push(format!(
-                "{what}: {verdict} ({}): {}",
-                output.status,
-                tail.into_iter().rev().collect::<Vec<_>>().join(" | ")
-            ));
+            let mut tail: Vec<_> = said.lines().rev().take(5).collect();
+            tail.reverse();
+            self.problems.push(format!("{what}: {verdict} ({}): {}", output.status, tail.join(" | ")));
         }
         eprintln!("{what}: {verdict}");
+        Ok(verdict)
+    }
+
+    /// Runs a scenario and counts the verdict.
+    fn count(&mut self, what: &str, words: &[&str]) -> anyhow::Result<()> {
+        let verdict = self.run(what, words)?;
+        *self.verdicts.entry(verdict).or_default() += 1;
         Ok(())
     }
 
     fn kept(&mut self, runs: u32) -> anyhow::Result<()> {
-        if runs == 0 {
-            return Ok(());
-        }
-        let name = format!("soak-{}", std::process::id());
-        let out = self.out.join("up");
-        let words = ["up", "--name", &name, "--out", &out.to_string_lossy()];
-        let up = self.command(&words).status().context("cannot start meshproof")?;
-        if !up.success() {
-            self.problems.push(format!("`meshproof up` ended with {up}"));
+        if runs == 0 || self.run("up", &["up", "--name", "kept", "--out", &self.report("up")])? != "pass" {
             return Ok(());
         }
         for run in 1..=runs {
-            let out = self.out.join(format!("kept-{run}"));
-            let words = ["run", "--name", &name, "--out", &out.to_string_lossy()];
-            self.count(&format!("kept {run} of {runs}"), &words)?;
+            let out = self.report(&format!("kept-{run}"));
+            self.count(&format!("kept {run} of {runs}"), &["run", "--name", "kept", "--out", &out])?;
         }
-        let down = self.command(&["down", "--name", &name]).status().context("cannot start meshproof")?;
-        if !down.success() {
-            self.problems.push(format!("`meshproof down` ended with {down}"));
-        }
+        self.run("down", &["down", "--name", "kept"])?;
         Ok(())
     }
 
-    /// Gives the longest time that a run took, for choosing moments within a run.
+    /// Gives the shortest time that a run took, for choosing moments within a run.
     fn fresh(&mut self, runs: u32) -> anyhow::Result<Duration> {
-        let mut longest = Duration::from_secs(10);
+        let mut shortest = None;
         for run in 1..=runs {
-            let out = self.out.join(format!("fresh-{run}"));
-            let (before, begun) = (self.look(), Instant::now());
-            self.count(&format!("fresh {run} of {runs}"), &["e2e", "--out", &out.to_string_lossy()])?;
-            longest = longest.max(begun.elapsed());
+            let (before, begun) = (self.audit.look(), Instant::now());
+            let out = self.report(&format!("fresh-{run}"));
+            self.count(&format!("fresh {run} of {runs}"), &["e2e", "--out", &out])?;
+            shortest = Some(shortest.unwrap_or(Duration::MAX).min(begun.elapsed()));
             let left = self.settle(&before);
             self.note_leftovers(&format!("fresh {run}"), &left);
         }
-        Ok(longest)
+        Ok(shortest.unwrap_or(SOME_RUN))
     }
 
-    /// Kills a runner or its supervisor at a random moment, round after round, and looks at what is left.
-    fn kills(&mut self, rounds: u32, longest: Duration, chance: &mut Chance) -> anyhow::Result<BTreeMap<String, u32>> {
+    /// Kills a runner or its supervisor at a random moment, round after round; looks at what is left, and that the next
+    /// run works and removes what a killed runner may leave in the state folder. A run that had ended before its moment
+    /// does not count.
+    fn kills(
+        &mut self,
+        rounds: u32,
+        run: Duration,
+        chance: &mut Chance,
+    ) -> anyhow::Result<BTreeMap<&'static str, u32>> {
         let mut counts = BTreeMap::new();
-        for round in 1..=rounds {
-            let before = self.look();
-            let out = self.out.join(format!("kill-{round}"));
-            let mut command = self.command(&["e2e", "--out", &out.to_string_lossy()]);
-            let mut runner = command.stderr(Stdio::null()).spawn().context("cannot start meshproof")?;
-            let moment = chance.below(longest);
-            wait::pass(moment);
-            let victim = self.kill(&mut runner, chance.coin())?;
-            let ended = wait::until(NOTICE, Duration::from_millis(20), || match runner.try_wait() {
-                Ok(Some(status)) => Ok(status),
-                Ok(None) => Err("it still runs".to_owned()),
-                Err(error) => Err(error.to_string()),
-            });
-            let place = format!("kill {round}: {victim} after {:.2} s", moment.as_secs_f64());
-            match ended {
-                Ok(status) => eprintln!("{place}: the runner ended with {status}"),
-                Err(why) => {
-                    self.problems.push(format!("{place}: the runner did not end in {NOTICE:?}: {why}"));
-                    runner.kill().context("cannot end the runner")?;
-                    runner.wait().context("cannot wait for the runner")?;
-                }
-            }
+        let (mut done, mut too_late) = (0, 0);
+        while done < rounds && too_late <= rounds {
+            let before = self.audit.look();
+            let moment = chance.below(run);
+            let Some(victim) = self.kill_one(done + 1, moment, chance.coin())? else {
+                too_late += 1;
+                continue;
+            };
+            done += 1;
+            *counts.entry(victim).or_default() += 1;
+            let place = format!("kill {done} of {rounds}, {victim} after {:.2} s", moment.as_secs_f64());
             let left = self.settle(&before);
             self.note_leftovers(&place, &left);
-            *counts.entry(victim).or_default() += 1;
+            self.next_run_works(&place)?;
         }
-        if rounds > 0 {
-            let out = self.out.join("after-kills");
-            self.count("the run after the kills", &["e2e", "--out", &out.to_string_lossy()])?;
+        if done < rounds {
+            self.problems.push(format!("{too_late} runs ended before their moment, {done} were killed"));
         }
         Ok(counts)
     }
 
-    /// Kills the supervisor where it is to be that one and there is one already; the runner otherwise.
-    fn kill(&self, runner: &mut Child, supervisor: bool) -> anyhow::Result<String> {
-        if let Some(status) = runner.try_wait().context("cannot look at the runner")? {
-            return Ok(format!("nobody, for the runner had ended with {status}"));
-        }
-        let pid = supervisor.then(|| audit::child_with_name(runner.id(), "meshproof-substrate")).flatten();
-        if let Some(pid) = pid {
-            let pid = nix::unistd::Pid::from_raw(pid);
-            // It may have ended by itself between the look and the kill.
-            if nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok() {
-                return Ok("supervisor".to_owned());
+    /// Starts a run and kills it, or its supervisor where that is asked for and there is one already. `None` where the
+    /// run had ended by then.
+    fn kill_one(&mut self, number: u32, moment: Duration, supervisor: bool) -> anyhow::Result<Option<&'static str>> {
+        let out = self.report(&format!("kill-{number}"));
+        let mut command = self.stage.command(&["e2e", "--out", &out]);
+        let mut runner = command.stderr(Stdio::null()).spawn().context("cannot start meshproof")?;
+        wait::pass(moment);
+        let Some(victim) = kill(&mut runner, supervisor)? else { return Ok(None) };
+        let ended = wait::until(NOTICE, Duration::from_millis(20), || match runner.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err("it still runs".to_owned()),
+            Err(error) => Err(error.to_string()),
+        });
+        match ended {
+            Ok(status) => eprintln!("kill {number}: {victim} after {:.2} s: {status}", moment.as_secs_f64()),
+            Err(why) => {
+                self.problems.push(format!("kill {number}: the runner did not end in {NOTICE:?}: {why}"));
+                runner.kill().context("cannot end the runner")?;
+                runner.wait().context("cannot wait for the runner")?;
             }
         }
-        runner.kill().context("cannot kill the runner")?;
-        Ok("runner".to_owned())
+        Ok(Some(victim))
     }
 
-    fn look(&self) -> Snapshot {
-        Snapshot::look(&[&self.programs, &self.envoy])
+    fn next_run_works(&mut self, place: &str) -> anyhow::Result<()> {
+        self.run(&format!("up after {place}"), &["up", "--name", "after"])?;
+        self.run(&format!("down after {place}"), &["down", "--name", "after"])?;
+        let kept = self.stage.environments();
+        if !kept.is_empty() {
+            self.problems.push(format!("{place}: the state folder still holds {}", kept.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Folder for the reports of one run.
+    fn report(&self, run: &str) -> String {
+        self.out.join(run).to_string_lossy().into_owned()
     }
 
     /// Waits until nothing is left, and gives what still is at the end of the time.
     fn settle(&self, before: &Snapshot) -> Leftovers {
         let gone = wait::until(SETTLE, Duration::from_millis(50), || {
-            let left = self.look().beyond(before);
+            let left = self.audit.look().beyond(before);
             if left.is_empty() { Ok(()) } else { Err(left) }
         });
         gone.err().unwrap_or_default()
@@ -218,6 +222,24 @@ impl Soak {
             self.problems.push(format!("{place}: left behind: {left}"));
         }
     }
+}
+
+/// Kills the supervisor where it is to be that one and there is one already; the runner otherwise. `None` where the
+/// run has ended by itself.
+fn kill(runner: &mut Child, supervisor: bool) -> anyhow::Result<Option<&'static str>> {
+    let pid = supervisor.then(|| audit::child_with_name(runner.id(), "meshproof-substrate")).flatten();
+    if let Some(pid) = pid {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        // It may have ended by itself between the look and the kill.
+        if nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok() {
+            return Ok(Some("supervisor"));
+        }
+    }
+    if runner.try_wait().context("cannot look at the runner")?.is_some() {
+        return Ok(None);
+    }
+    runner.kill().context("cannot kill the runner")?;
+    Ok(Some("runner"))
 }
 
 /// The verdict that an exit code of meshproof stands for.
