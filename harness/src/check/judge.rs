@@ -251,3 +251,6 @@ fn reached(wanted: bool, seen: &ConnectionObservation) -> Judgement {
 fn connection_figures(seen: &ConnectionObservation) -> Value {
     json!({ "target": seen.target, "address": seen.address, "outcome": seen.outcome, "answeredBy": seen.answered_by })
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,3 +125,47 @@ impl GatewayCounters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_all_clusters_and_listeners_are_added_up() {
+        let counters = BTreeMap::from(
+            [
+                ("cluster.outbound_.9080_.v3_.reviews.upstream_cx_tx_bytes_total", 100),
+                ("cluster.outbound_.9080_._.details.upstream_cx_tx_bytes_total", 20),
+                ("cluster.outbound_.9080_._.details.upstream_cx_rx_bytes_total", 7_000),
+                ("listener.0.0.0.0_15443.no_filter_chain_match", 3),
+                ("listener.0.0.0.0_15443.ssl.connection_error", 4),
+                ("listener.0.0.0.0_15443.ssl.fail_verify_san", 5),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        let expected =
+            GatewayCounters { bytes_passed_on: 120, no_filter_chain_match: 3, no_healthy_upstream: 0, tls_errors: 9 };
+        assert_eq!(GatewayCounters::read(&counters), expected);
+    }
+
+    #[test]
+    fn a_proxy_that_was_restarted_counts_from_zero() {
+        let read = |bytes_passed_on| GatewayCounters { bytes_passed_on, ..GatewayCounters::default() };
+        assert_eq!(read(150).since(read(100)).bytes_passed_on, 50);
+        assert_eq!(read(30).since(read(100)).bytes_passed_on, 30);
+    }
+
+    #[test]
+    fn a_property_that_an_answer_does_not_tell_is_a_category_of_its_own() {
+        let group = |version: Option<&str>, count| Group {
+            status: 200,
+            version: version.map(str::to_owned),
+            count,
+            ..Group::default()
+        };
+        let samples = Samples { groups: vec![group(Some("v1"), 4), group(None, 2)], ..Samples::default() };
+        let seen = TrafficObservation { samples, ..TrafficObservation::default() };
+        let counts = seen.counts(&"version".parse().expect("a key"));
+        assert_eq!(counts, BTreeMap::from([("unknown".to_owned(), 2), ("v1".to_owned(), 4)]));
+    }
+}

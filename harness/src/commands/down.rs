@@ -24,6 +24,8 @@ pub(super) async fn run(args: &DownArgs) -> RunOutcome {
         let name = kept.name.clone();
         match run::down(kept).await {
             Ok(()) => crate::cli::print(&format!("{name} is down\n")),
+            // All means all that are there to be taken down, not what other commands have in hand.
+            Err(error @ KeptError::InUse(_)) if args.all => eprintln!("note: {error}"),
             Err(error) => worst = worst.worse(complain_kept(&error)),
         }
     }

@@ -72,8 +72,8 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
     }
     let help = format!("it stays up; `meshproof down --name {}` takes it down", job.environment);
     session.events.warn(format!("environment {} was asked to be kept", job.environment), Some(help));
-    match run::find(&job.state_root, Some(&job.environment)) {
-        Ok(kept) => run::run_on_kept(&kept, &job.plans, &session.events, &session.interruption).await,
+    match run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world) {
+        Ok(world) => run::run_on_kept(&world, &job.plans, &session.events, &session.interruption).await,
         Err(error) => {
             let message = crate::cluster::chain(&error);
             session.events.send(EventKind::Failure { message, cure: None, evidence: Vec::new() });
@@ -96,12 +96,17 @@ pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
             return RunOutcome::EnvironmentFailed;
         }
     };
-    let session = match Session::start("run", new_run_id(), &kept.name, args.out.as_deref(), Reports::Files) {
+    let name = kept.name.clone();
+    let world = match kept.into_world() {
+        Ok(world) => world,
+        Err(error) => return complain_kept(&error),
+    };
+    let session = match Session::start("run", new_run_id(), &name, args.out.as_deref(), Reports::Files) {
         Ok(session) => session,
         Err(outcome) => return outcome,
     };
     tell_plan(&session, &plans);
-    let outcome = run::run_on_kept(&kept, &plans, &session.events, &session.interruption).await;
+    let outcome = run::run_on_kept(&world, &plans, &session.events, &session.interruption).await;
     session.finish(outcome).await
 }
 

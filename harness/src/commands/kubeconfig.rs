@@ -8,7 +8,7 @@ use crate::cli::args::KubeconfigArgs;
 use crate::diagnostic::suggest;
 use crate::environment::state_root;
 use crate::report::RunOutcome;
-use crate::run::{self, KeptError};
+use crate::run;
 
 pub(super) fn run(args: &KubeconfigArgs) -> RunOutcome {
     let root = match state_root() {
@@ -22,14 +22,18 @@ pub(super) fn run(args: &KubeconfigArgs) -> RunOutcome {
         Ok(kept) => kept,
         Err(error) => return complain_kept(&error),
     };
-    let Some(world) = &kept.world else { return complain_kept(&KeptError::None) };
+    let name = kept.name.clone();
+    let world = match kept.into_world() {
+        Ok(world) => world,
+        Err(error) => return complain_kept(&error),
+    };
     let clusters = &world.state().clusters;
     let chosen: Vec<&ClusterState> =
         clusters.iter().filter(|cluster| args.cluster.as_ref().is_none_or(|name| *name == cluster.name)).collect();
     if chosen.is_empty() {
-        let name = args.cluster.as_deref().unwrap_or("");
-        let help = suggest::help(name, clusters.iter().map(|cluster| cluster.name.as_str()));
-        eprintln!("error: environment {} has no cluster `{name}`\n  help: {help}", kept.name);
+        let wanted = args.cluster.as_deref().unwrap_or("");
+        let help = suggest::help(wanted, clusters.iter().map(|cluster| cluster.name.as_str()));
+        eprintln!("error: environment {name} has no cluster `{wanted}`\n  help: {help}");
         return RunOutcome::WrongUsage;
     }
     let printed = if args.path { Ok(paths(&chosen)) } else { content(&chosen) };

@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::diagnostic::suggest;
 use crate::environment::state_root;
 use crate::report::RunOutcome;
-use crate::run::{self, Kept, KeptError};
+use crate::run::{self, Kept};
 
 pub(super) async fn run(args: &LogsArgs) -> RunOutcome {
     let root = match state_root() {
@@ -28,7 +28,7 @@ pub(super) async fn run(args: &LogsArgs) -> RunOutcome {
     };
     match &args.cluster {
         None => of_environment(&kept),
-        Some(name) => of_cluster(&kept, name, args).await,
+        Some(name) => of_cluster(kept, name, args).await,
     }
 }
 
@@ -46,15 +46,19 @@ fn of_environment(kept: &Kept) -> RunOutcome {
     }
 }
 
-async fn of_cluster(kept: &Kept, name: &str, args: &LogsArgs) -> RunOutcome {
-    let Some(world) = &kept.world else { return complain_kept(&KeptError::None) };
+async fn of_cluster(kept: Kept, name: &str, args: &LogsArgs) -> RunOutcome {
+    let environment = kept.name.clone();
+    let world = match kept.into_world() {
+        Ok(world) => world,
+        Err(error) => return complain_kept(&error),
+    };
     let clusters = match world.clusters().await {
         Ok(clusters) => clusters,
         Err(error) => return complain(&error, RunOutcome::EnvironmentFailed),
     };
     let Some(cluster) = clusters.iter().find(|cluster| cluster.name() == name) else {
         let help = suggest::help(name, clusters.iter().map(Cluster::name));
-        eprintln!("error: environment {} has no cluster `{name}`\n  help: {help}", kept.name);
+        eprintln!("error: environment {environment} has no cluster `{name}`\n  help: {help}");
         return RunOutcome::WrongUsage;
     };
     let api: Api<Pod> = Api::namespaced(cluster.client(), &args.namespace);

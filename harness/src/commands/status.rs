@@ -39,20 +39,17 @@ pub(super) async fn run(args: &StatusArgs) -> RunOutcome {
 }
 
 async fn environment(kept: &Kept) -> Value {
-    let Some(world) = &kept.world else {
-        return json!({ "name": kept.name, "running": false, "directory": kept.directory.path() });
+    let facts = json!({ "name": kept.name, "directory": kept.directory.path() });
+    let world = match kept.world() {
+        Ok(Some(world)) => world,
+        Ok(None) => return merged(facts, json!({ "running": false })),
+        Err(error) => return merged(facts, json!({ "running": null, "error": crate::cluster::chain(error) })),
     };
     let clusters = match world.clusters().await {
         Ok(clusters) => futures::future::join_all(clusters.iter().map(cluster)).await,
         Err(error) => vec![json!({ "name": "?", "error": crate::cluster::chain(&error) })],
     };
-    json!({
-        "name": kept.name,
-        "running": true,
-        "runId": world.state().run_id,
-        "directory": kept.directory.path(),
-        "clusters": clusters,
-    })
+    merged(facts, json!({ "running": true, "runId": world.state().run_id, "clusters": clusters }))
 }
 
 async fn cluster(cluster: &Cluster) -> Value {
@@ -85,7 +82,11 @@ fn text(environments: &[Value]) -> String {
     let word = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
     let mut text = String::new();
     for environment in environments {
-        let state = if environment["running"] == true { "running" } else { "not running" };
+        let state = match (environment["running"].as_bool(), environment["error"].as_str()) {
+            (Some(true), _) => "running",
+            (_, Some(error)) => error,
+            _ => "not running",
+        };
         text.push_str(&format!("{}: {state}\n", word(environment, "name")));
         for cluster in environment["clusters"].as_array().into_iter().flatten() {
             let health = match cluster["error"].as_str() {
@@ -113,10 +114,11 @@ mod tests {
             ],
         });
         let left = json!({ "name": "old", "running": false });
+        let damaged = json!({ "name": "hurt", "running": null, "error": "world.json is damaged" });
         assert_eq!(
-            text(&[running, left]),
+            text(&[running, left, damaged]),
             "two-clusters: running\n  cluster1 on network1: 8 of 9 pods ready\n    /state/c1\n  \
-             cluster2 on network2: connection refused\n    /state/c2\nold: not running\n"
+             cluster2 on network2: connection refused\n    /state/c2\nold: not running\nhurt: world.json is damaged\n"
         );
     }
 }

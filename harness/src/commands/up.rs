@@ -98,7 +98,7 @@ fn begin(
 }
 
 fn tell_kubeconfigs(session: &Session, job: &Job) {
-    let kept = run::find(&job.state_root, Some(&job.environment)).ok().and_then(|kept| kept.world);
+    let kept = run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world).ok();
     for cluster in kept.iter().flat_map(|world| &world.state().clusters) {
         let what = format!("kubeconfig of {}", cluster.name);
         session.events.send(EventKind::FileWritten { what, path: cluster.kubeconfig.to_string() });

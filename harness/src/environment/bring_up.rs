@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use substrate_config::{WorldConfig, WorldEvent};
 use tokio_util::sync::CancellationToken;
 
-use super::first_request::first_request;
+use super::first_request::{self, first_request};
 use crate::cluster::Cluster;
 use crate::install::{apps, mesh, remote_secret};
 use crate::provider::embedded::{self, World};
 use crate::provider::memory;
 use crate::provider::programs::Programs;
+use crate::report::RunOutcome;
 use crate::report::event::{EventKind, PhaseOutcome};
 use crate::report::stream::EventSender;
 use crate::topology::{Discovery, Topology};
@@ -26,13 +27,28 @@ pub enum Error {
     Install(#[from] mesh::Error),
     /// Everything is ready and no request gets across.
     #[error(transparent)]
-    Crossing(#[from] super::first_request::Error),
+    Crossing(#[from] first_request::Error),
     /// The topology asks for what this provider does not have yet.
     #[error("{0}")]
     NotSupported(String),
 }
 
 impl Error {
+    /// How a run ends that meets it: a mesh that carries nothing, or not as it should, has failed; anything else says
+    /// nothing about the mesh.
+    #[must_use]
+    pub fn outcome(&self) -> RunOutcome {
+        match self {
+            Self::Crossing(first_request::Error::NotCarried(_) | first_request::Error::Identity(_)) => {
+                RunOutcome::MeshFailed
+            }
+            Self::NotSupported(_) => RunOutcome::WrongUsage,
+            Self::Embedded(_) | Self::Install(_) | Self::Crossing(first_request::Error::NotSent(_)) => {
+                RunOutcome::EnvironmentFailed
+            }
+        }
+    }
+
     /// What to do about it, where that is known.
     #[must_use]
     pub fn cure(&self) -> Option<String> {

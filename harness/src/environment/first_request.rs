@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::topology::{Topology, Workload};
-use crate::traffic::probe::{self, Request, Source};
+use crate::traffic::probe::{self, Request, Samples, Source};
 
 /// How long the mesh may take to carry a request across after everything in it is ready.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -15,9 +15,12 @@ const REQUESTS: u64 = 64;
 /// No proven request got across.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// None was answered beyond.
+    /// None was answered beyond, although everything is ready: the mesh carries nothing.
     #[error(transparent)]
-    TimedOut(#[from] eventually::TimedOut),
+    NotCarried(eventually::TimedOut),
+    /// At the end of the time requests could not even be sent.
+    #[error(transparent)]
+    NotSent(eventually::TimedOut),
     /// One was, by or to somebody else.
     #[error("mutual TLS is not what it should be: {0}")]
     Identity(String),
@@ -38,10 +41,18 @@ pub(super) async fn first_request(topology: &Topology, clusters: &[Cluster]) -> 
     let Some(route) = route(topology) else { return Ok(None) };
     let Some(cluster) = clusters.iter().find(|cluster| cluster.name() == route.from.cluster) else { return Ok(None) };
     let what = format!("an answer of {} on {} to {}", route.to.name, route.to.cluster, route.from.cluster);
-    eventually::poll(what, DEADLINE, Duration::from_millis(20), async || attempt(cluster, &route).await)
-        .await?
-        .map(Some)
-        .map_err(Error::Identity)
+    let mut sent = false;
+    let look = async || {
+        let samples = send(cluster, &route).await;
+        sent = samples.is_ok();
+        judge(&route, &samples.map_err(|error| crate::cluster::chain(&error))?)
+    };
+    let carried = eventually::poll(what, DEADLINE, Duration::from_millis(20), look).await;
+    match carried {
+        Ok(evidence) => evidence.map(Some).map_err(Error::Identity),
+        Err(late) if sent => Err(Error::NotCarried(late)),
+        Err(late) => Err(Error::NotSent(late)),
+    }
 }
 
 fn route(topology: &Topology) -> Option<Route> {
@@ -60,8 +71,7 @@ fn route(topology: &Topology) -> Option<Route> {
     Some(Route { from: from.clone(), to: to.clone() })
 }
 
-/// The inner error is final: an answer with a wrong identity will not become right by asking again.
-async fn attempt(cluster: &Cluster, route: &Route) -> Result<Result<String, String>, String> {
+async fn send(cluster: &Cluster, route: &Route) -> Result<Samples, crate::cluster::Error> {
     let source = Source {
         namespace: route.from.namespace.clone(),
         selector: route.from.selector(),
@@ -77,7 +87,11 @@ async fn attempt(cluster: &Cluster, route: &Route) -> Result<Result<String, Stri
         new_connection_per_request: false,
         rate: None,
     };
-    let samples = probe::send(cluster, &source, &request).await.map_err(|error| crate::cluster::chain(&error))?;
+    probe::send(cluster, &source, &request).await
+}
+
+/// The inner error is final: an answer with a wrong identity will not become right by asking again.
+fn judge(route: &Route, samples: &Samples) -> Result<Result<String, String>, String> {
     let beyond = samples.groups.iter().find(|group| group.cluster.as_ref() == Some(&route.to.cluster));
     let Some(group) = beyond else {
         return Err(format!(

@@ -73,6 +73,12 @@ pub enum Error {
         /// What it said last.
         words: String,
     },
+    /// The world outlived even SIGKILL.
+    #[error("the embedded Kubernetes (process {process_id}) does not end, although it was killed")]
+    NotEnded {
+        /// Its process id.
+        process_id: u32,
+    },
     /// The user ended the bring-up.
     #[error("interrupted")]
     Interrupted,
@@ -201,7 +207,7 @@ impl World {
     /// Ends the world and waits until it is gone.
     ///
     /// # Errors
-    /// Where the supervisor cannot be signalled.
+    /// Where the supervisor cannot be signalled, or still runs after it was killed.
     pub async fn stop(mut self) -> Result<(), Error> {
         drop(self.lease.take());
         let pid = Pid::from_raw(i32::try_from(self.state.process_id).unwrap_or(i32::MAX));
@@ -216,6 +222,9 @@ impl World {
             if self.gone_within(TEAR_DOWN).await {
                 break;
             }
+        }
+        if is_alive(&self.state) {
+            return Err(Error::NotEnded { process_id: self.state.process_id });
         }
         if let Some(mut process) = self.process.take() {
             process.wait().await.map_err(io("wait for the supervisor"))?;

@@ -7,10 +7,9 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::api::Api;
 
-use super::claim::claim;
-use super::{Interruption, Job, fail, machine, not_up};
+use super::prepare::Prepared;
+use super::{Interruption, Job, fail, not_up};
 use crate::cluster::Cluster;
-use crate::environment::{Directory, bring_up, world_config};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::report::RunOutcome;
 use crate::report::event::{EventKind, PhaseOutcome};
@@ -27,18 +26,12 @@ const ROUND_SECONDS: u32 = 2;
 ///
 /// `rate` is in requests a second, from each cluster that has a probe.
 pub async fn demo(job: &Job, rate: u32, events: &EventSender, interruption: &Interruption) -> RunOutcome {
-    let programs = match machine::prepare(events).await {
-        Ok(programs) => programs,
+    let prepared = match Prepared::new(job, events).await {
+        Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    let directory = Directory::new(&job.state_root, &job.environment);
-    let _claim = match claim(job, &directory, events) {
-        Ok(claim) => claim,
-        Err(outcome) => return outcome,
-    };
-    let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), &programs, true);
     let token = interruption.token();
-    let outcome = match bring_up(&job.topology, &config, &programs, events, token).await {
+    let outcome = match prepared.bring_up(job, events, interruption).await {
         Ok((world, clusters)) => {
             show(&clusters, events).await;
             token.run_until_cancelled(steady_traffic(job, rate, &clusters, events)).await;
@@ -52,8 +45,8 @@ pub async fn demo(job: &Job, rate: u32, events: &EventSender, interruption: &Int
         }
         Err(error) => not_up(&error, events, interruption),
     };
-    if let Err(error) = directory.remove() {
-        fail(events, &error, Some(format!("remove {} by hand", directory.path())), Vec::new());
+    if let Err(error) = prepared.directory.remove() {
+        fail(events, &error, Some(format!("remove {} by hand", prepared.directory.path())), Vec::new());
     }
     outcome
 }

@@ -2,48 +2,35 @@
 
 use camino::Utf8Path;
 
-use super::claim::claim;
+use super::prepare::Prepared;
 use super::scenarios::run_all;
-use super::{Interruption, Job, fail, machine, not_up};
+use super::{Interruption, Job, fail, not_up};
 use crate::engine::Environment;
-use crate::environment::{Directory, bring_up, world_config};
+use crate::environment::Directory;
 use crate::provider::embedded::World;
-use crate::provider::programs::Programs;
 use crate::report::RunOutcome;
 use crate::report::event::{EventKind, PhaseOutcome};
 use crate::report::stream::EventSender;
 
 /// Runs the job in an environment of its own.
 pub async fn e2e(job: &Job, events: &EventSender, interruption: &Interruption) -> RunOutcome {
-    let programs = match machine::prepare(events).await {
-        Ok(programs) => programs,
+    let prepared = match Prepared::new(job, events).await {
+        Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    let directory = Directory::new(&job.state_root, &job.environment);
-    let _claim = match claim(job, &directory, events) {
-        Ok(claim) => claim,
-        Err(outcome) => return outcome,
-    };
-    let outcome = in_world(job, &programs, &directory, events, interruption).await;
+    let outcome = in_world(job, &prepared, events, interruption).await;
     if outcome != RunOutcome::Passed {
-        keep_logs(&directory, &job.out, events);
+        keep_logs(&prepared.directory, &job.out, events);
     }
-    if let Err(error) = directory.remove() {
-        fail(events, &error, Some(format!("remove {} by hand", directory.path())), Vec::new());
+    if let Err(error) = prepared.directory.remove() {
+        fail(events, &error, Some(format!("remove {} by hand", prepared.directory.path())), Vec::new());
         return outcome.worse(RunOutcome::EnvironmentFailed);
     }
     outcome
 }
 
-async fn in_world(
-    job: &Job,
-    programs: &Programs,
-    directory: &Directory,
-    events: &EventSender,
-    interruption: &Interruption,
-) -> RunOutcome {
-    let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), programs, true);
-    let (world, clusters) = match bring_up(&job.topology, &config, programs, events, interruption.token()).await {
+async fn in_world(job: &Job, prepared: &Prepared, events: &EventSender, interruption: &Interruption) -> RunOutcome {
+    let (world, clusters) = match prepared.bring_up(job, events, interruption).await {
         Ok(up) => up,
         Err(error) => return not_up(&error, events, interruption),
     };

@@ -2,11 +2,11 @@
 
 use camino::Utf8PathBuf;
 
-use super::claim::claim;
+use super::prepare::Prepared;
 use super::scenarios::run_all;
-use super::{Interruption, Job, fail, machine, not_up};
+use super::{Interruption, Job, fail, not_up};
 use crate::engine::Environment;
-use crate::environment::{Directory, bring_up, world_config};
+use crate::environment::Directory;
 use crate::provider::embedded::{self, World};
 use crate::report::RunOutcome;
 use crate::report::event::EventKind;
@@ -19,8 +19,25 @@ pub struct Kept {
     pub name: String,
     /// Its folder.
     pub directory: Directory,
+    world: Result<Option<World>, embedded::Error>,
+}
+
+impl Kept {
     /// The running world, or `None` where only files are left of it.
-    pub world: Option<World>,
+    ///
+    /// # Errors
+    /// Where its state cannot be read.
+    pub fn world(&self) -> Result<Option<&World>, &embedded::Error> {
+        self.world.as_ref().map(Option::as_ref)
+    }
+
+    /// The running world, for those that can do nothing without.
+    ///
+    /// # Errors
+    /// [`KeptError::None`] and [`KeptError::Embedded`].
+    pub fn into_world(self) -> Result<World, KeptError> {
+        self.world?.ok_or(KeptError::None)
+    }
 }
 
 /// A kept environment cannot be found or used.
@@ -40,7 +57,7 @@ pub enum KeptError {
     /// None runs.
     #[error("no environment runs; `meshproof up` brings one up")]
     None,
-    /// Another process brings it up, or takes it down.
+    /// Another process made it and will end it, or takes it down.
     #[error("environment {0} is in use by another command; wait until that has ended, or end it")]
     InUse(String),
     /// Nothing runs, and files of several are left.
@@ -70,7 +87,8 @@ pub fn list(state_root: &camino::Utf8Path) -> Result<Vec<Kept>, KeptError> {
     let mut all = Vec::with_capacity(names.len());
     for name in names {
         let directory = Directory::new(state_root, &name);
-        let world = World::attach(directory.path())?;
+        // One that is damaged is no reason to say nothing of the others.
+        let world = World::attach(directory.path());
         all.push(Kept { name, directory, world });
     }
     Ok(all)
@@ -91,7 +109,7 @@ pub fn find(state_root: &camino::Utf8Path, name: Option<&str>) -> Result<Kept, K
             if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
         return Err(KeptError::Unknown { name: name.to_owned(), known });
     }
-    let mut running: Vec<Kept> = all.into_iter().filter(|kept| kept.world.is_some()).collect();
+    let mut running: Vec<Kept> = all.into_iter().filter(|kept| matches!(kept.world, Ok(Some(_)))).collect();
     match running.len() {
         0 => Err(KeptError::None),
         1 => Ok(running.swap_remove(0)),
@@ -101,21 +119,16 @@ pub fn find(state_root: &camino::Utf8Path, name: Option<&str>) -> Result<Kept, K
 
 /// Brings an environment up and leaves it running.
 pub async fn up(job: &Job, events: &EventSender, interruption: &Interruption) -> RunOutcome {
-    let programs = match machine::prepare(events).await {
-        Ok(programs) => programs,
+    let prepared = match Prepared::new(job, events).await {
+        Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    let directory = Directory::new(&job.state_root, &job.environment);
-    let _claim = match claim(job, &directory, events) {
-        Ok(claim) => claim,
-        Err(outcome) => return outcome,
-    };
+    let directory = &prepared.directory;
     if let Err(error) = std::fs::write(directory.topology(), &job.topology_text) {
         fail(events, &error, Some(format!("make room for {}", directory.topology())), Vec::new());
         return RunOutcome::EnvironmentFailed;
     }
-    let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), &programs, true);
-    match bring_up(&job.topology, &config, &programs, events, interruption.token()).await {
+    match prepared.bring_up(job, events, interruption).await {
         Ok((world, _)) => keep(world, events).await,
         Err(error) => {
             // The logs stay for whoever wants to know why, until `down` or the next `up`.
@@ -137,11 +150,12 @@ async fn keep(world: World, events: &EventSender) -> RunOutcome {
 }
 
 /// Runs scenarios on a kept environment.
-pub async fn run_on_kept(kept: &Kept, plans: &[Plan], events: &EventSender, interruption: &Interruption) -> RunOutcome {
-    let Some(world) = &kept.world else {
-        fail(events, &KeptError::None, None, Vec::new());
-        return RunOutcome::EnvironmentFailed;
-    };
+pub async fn run_on_kept(
+    world: &World,
+    plans: &[Plan],
+    events: &EventSender,
+    interruption: &Interruption,
+) -> RunOutcome {
     match world.clusters().await {
         Ok(clusters) => run_all(&Environment::new(clusters), plans, events, interruption).await,
         Err(error) => {
@@ -157,12 +171,10 @@ pub async fn run_on_kept(kept: &Kept, plans: &[Plan], events: &EventSender, inte
 /// [`KeptError`].
 pub async fn down(kept: Kept) -> Result<(), KeptError> {
     let state = |source| KeptError::State { path: kept.directory.path().to_owned(), source };
-    let claim = kept.directory.claim().map_err(state)?;
-    match kept.world {
-        Some(world) => world.stop().await?,
-        // Somebody is bringing it up at this moment.
-        None if claim.is_none() => return Err(KeptError::InUse(kept.name)),
-        None => {}
+    // A command that has it, such as an `e2e` that runs, ends it itself.
+    let Some(_claim) = kept.directory.claim().map_err(state)? else { return Err(KeptError::InUse(kept.name)) };
+    if let Some(world) = kept.world? {
+        world.stop().await?;
     }
     kept.directory.remove().map_err(state)
 }

@@ -6,6 +6,7 @@ mod e2e;
 mod interruption;
 mod kept;
 mod machine;
+mod prepare;
 mod scenarios;
 
 pub use claim::OWN_PREFIX;
@@ -50,6 +51,6 @@ fn fail(events: &EventSender, error: &(dyn std::error::Error + 'static), cure: O
 fn not_up(error: &crate::environment::Error, events: &EventSender, interruption: &Interruption) -> RunOutcome {
     interruption.outcome().unwrap_or_else(|| {
         fail(events, error, error.cure(), Vec::new());
-        RunOutcome::EnvironmentFailed
+        error.outcome()
     })
 }

@@ -1,0 +1,191 @@
+//! Every check with an observation that proves it and with each way in which it is refuted or left open.
+
+use std::collections::BTreeMap;
+
+use verdict::Outcome::{Fail, Inconclusive, Pass};
+use verdict::rate::RatePlan;
+use verdict::split::{ErrorRates, SplitPlan, Target};
+
+use super::*;
+use crate::scenario::plan::Gateway;
+use crate::topology::GatewayKind;
+use crate::traffic::probe::{Group, Samples};
+
+const PROBE: &str = "spiffe://cluster.local/ns/bookinfo/sa/probe";
+const REVIEWS: &str = "spiffe://cluster.local/ns/bookinfo/sa/bookinfo-reviews";
+
+fn gateway() -> Gateway {
+    Gateway { cluster: "cluster2".to_owned(), kind: GatewayKind::Eastwest }
+}
+
+fn group(version: &str, cluster: &str, status: u16, count: u64) -> Group {
+    let some = |text: &str| Some(text.to_owned());
+    Group {
+        status,
+        version: some(version),
+        cluster: some(cluster),
+        network: None,
+        pod: some(&format!("reviews-{version}-x")),
+        peer: some(PROBE),
+        server: some(REVIEWS),
+        count,
+    }
+}
+
+/// What a client counted, from its groups.
+fn traffic(groups: Vec<Group>) -> TrafficObservation {
+    let mut by_status: BTreeMap<String, u64> = BTreeMap::new();
+    for group in &groups {
+        *by_status.entry(group.status.to_string()).or_default() += group.count;
+    }
+    let requests = groups.iter().map(|group| group.count).sum();
+    let samples = Samples { requests, answered: requests, by_status, groups, ..Samples::default() };
+    TrafficObservation { from_cluster: "cluster1".to_owned(), samples, gateways: Vec::new() }
+}
+
+fn with_counters(mut seen: TrafficObservation, counters: GatewayCounters) -> TrafficObservation {
+    seen.gateways = vec![(gateway(), counters)];
+    seen
+}
+
+fn outcome(check: &Check, seen: &TrafficObservation) -> Outcome {
+    let judgement = judge(check, &Observation::Traffic(seen.clone()));
+    assert!(!judgement.evidence.is_empty(), "{check:?} says nothing");
+    judgement.outcome
+}
+
+fn first_words(check: &Check, seen: &TrafficObservation) -> String {
+    judge(check, &Observation::Traffic(seen.clone())).evidence.swap_remove(0)
+}
+
+#[test]
+fn one_request_without_an_answer_refutes_that_all_are_answered() {
+    let check = Check::Answered(RatePlan { limit: 0.0, alpha: 0.01 });
+    assert_eq!(outcome(&check, &traffic(vec![group("v1", "cluster1", 200, 500)])), Pass);
+    let mut lost = traffic(vec![group("v1", "cluster1", 200, 499)]);
+    lost.samples.requests = 500;
+    lost.samples.errors = BTreeMap::from([("reset".to_owned(), 1)]);
+    let judgement = judge(&check, &Observation::Traffic(lost));
+    assert_eq!(judgement.outcome, Fail);
+    assert!(judgement.evidence.iter().any(|line| line.contains("reset: 1")), "{:?}", judgement.evidence);
+    assert_eq!(outcome(&check, &traffic(vec![group("v1", "cluster1", 503, 1)])), Fail);
+}
+
+fn split_check(weights: &[(&str, f64)]) -> Check {
+    let targets =
+        weights.iter().map(|(category, weight)| Target { category: (*category).to_owned(), weight: *weight }).collect();
+    let plan = SplitPlan::new(targets, 5.0, ErrorRates::default()).expect("a plan");
+    Check::Split(Split { by: "version@cluster".parse().expect("a key"), plan })
+}
+
+#[test]
+fn a_split_is_counted_by_its_key_and_failures_are_a_category() {
+    let check = split_check(&[("v1@cluster1", 25.0), ("v3@cluster2", 75.0)]);
+    let right = vec![group("v1", "cluster1", 200, 1_000), group("v3", "cluster2", 200, 3_000)];
+    assert_eq!(outcome(&check, &traffic(right.clone())), Pass);
+    let swapped = vec![group("v1", "cluster1", 200, 3_000), group("v3", "cluster2", 200, 1_000)];
+    assert_eq!(outcome(&check, &traffic(swapped)), Fail);
+    // The version alone does not tell who answered.
+    let elsewhere = vec![group("v1", "cluster2", 200, 1_000), group("v3", "cluster2", 200, 3_000)];
+    assert_eq!(outcome(&check, &traffic(elsewhere)), Fail);
+    let mut some_failed = right;
+    some_failed.push(group("v3", "cluster2", 503, 40));
+    assert_eq!(outcome(&check, &traffic(some_failed)), Fail);
+    let few = vec![group("v1", "cluster1", 200, 5), group("v3", "cluster2", 200, 15)];
+    assert_eq!(outcome(&check, &traffic(few)), Inconclusive);
+}
+
+fn mtls_check(through: Vec<Gateway>) -> Check {
+    Check::MutualTls(MutualTls { client: PROBE.to_owned(), server: REVIEWS.to_owned(), through })
+}
+
+#[test]
+fn mutual_tls_is_refuted_by_a_single_answer_without_it() {
+    let check = mtls_check(Vec::new());
+    let good = group("v1", "cluster1", 200, 99);
+    assert_eq!(outcome(&check, &traffic(vec![good.clone()])), Pass);
+    let plain = Group { peer: None, count: 1, ..good.clone() };
+    let seen = traffic(vec![good.clone(), plain]);
+    assert_eq!(outcome(&check, &seen), Fail);
+    assert!(first_words(&check, &seen).contains("no identity (plaintext)"));
+    let stranger = Group { peer: Some("spiffe://cluster.local/ns/evil/sa/x".to_owned()), count: 1, ..good.clone() };
+    assert_eq!(outcome(&check, &traffic(vec![good.clone(), stranger])), Fail);
+    let impostor = Group { server: Some(PROBE.to_owned()), count: 1, ..good };
+    assert_eq!(outcome(&check, &traffic(vec![impostor])), Fail);
+}
+
+#[test]
+fn mutual_tls_that_nobody_could_see_is_left_open() {
+    assert_eq!(outcome(&mtls_check(Vec::new()), &traffic(vec![group("v1", "cluster1", 503, 9)])), Inconclusive);
+    // All answers came from here, so nothing is known of the gateway.
+    let here = with_counters(traffic(vec![group("v1", "cluster1", 200, 9)]), GatewayCounters::default());
+    assert_eq!(outcome(&mtls_check(vec![gateway()]), &here), Inconclusive);
+}
+
+#[test]
+fn answers_from_beyond_a_gateway_must_have_passed_it() {
+    let check = mtls_check(vec![gateway()]);
+    let seen = |bytes_passed_on| {
+        let counters = GatewayCounters { bytes_passed_on, ..GatewayCounters::default() };
+        with_counters(traffic(vec![group("v3", "cluster2", 200, 100)]), counters)
+    };
+    assert_eq!(outcome(&check, &seen(40_000)), Pass);
+    assert_eq!(outcome(&check, &seen(100 * SMALLEST_REQUEST - 1)), Fail);
+    assert!(first_words(&check, &seen(0)).contains("not all came through it"));
+}
+
+#[test]
+fn failures_must_be_of_the_kind_at_the_place_and_as_many() {
+    let check =
+        Check::Failures(Failures { status: vec![503], at: gateway(), reason: FailureReason::NoFilterChainMatch });
+    let counted = |no_filter_chain_match| GatewayCounters { no_filter_chain_match, ..GatewayCounters::default() };
+    let failed = traffic(vec![group("v1", "cluster1", 200, 10), group("v3", "cluster2", 503, 30)]);
+    assert_eq!(outcome(&check, &with_counters(failed.clone(), counted(90))), Pass);
+    assert_eq!(outcome(&check, &with_counters(failed.clone(), counted(29))), Fail);
+    // Another reason in the same place does not count for this one.
+    let elsewhere = GatewayCounters { tls_errors: 90, no_healthy_upstream: 90, ..GatewayCounters::default() };
+    assert_eq!(outcome(&check, &with_counters(failed, elsewhere)), Fail);
+    let otherwise = traffic(vec![group("v3", "cluster2", 503, 30), group("v3", "cluster2", 404, 1)]);
+    assert_eq!(outcome(&check, &with_counters(otherwise, counted(90))), Fail);
+    let none = traffic(vec![group("v1", "cluster1", 200, 10)]);
+    assert_eq!(outcome(&check, &with_counters(none, counted(90))), Fail);
+}
+
+fn attempt(outcome: ConnectionOutcome, answered_by: Option<&str>) -> Observation {
+    Observation::Connection(ConnectionObservation {
+        outcome,
+        address: "10.244.0.8:9080".to_owned(),
+        target: "cluster2/reviews-v3-x".to_owned(),
+        answered_by: answered_by.map(str::to_owned),
+    })
+}
+
+#[test]
+fn a_connection_ends_in_one_of_the_ways_that_are_allowed() {
+    let check = Check::Connection(vec![ConnectionOutcome::Reset, ConnectionOutcome::Refused]);
+    assert_eq!(judge(&check, &attempt(ConnectionOutcome::Reset, None)).outcome, Pass);
+    for other in [ConnectionOutcome::Answered, ConnectionOutcome::Connected, ConnectionOutcome::Timeout] {
+        assert_eq!(judge(&check, &attempt(other, None)).outcome, Fail, "{other:?}");
+    }
+}
+
+#[test]
+fn a_pod_is_reached_only_if_it_says_so_itself() {
+    let (own, other) = ("cluster2/reviews-v3-x", "cluster1/reviews-v1-y");
+    let answered = |by| attempt(ConnectionOutcome::Answered, Some(by));
+    let wanted = |wanted, seen: &Observation| judge(&Check::Reached(wanted), seen).outcome;
+    assert_eq!((wanted(true, &answered(own)), wanted(false, &answered(own))), (Pass, Fail));
+    // A pod with the same address on its own network.
+    assert_eq!((wanted(true, &answered(other)), wanted(false, &answered(other))), (Fail, Pass));
+    let silent = attempt(ConnectionOutcome::Connected, None);
+    assert_eq!((wanted(true, &silent), wanted(false, &silent)), (Inconclusive, Inconclusive));
+    let nobody = attempt(ConnectionOutcome::Timeout, None);
+    assert_eq!((wanted(true, &nobody), wanted(false, &nobody)), (Fail, Pass));
+}
+
+#[test]
+fn a_check_of_something_else_never_passes() {
+    let connection = attempt(ConnectionOutcome::Answered, None);
+    assert_eq!(judge(&mtls_check(Vec::new()), &connection).outcome, Fail);
+    assert_eq!(outcome(&Check::Reached(true), &traffic(vec![group("v1", "cluster1", 200, 9)])), Fail);
+}
