@@ -5,6 +5,7 @@
 
 pub mod console;
 pub mod event;
+pub mod figures;
 pub mod json;
 pub mod junit;
 pub mod outcome;

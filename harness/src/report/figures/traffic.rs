@@ -1,0 +1,49 @@
+//! Who sent requests and who answered them: what the drawing of a topology shows on its edges.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The requests of one measurement.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// Cluster of the client.
+    pub from_cluster: String,
+    /// Namespace of the client.
+    pub from_namespace: String,
+    /// Workload of the client.
+    pub from_workload: String,
+    /// What was asked for.
+    pub url: String,
+    /// Requests sent.
+    pub requests: u64,
+    /// Of these, those that nobody answered with a good status.
+    pub failed: u64,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// Milliseconds until an answer, by quantile such as `p99`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub latency_ms: BTreeMap<String, f64>,
+    /// Good answers by who gave them.
+    pub answers: Vec<Answer>,
+}
+
+/// Good answers that agree in all that is known of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Cluster of the pod that answered, where the answer says so.
+    pub cluster: Option<String>,
+    /// The pod.
+    pub pod: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// SPIFFE id of the client as the server saw it; `None` where it saw no mutual TLS.
+    pub client_identity: Option<String>,
+    /// SPIFFE id that the server presented.
+    pub server_identity: Option<String>,
+    /// How many.
+    pub count: u64,
+}
