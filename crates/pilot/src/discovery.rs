@@ -206,32 +206,14 @@ async fn serve_webhooks(
     listener: TcpListener,
     tls: ServingTls,
     options: Options,
-    mut snapshots: watch::Receiver<Option<Arc<Mesh>>>,
+    snapshots: watch::Receiver<Option<Arc<Mesh>>>,
     client: Client,
     authority: Arc<Authority>,
     serving: watch::Sender<bool>,
     cancel: CancellationToken,
 ) {
     let (settings, current) = watch::channel(Arc::new(options.mesh_settings()));
-    // A receiver counts what was published before it subscribed as seen; the first snapshot may be that.
-    snapshots.mark_changed();
-    let follow = async {
-        let mut started = false;
-        while snapshots.changed().await.is_ok() {
-            let Some(mesh) = snapshots.borrow_and_update().clone() else { continue };
-            let own = mesh.state.clusters.iter().find(|cluster| cluster.id == options.cluster_id);
-            let network = own.map(|cluster| cluster.network.clone()).filter(|network| !network.is_empty());
-            settings.send_if_modified(|settings| {
-                let changed = settings.network != network;
-                *settings = Arc::new(MeshSettings { network, ..(**settings).clone() });
-                changed
-            });
-            if !started {
-                started = true;
-                serving.send_replace(true);
-            }
-        }
-    };
+    let own = options.cluster_id.clone();
     let mut ready = serving.subscribe();
     let serve = async {
         if ready.wait_for(|ready| *ready).await.is_ok() {
@@ -239,7 +221,30 @@ async fn serve_webhooks(
             tokio::join!(webhooks, webhook::keep_bundles(client, authority, cancel.clone()));
         }
     };
-    tokio::join!(follow, serve);
+    tokio::join!(follow(snapshots, &own, &settings, &serving), serve);
+}
+
+/// Keeps the settings of injection at the network of the cluster called `own`, and says with the first snapshot that
+/// the cluster is known. Ends with the snapshots.
+async fn follow(
+    mut snapshots: watch::Receiver<Option<Arc<Mesh>>>,
+    own: &str,
+    settings: &watch::Sender<Arc<MeshSettings>>,
+    serving: &watch::Sender<bool>,
+) {
+    // A receiver counts what was published before it subscribed as seen; the first snapshot may be that.
+    snapshots.mark_changed();
+    while snapshots.changed().await.is_ok() {
+        let Some(mesh) = snapshots.borrow_and_update().clone() else { continue };
+        let cluster = mesh.state.clusters.iter().find(|cluster| cluster.id == own);
+        let network = cluster.map(|cluster| cluster.network.clone()).filter(|network| !network.is_empty());
+        settings.send_if_modified(|settings| {
+            let changed = settings.network != network;
+            *settings = Arc::new(MeshSettings { network, ..(**settings).clone() });
+            changed
+        });
+        serving.send_if_modified(|serving| !std::mem::replace(serving, true));
+    }
 }
 
 async fn until_signalled() -> Result<(), DiscoveryError> {
@@ -250,4 +255,64 @@ async fn until_signalled() -> Result<(), DiscoveryError> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{ClusterStatus, State};
+
+    fn snapshot(network: &str) -> Mesh {
+        let own = ClusterStatus { id: "cluster1".to_owned(), synced: true, network: network.to_owned(), error: None };
+        let settings = Settings {
+            cluster: "cluster1".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            domain: "cluster.local".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
+            mesh: "mesh1".to_owned(),
+        };
+        let state = State { clusters: Arc::new(vec![own]), ..State::default() };
+        Mesh { number: 1, settings: Arc::new(settings), state: Arc::new(state), config_versions: Arc::default() }
+    }
+
+    /// What is served once there are no more snapshots: whether webhooks are, and with which network.
+    async fn followed(snapshots: watch::Receiver<Option<Arc<Mesh>>>) -> (bool, Option<String>) {
+        let (settings, current) = watch::channel(Arc::new(MeshSettings::default()));
+        let (serving, serves) = watch::channel(false);
+        follow(snapshots, "cluster1", &settings, &serving).await;
+        (*serves.borrow(), current.borrow().network.clone())
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_was_published_before_somebody_looked_counts() {
+        let (published, _) = watch::channel(None);
+        published.send_replace(Some(Arc::new(snapshot("network1"))));
+        let late = published.subscribe();
+        drop(published);
+        assert_eq!(followed(late).await, (true, Some("network1".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_served_before_the_first_snapshot() {
+        let (published, early) = watch::channel(None);
+        drop(published);
+        assert_eq!(followed(early).await, (false, None));
+    }
+
+    #[tokio::test]
+    async fn later_snapshots_change_the_network() {
+        let (published, early) = watch::channel(Some(Arc::new(snapshot("network1"))));
+        let (settings, mut current) = watch::channel(Arc::new(MeshSettings::default()));
+        let (serving, _serves) = watch::channel(false);
+        let change = async {
+            current.wait_for(|settings| settings.network.as_deref() == Some("network1")).await.unwrap();
+            published.send_replace(Some(Arc::new(snapshot(""))));
+            current.wait_for(|settings| settings.network.is_none()).await.unwrap();
+            drop(published);
+        };
+        let both = async { tokio::join!(follow(early, "cluster1", &settings, &serving), change) };
+        tokio::time::timeout(Duration::from_secs(10), both).await.expect("the network changes");
+    }
 }
