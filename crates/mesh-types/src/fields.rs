@@ -33,8 +33,8 @@ pub fn unsupported_fields(object: &Value) -> Vec<UnsupportedField> {
     let kind = object.get("kind").and_then(Value::as_str).and_then(Kind::from_name);
     let (Some(kind), Some(spec)) = (kind, object.get("spec")) else { return Vec::new() };
     let mut found = Vec::new();
-    walk(crd::spec_schema(kind), spec, &Path::root(), &mut |path| {
-        found.push(UnsupportedField { known_to_istio: known::is_known(kind, &path.plain), path: path.exact.clone() });
+    walk(kind, crd::spec_schema(kind), spec, &Path::root(), &mut |path, known_to_istio| {
+        found.push(UnsupportedField { known_to_istio, path: path.exact.clone() });
     });
     found.extend(unsupported_values(kind, spec));
     found
@@ -60,23 +60,28 @@ impl Path {
     }
 }
 
-fn walk(schema: &Value, value: &Value, path: &Path, report: &mut dyn FnMut(&Path)) {
+/// Whether a field is stored, with its form checked, and changes nothing. `path` has no indices.
+pub fn is_only_stored(kind: Kind, path: &str) -> bool {
+    known::is_only_stored(kind, path)
+}
+
+fn walk(kind: Kind, schema: &Value, value: &Value, path: &Path, report: &mut dyn FnMut(&Path, bool)) {
     match value {
         Value::Object(fields) => {
             let properties = schema.get("properties").and_then(Value::as_object);
             let values = schema.get("additionalProperties");
             for (name, inner) in fields {
                 let at = path.field(name);
-                match (properties.and_then(|known| known.get(name)), values) {
-                    (Some(known), _) => walk(known, inner, &at, report),
-                    (None, Some(known)) => walk(known, inner, &at, report),
-                    (None, None) => report(&at),
+                match properties.and_then(|known| known.get(name)).or(values) {
+                    Some(_) if known::is_only_stored(kind, &at.plain) => report(&at, true),
+                    Some(known) => walk(kind, known, inner, &at, report),
+                    None => report(&at, known::is_known(kind, &at.plain)),
                 }
             }
         }
         Value::Array(items) => {
             if let Some(known) = schema.get("items") {
-                items.iter().enumerate().for_each(|(index, item)| walk(known, item, &path.index(index), report));
+                items.iter().enumerate().for_each(|(index, item)| walk(kind, known, item, &path.index(index), report));
             }
         }
         _ => {}
@@ -87,31 +92,34 @@ fn walk(schema: &Value, value: &Value, path: &Path, report: &mut dyn FnMut(&Path
 fn unsupported_values(kind: Kind, spec: &Value) -> Vec<UnsupportedField> {
     let mut found = Vec::new();
     let mut report = |path: String| found.push(UnsupportedField { path, known_to_istio: true });
-    if kind == Kind::Gateway {
-        for (index, server) in spec.get("servers").and_then(Value::as_array).into_iter().flatten().enumerate() {
-            let mode = server.pointer("/tls/mode").and_then(Value::as_str);
-            if let Some(mode) = mode.filter(|mode| *mode != "AUTO_PASSTHROUGH") {
-                report(format!("spec.servers[{index}].tls.mode={mode}"));
-            }
+    for (index, server) in items(spec, "servers").filter(|_| kind == Kind::Gateway) {
+        let mode = server.pointer("/tls/mode").and_then(Value::as_str);
+        let protocol = server.pointer("/port/protocol").and_then(Value::as_str).unwrap_or_default();
+        match mode {
+            Some("AUTO_PASSTHROUGH") => {}
+            Some(mode) => report(format!("spec.servers[{index}].tls.mode={mode}")),
+            None if ["HTTP", "HTTP2", "GRPC", "GRPC-WEB"].contains(&protocol.to_uppercase().as_str()) => {}
+            None => report(format!("spec.servers[{index}].port.protocol={protocol}")),
         }
     }
     if kind == Kind::DestinationRule {
-        let policies = std::iter::once(("spec".to_owned(), spec)).chain(
-            spec.get("subsets")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .enumerate()
-                .map(|(index, subset)| (format!("spec.subsets[{index}]"), subset)),
-        );
-        for (path, holder) in policies {
-            let mode = holder.pointer("/trafficPolicy/tls/mode").and_then(Value::as_str);
-            if mode == Some("MUTUAL") {
-                report(format!("{path}.trafficPolicy.tls.mode=MUTUAL"));
+        let subsets = items(spec, "subsets").map(|(index, subset)| (format!("spec.subsets[{index}]"), subset));
+        for (holder, value) in std::iter::once(("spec".to_owned(), spec)).chain(subsets) {
+            let policy = &value["trafficPolicy"];
+            let ports = items(policy, "portLevelSettings")
+                .map(|(index, port)| (format!("{holder}.trafficPolicy.portLevelSettings[{index}]"), port));
+            for (path, policy) in std::iter::once((format!("{holder}.trafficPolicy"), policy)).chain(ports) {
+                if policy.pointer("/tls/mode").and_then(Value::as_str) == Some("MUTUAL") {
+                    report(format!("{path}.tls.mode=MUTUAL"));
+                }
             }
         }
     }
     found
+}
+
+fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = (usize, &'a Value)> {
+    value.get(field).and_then(Value::as_array).into_iter().flatten().enumerate()
 }
 
 #[cfg(test)]
@@ -148,5 +156,33 @@ mod tests {
             "tls": { "mode": "SIMPLE", "credentialName": "cert" } }] } });
         let paths: Vec<_> = unsupported_fields(&object).into_iter().map(|field| field.path).collect();
         assert_eq!(paths, ["spec.servers[0].tls.credentialName", "spec.servers[0].tls.mode=SIMPLE"]);
+    }
+
+    #[test]
+    fn a_field_that_is_only_stored_is_named_at_every_place() {
+        let policy = json!({ "connectionPool": { "tcp": { "maxConnections": 1, "idleTimeout": "1h" } },
+            "portLevelSettings": [{ "connectionPool": { "tcp": { "maxConnectionDuration": "1h" } }, "tls": { "mode": "MUTUAL" } }] });
+        let object = json!({ "kind": "DestinationRule", "spec": { "host": "a", "trafficPolicy": policy, "subsets": [{ "name": "v1", "trafficPolicy": policy }] } });
+        let mut warnings: Vec<_> = unsupported_fields(&object).iter().map(UnsupportedField::warning).collect();
+        warnings.sort();
+        let stored = |path: &str| format!("{path}: stored but not honoured by this control plane");
+        assert_eq!(
+            warnings,
+            [
+                stored("spec.subsets[0].trafficPolicy.connectionPool.tcp.idleTimeout"),
+                stored("spec.subsets[0].trafficPolicy.portLevelSettings[0].connectionPool.tcp.maxConnectionDuration"),
+                stored("spec.subsets[0].trafficPolicy.portLevelSettings[0].tls.mode=MUTUAL"),
+                stored("spec.trafficPolicy.connectionPool.tcp.idleTimeout"),
+                stored("spec.trafficPolicy.portLevelSettings[0].connectionPool.tcp.maxConnectionDuration"),
+                stored("spec.trafficPolicy.portLevelSettings[0].tls.mode=MUTUAL"),
+            ]
+        );
+    }
+
+    #[test]
+    fn protocols_of_a_gateway_that_are_not_served_are_named() {
+        let object = json!({ "kind": "Gateway", "spec": { "servers": [{ "port": { "number": 3306, "name": "db", "protocol": "TCP" }, "hosts": ["*"] }] } });
+        let paths: Vec<_> = unsupported_fields(&object).into_iter().map(|field| field.path).collect();
+        assert_eq!(paths, ["spec.servers[0].port.protocol=TCP"]);
     }
 }

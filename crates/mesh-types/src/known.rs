@@ -1,4 +1,5 @@
-//! The fields of Istio's definitions that our types leave out, by path without indices.
+//! The fields of Istio's definitions that have no effect here, by path without indices: those that our types leave out,
+//! and those that they have, so that their form is checked, and no translator reads.
 
 use crate::kind::Kind;
 
@@ -7,10 +8,21 @@ pub(crate) fn is_known(kind: Kind, path: &str) -> bool {
     let fields: &[&str] = match kind {
         Kind::Gateway => GATEWAY,
         Kind::VirtualService => VIRTUAL_SERVICE,
-        Kind::DestinationRule => return destination_rule(path),
+        Kind::DestinationRule => {
+            return path == "spec.workloadSelector"
+                || in_traffic_policy(path).is_some_and(|inner| TRAFFIC_POLICY.contains(&inner));
+        }
         Kind::PeerAuthentication => &[],
     };
     fields.contains(&path)
+}
+
+/// Whether our type of `kind` has the field at `path` and no translator reads it.
+pub(crate) fn is_only_stored(kind: Kind, path: &str) -> bool {
+    match kind {
+        Kind::DestinationRule => in_traffic_policy(path).is_some_and(|inner| TRAFFIC_POLICY_STORED.contains(&inner)),
+        Kind::Gateway | Kind::VirtualService | Kind::PeerAuthentication => false,
+    }
 }
 
 const GATEWAY: &[&str] = &[
@@ -50,20 +62,18 @@ const VIRTUAL_SERVICE: &[&str] = &[
     "spec.http.redirect.derivePort",
 ];
 
-/// A traffic policy stands at three places of a DestinationRule with the same fields.
-fn destination_rule(path: &str) -> bool {
-    if path == "spec.workloadSelector" {
-        return true;
-    }
+/// The rest of a path below a traffic policy, which stands at four places of a DestinationRule with the same fields.
+fn in_traffic_policy(path: &str) -> Option<&str> {
     let places = [
         "spec.trafficPolicy.portLevelSettings.",
         "spec.subsets.trafficPolicy.portLevelSettings.",
         "spec.trafficPolicy.",
         "spec.subsets.trafficPolicy.",
     ];
-    let inner = places.iter().find_map(|place| path.strip_prefix(place));
-    inner.is_some_and(|inner| TRAFFIC_POLICY.contains(&inner))
+    places.iter().find_map(|place| path.strip_prefix(place))
 }
+
+const TRAFFIC_POLICY_STORED: &[&str] = &["connectionPool.tcp.idleTimeout", "connectionPool.tcp.maxConnectionDuration"];
 
 const TRAFFIC_POLICY: &[&str] = &[
     "connectionPool.http.h2UpgradePolicy",

@@ -16,6 +16,7 @@ use pilot::translate::{Proxy, Translation, translate};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+#[derive(Clone)]
 pub(crate) struct Fixture {
     clusters: BTreeMap<String, Tables>,
     addresses: BTreeMap<(String, Key), String>,
@@ -99,6 +100,12 @@ impl Fixture {
                 tables.slices.insert((key.0.clone(), format!("{}-slice", key.1)), slice);
             }
         }
+    }
+
+    /// Adds configuration objects.
+    pub(crate) fn with(mut self, objects: &[Value]) -> Self {
+        objects.iter().for_each(|object| self.add("cluster1", object));
+        self
     }
 
     /// Leaves a cluster out, as if its secret were not there.

@@ -5,6 +5,7 @@
 mod ads;
 mod crds;
 mod envoy;
+mod fields;
 mod fixture;
 mod live;
 mod print;
