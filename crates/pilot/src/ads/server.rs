@@ -243,6 +243,7 @@ impl Stream {
             connection: self.connection,
             connected: true,
             types,
+            acknowledged: Type::ALL.into_iter().map(|kind| (kind, self.session.acknowledged(kind))).collect(),
             resources: Arc::clone(&current.resources),
             problems: current.problems.clone(),
         });

@@ -5,13 +5,14 @@
 //! what was refused is not sent again before it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3 as discovery;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 
 use super::Type;
 use super::resources::{Resources, unknown};
-use super::status::TypeStatus;
+use super::status::{Acknowledged, TypeStatus};
 
 /// The state of the protocol with one proxy.
 #[derive(Debug, Default)]
@@ -37,6 +38,7 @@ struct TypeState {
     due: bool,
     in_flight: Option<InFlight>,
     refusal: Option<Refusal>,
+    acknowledged: Acknowledged,
     sent: u64,
     acked: u64,
 }
@@ -46,6 +48,9 @@ struct TypeState {
 struct InFlight {
     nonce: String,
     names: BTreeSet<String>,
+    /// Versions that it sets.
+    versions: BTreeMap<String, String>,
+    removed: BTreeSet<String>,
     fingerprint: String,
 }
 
@@ -104,6 +109,7 @@ impl Session {
             state.subscribed = true;
             state.due = true;
             state.held = request.initial_resource_versions.into_iter().collect();
+            state.acknowledged.versions = Arc::new(state.held.clone());
         }
         if !kind.is_wildcard() {
             for name in request.resource_names_subscribe {
@@ -123,6 +129,7 @@ impl Session {
                 state.names.remove(&name);
                 state.held.remove(&name);
                 state.asked.remove(&name);
+                Arc::make_mut(&mut state.acknowledged.versions).remove(&name);
             }
         }
         None
@@ -163,6 +170,7 @@ impl Session {
                 }
             }
             None => {
+                state.acknowledged.accept(flight.nonce, flight.versions, &flight.removed);
                 // Only a response made after the refused one has changed can have healed it.
                 if state.refusal.as_ref().is_some_and(|refusal| refusal.fingerprint != flight.fingerprint) {
                     state.refusal = None;
@@ -225,6 +233,7 @@ impl Session {
         }
         let nonce = self.nonce();
         let mut resources = Vec::new();
+        let mut versions = BTreeMap::new();
         let desired = self.desired.table(kind);
         let state = &mut self.types[index];
         for name in &pending.set {
@@ -234,6 +243,7 @@ impl Session {
             if held != Some(&resource.version) {
                 state.held.insert(name.clone(), resource.version.clone());
             }
+            versions.insert(name.clone(), resource.version.clone());
             resources.push(discovery::Resource {
                 name: name.clone(),
                 version: resource.version.clone(),
@@ -249,6 +259,8 @@ impl Session {
         state.in_flight = Some(InFlight {
             nonce: nonce.clone(),
             names: pending.set.clone(),
+            versions,
+            removed: pending.removed.clone(),
             fingerprint: self.fingerprints[index].clone(),
         });
         if kind == Type::Cds {
@@ -297,6 +309,11 @@ impl Session {
             acked: state.acked,
             error: state.refusal.as_ref().map(|refusal| refusal.message.clone()),
         }
+    }
+
+    /// What the proxy has accepted of a type.
+    pub fn acknowledged(&self, kind: Type) -> Acknowledged {
+        self.types[kind.index()].acknowledged.clone()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The account of all proxies: who is connected and has acknowledged which snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -21,6 +21,27 @@ pub struct TypeStatus {
     pub error: Option<String>,
 }
 
+/// What a proxy has accepted of one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Nonce of the last response that it accepted on this connection.
+    pub nonce: Option<String>,
+    /// Versions by name of the resource. A proxy that comes back says which it still has.
+    pub versions: Arc<BTreeMap<String, String>>,
+}
+
+impl Acknowledged {
+    /// Notes that a response was accepted.
+    pub(super) fn accept(&mut self, nonce: String, set: BTreeMap<String, String>, removed: &BTreeSet<String>) {
+        self.nonce = Some(nonce);
+        if !set.is_empty() || !removed.is_empty() {
+            let versions = Arc::make_mut(&mut self.versions);
+            versions.retain(|name, _| !removed.contains(name));
+            versions.extend(set);
+        }
+    }
+}
+
 /// The account of one proxy.
 #[derive(Clone, Debug)]
 pub struct ProxyStatus {
@@ -32,6 +53,8 @@ pub struct ProxyStatus {
     pub connected: bool,
     /// By type.
     pub types: BTreeMap<Type, TypeStatus>,
+    /// What it has accepted, by type.
+    pub acknowledged: BTreeMap<Type, Acknowledged>,
     /// What it is to hold.
     pub resources: Arc<Resources>,
     /// What of the configuration has no effect on it.
@@ -68,6 +91,14 @@ impl Registry {
     /// All accounts.
     pub fn all(&self) -> Vec<ProxyStatus> {
         self.lock().values().cloned().collect()
+    }
+
+    /// The account of the proxy with a node id, or of the latest with `<pod>.<namespace>`.
+    pub fn find(&self, id: &str) -> Option<ProxyStatus> {
+        let wanted = |status: &&ProxyStatus| {
+            status.proxy.id == id || format!("{}.{}", status.proxy.name, status.proxy.namespace) == id
+        };
+        self.lock().values().filter(wanted).max_by_key(|status| (status.connected, status.connection)).cloned()
     }
 
     /// Drops the accounts of closed connections whose pods are gone.

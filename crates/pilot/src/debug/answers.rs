@@ -107,10 +107,7 @@ pub(super) fn configs(mesh: &Mesh, registry: &Registry) -> Value {
 
 /// Names and versions of what a proxy is to hold. `id` is a node id, or `<pod>.<namespace>`.
 pub(super) fn resources(registry: &Registry, id: &str) -> Option<Value> {
-    let wanted = |status: &ProxyStatus| {
-        status.proxy.id == id || format!("{}.{}", status.proxy.name, status.proxy.namespace) == id
-    };
-    let status = registry.all().into_iter().find(wanted)?;
+    let status = registry.find(id)?;
     let tables = Type::ALL.into_iter().map(|kind| {
         let versions: BTreeMap<&String, &String> =
             status.resources.table(kind).iter().map(|(name, one)| (name, &one.version)).collect();

@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod client;
+mod versions;
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use crate::ads::status::Registry;
 use crate::model::Mesh;
 
 pub use answers::{Syncz, syncz};
+pub use versions::{ConfigVersions, EndpointVersion, TypeVersions, config_versions};
 
 /// Where the answers come from.
 #[derive(Clone)]
@@ -40,6 +42,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/configz", get(serve_configz))
         .route("/debug/clusterz", get(serve_clusterz))
         .route("/debug/config_dump", get(serve_config_dump))
+        .route("/debug/config_versions", get(serve_config_versions))
         .route("/metrics", get(serve_metrics))
         .route("/version", get(serve_version))
         .route("/ready", get(serve_ready))
@@ -82,12 +85,20 @@ struct WhichProxy {
 }
 
 async fn serve_config_dump(State(sources): State<Sources>, Query(which): Query<WhichProxy>) -> Response {
+    of_proxy(which, |id| answers::resources(&sources.registry, id))
+}
+
+async fn serve_config_versions(State(sources): State<Sources>, Query(which): Query<WhichProxy>) -> Response {
+    of_proxy(which, |id| config_versions(&sources.registry, id))
+}
+
+fn of_proxy<T: Serialize>(which: WhichProxy, answer: impl FnOnce(&str) -> Option<T>) -> Response {
     let Some(id) = which.id else {
-        return (StatusCode::BAD_REQUEST, "query proxyID=<pod>.<namespace> is missing").into_response();
+        return (StatusCode::BAD_REQUEST, "query proxyID=<pod>.<namespace> is missing\n").into_response();
     };
-    match answers::resources(&sources.registry, &id) {
-        Some(dump) => Json(dump).into_response(),
-        None => (StatusCode::NOT_FOUND, format!("no proxy {id} has connected")).into_response(),
+    match answer(&id) {
+        Some(document) => Json(document).into_response(),
+        None => (StatusCode::NOT_FOUND, format!("no proxy {id} has connected\n")).into_response(),
     }
 }
 

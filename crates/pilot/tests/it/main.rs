@@ -9,5 +9,7 @@ mod fields;
 mod fixture;
 mod live;
 mod print;
+mod running;
 mod translate;
+mod versions;
 mod weights;
