@@ -92,11 +92,14 @@ fn start_logging() {
 
 /// One thread is enough for a sample application, and keeps a pod small.
 fn run(part: Part) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the asynchronous runtime")?
-        .block_on(run_part(part))
+        .context("cannot start the asynchronous runtime")?;
+    let code = runtime.block_on(run_part(part));
+    // A read of standard input that nothing will ever answer must not hold the end up.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run_part(part: Part) -> anyhow::Result<ExitCode> {

@@ -43,6 +43,11 @@ impl ServedBy {
         }
     }
 
+    /// Reads where a client runs from its environment.
+    pub fn of_client(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        Self { service: None, version: None, ..Self::from_environment("", "", lookup) }
+    }
+
     /// The header form: `service=reviews;version=v3;pod=…;namespace=…;cluster=…;network=…`, without what is unknown.
     pub fn to_header(&self) -> String {
         let fields = [

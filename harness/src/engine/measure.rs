@@ -26,13 +26,12 @@ pub(super) async fn traffic(
     let before = counters(environment, &gateways).await?;
     let cluster = environment.cluster(&traffic.from.cluster)?;
     let request = Request {
-        url: traffic.url.clone(),
-        requests: traffic.requests,
+        requests: Some(traffic.requests),
         connections: traffic.connections,
         headers: traffic.headers.clone(),
         timeout: traffic.timeout,
         new_connection_per_request: traffic.new_connection_per_request,
-        rate: None,
+        ..Request::to(traffic.url.clone())
     };
     let samples = probe::send(cluster, &source(&traffic.from), &request).await?;
     let after = counters(environment, &gateways).await?;

@@ -1,6 +1,5 @@
 //! The first proven request across clusters: the end of a bring-up, and what its speed is measured by.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
@@ -79,13 +78,9 @@ async fn send(cluster: &Cluster, route: &Route) -> Result<Samples, crate::cluste
     };
     let port = route.to.port.unwrap_or_default();
     let request = Request {
-        url: format!("http://{}.{}:{port}/health", route.to.app, route.to.namespace),
-        requests: REQUESTS,
-        connections: 1,
-        headers: BTreeMap::new(),
+        requests: Some(REQUESTS),
         timeout: Duration::from_secs(2),
-        new_connection_per_request: false,
-        rate: None,
+        ..Request::to(format!("http://{}.{}:{port}/health", route.to.app, route.to.namespace))
     };
     probe::send(cluster, &source, &request).await
 }

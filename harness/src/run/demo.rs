@@ -1,7 +1,6 @@
 //! An environment to show: up, a URL to open, steady traffic until the user has seen enough, down.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
@@ -105,13 +104,10 @@ async fn send_for_ever(cluster: &Cluster, source: Source, rate: u32, events: &Ev
     let phase = format!("traffic/{}", cluster.name());
     events.send(EventKind::PhaseStarted { phase: phase.clone(), title: format!("traffic on {}", cluster.name()) });
     let request = Request {
-        url: "http://productpage:9080/productpage".to_owned(),
-        requests: u64::from(rate * ROUND_SECONDS),
+        requests: Some(u64::from(rate * ROUND_SECONDS)),
         connections: 2,
-        headers: BTreeMap::new(),
-        timeout: Duration::from_secs(5),
-        new_connection_per_request: false,
         rate: Some(rate),
+        ..Request::to("http://productpage:9080/productpage")
     };
     loop {
         let message = match probe::send(cluster, &source, &request).await {

@@ -1,3 +1,7 @@
 //! Traffic: the probe client runs inside a pod, this module starts it and reads its samples. Judges nothing.
 
+pub mod background;
 pub mod probe;
+pub mod request;
+pub mod samples;
+pub mod timeline;

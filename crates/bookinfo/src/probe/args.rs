@@ -13,7 +13,7 @@ pub struct RunArgs {
     /// What to request: an `http://` URL
     #[arg(long, value_parser = Url::parse)]
     pub url: Url,
-    /// How many requests to send; 1 without --duration
+    /// How many requests to send; 1 without --duration, no end with --controlled
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub requests: Option<u64>,
     /// How long to start requests
@@ -22,6 +22,9 @@ pub struct RunArgs {
     /// Connections, each with one request at a time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
+    /// Open loop: open more connections, up to this many, when all wait for answers
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), requires = "rate")]
+    pub max_connections: Option<u16>,
     /// Open loop: requests started per second, whether or not earlier ones were answered
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
@@ -49,6 +52,15 @@ pub struct RunArgs {
     /// Group by this service's hop inside the JSON answers instead of by who answered
     #[arg(long, value_name = "SERVICE")]
     pub hop: Option<String>,
+    /// Report each request with its times, up to this many
+    #[arg(long, value_name = "MOST", default_value_t = 0)]
+    pub samples: usize,
+    /// Report the histogram of latencies
+    #[arg(long)]
+    pub histogram: bool,
+    /// Print one line when sending begins, and end when standard input ends or says `stop`
+    #[arg(long)]
+    pub controlled: bool,
 }
 
 /// Options of `probe connect`.

@@ -1,6 +1,7 @@
 //! One client connection: connecting, and one exchange at a time over it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::clock::{Noted, Timed, Times};
 use super::failure::{ErrorClass, Failure};
 
 /// An answer that is longer than this is a failure.
@@ -56,12 +58,16 @@ impl RequestTemplate {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    pub(super) grpc_status: Option<u16>,
     pub(super) headers: HeaderMap<HeaderValue>,
     pub(super) body: Bytes,
 }
 
 /// An open connection: the side that requests go in at, and the task that moves the bytes.
 pub(super) struct Connection {
+    /// Its place among the connections of the run, given by whoever opened it.
+    pub(super) number: u64,
+    times: Arc<Times>,
     sender: Sender,
     driver: JoinHandle<Result<(), hyper::Error>>,
 }
@@ -91,15 +97,16 @@ impl Connection {
     async fn connect(target: Target) -> Result<Self, Failure> {
         let stream = TcpStream::connect(target.address).await.map_err(|error| Failure::of_connect(&error))?;
         stream.set_nodelay(true).map_err(|error| Failure::of_connect(&error))?;
-        let io = TokioIo::new(stream);
+        let times = Times::new();
+        let io = TokioIo::new(Timed::new(stream, Arc::clone(&times)));
         if target.http2 {
             let handshake = http2::handshake(TokioExecutor::new(), io).await;
             let (sender, connection) = handshake.map_err(|error| Failure::of_exchange(&error))?;
-            Ok(Self { sender: Sender::Http2(sender), driver: tokio::spawn(connection) })
+            Ok(Self { number: 0, times, sender: Sender::Http2(sender), driver: tokio::spawn(connection) })
         } else {
             let handshake = http1::handshake(io).await;
             let (sender, connection) = handshake.map_err(|error| Failure::of_exchange(&error))?;
-            Ok(Self { sender: Sender::Http1(sender), driver: tokio::spawn(connection) })
+            Ok(Self { number: 0, times, sender: Sender::Http1(sender), driver: tokio::spawn(connection) })
         }
     }
 
@@ -111,8 +118,14 @@ impl Connection {
         }
     }
 
+    /// When the last request left and its answer began.
+    pub(super) fn noted(&self) -> Noted {
+        self.times.noted()
+    }
+
     /// Sends a request and reads the whole answer until the deadline.
     pub(super) async fn exchange(&mut self, template: &RequestTemplate, deadline: Instant, limit: Duration) -> Sent {
+        self.times.reset();
         match tokio::time::timeout_at(deadline, self.send(template)).await {
             Ok(sent) => sent,
             Err(_) => Sent::Failed(Failure::new(ErrorClass::Timeout, format!("no complete answer within {limit:?}"))),
@@ -157,7 +170,12 @@ fn sent_or_not(mut error: TrySendError<Request<Full<Bytes>>>) -> Sent {
 async fn read(response: Response<Incoming>) -> Sent {
     let (head, body) = response.into_parts();
     match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(body) => Sent::Answered(Answer { status: head.status, headers: head.headers, body: body.to_bytes() }),
+        Ok(body) => Sent::Answered(Answer {
+            status: head.status,
+            grpc_status: None,
+            headers: head.headers,
+            body: body.to_bytes(),
+        }),
         Err(error) => Sent::Failed(match error.downcast_ref::<hyper::Error>() {
             Some(error) => Failure::of_exchange(error),
             None => Failure::new(ErrorClass::Protocol, error.to_string()),

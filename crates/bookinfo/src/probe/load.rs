@@ -1,9 +1,11 @@
 //! `probe run`: connections that send what the pacer hands out.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use tokio::task::JoinSet;
@@ -11,11 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{RunArgs, Url};
+use super::clock::Noted;
 use super::connection::{Answer, Connection, RequestTemplate, Sent, Target};
+use super::control::{self, Begun};
 use super::failure::{ErrorClass, Failure};
 use super::pace::Pacer;
 use super::report::{Frame, Report, Resolved};
-use super::tally::Tally;
+use super::tally::{Exchange, Tally};
 
 /// What all connections of a run share.
 struct Plan {
@@ -24,27 +28,41 @@ struct Plan {
     pacer: Pacer,
     timeout: Duration,
     new_connection_per_request: bool,
-    hop: Option<String>,
+    opened: AtomicU64,
+    tally: Mutex<Tally>,
+}
+
+impl Plan {
+    /// Counts stay usable after a panic elsewhere: each update is complete in itself.
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs to its end, or until it is stopped; then tells what was counted so far.
-pub(super) async fn run(args: &RunArgs, stop: CancellationToken) -> Report {
-    let started_at = jiff::Timestamp::now().to_string();
-    let begun = Instant::now();
-    let total = args.requests.or(if args.duration.is_none() { Some(1) } else { None });
+pub(super) async fn run(args: &RunArgs, stop: CancellationToken) -> anyhow::Result<Report> {
+    let begun = jiff::Timestamp::now();
+    let unlimited = args.duration.is_some() || args.controlled;
+    let total = args.requests.or(if unlimited { None } else { Some(1) });
     let (resolved, failure) = resolve(args).await;
     let pacer = Pacer::new(total, args.duration, args.rate, stop.clone());
-    let planned = pacer.planned();
-    let mut tally = Tally::default();
+    let started_at = jiff::Timestamp::now();
+    if args.controlled {
+        control::announce(&Begun::new(started_at, &resolved))?;
+        control::stop_at_end_of_input(stop.clone());
+    }
+    let (start, planned) = (pacer.start(), pacer.planned());
+    let mut tally = Tally::new(args.hop.clone(), args.samples);
     if let Some(failure) = failure {
         // Without an address nothing can be sent: the one look-up is the one attempt.
         tally.failed(failure);
     }
     if let Some(address) = resolved.used {
-        tally = send_all(Arc::new(plan(args, address, pacer)), args.connections).await;
+        tally = send_all(plan(args, address, pacer, tally), args).await?;
     }
-    let frame = Frame { started_at, elapsed: begun.elapsed(), planned, interrupted: stop.is_cancelled(), resolved };
-    Report::new(args, frame, tally)
+    let interrupted = stop.is_cancelled();
+    let looked_up = started_at.duration_since(begun).unsigned_abs();
+    Ok(Report::new(args, Frame { started_at, start, looked_up, planned, interrupted, resolved }, tally))
 }
 
 async fn resolve(args: &RunArgs) -> (Resolved, Option<Failure>) {
@@ -67,14 +85,15 @@ async fn resolve(args: &RunArgs) -> (Resolved, Option<Failure>) {
     (resolved, failure)
 }
 
-fn plan(args: &RunArgs, address: SocketAddr, pacer: Pacer) -> Plan {
+fn plan(args: &RunArgs, address: SocketAddr, pacer: Pacer, tally: Tally) -> Plan {
     Plan {
         target: Target { address, http2: args.http2 },
         template: template(args),
         pacer,
         timeout: args.timeout,
         new_connection_per_request: args.new_connection_per_request,
-        hop: args.hop.clone(),
+        opened: AtomicU64::new(0),
+        tally: Mutex::new(tally),
     }
 }
 
@@ -107,72 +126,101 @@ fn uri(url: &Url, host: Option<&HeaderValue>) -> Uri {
     whole.unwrap_or_else(|_| Uri::from_static("/"))
 }
 
-async fn send_all(plan: Arc<Plan>, connections: u16) -> Tally {
+/// Starts the connections, and in an open loop more of them as they are lacking.
+async fn send_all(plan: Plan, args: &RunArgs) -> anyhow::Result<Tally> {
+    let plan = Arc::new(plan);
     let mut workers = JoinSet::new();
-    for _ in 0..connections {
+    for _ in 0..args.connections {
         workers.spawn(work(Arc::clone(&plan)));
     }
-    let mut sum = Tally::default();
-    for tally in workers.join_all().await {
-        sum.merge(tally);
-    }
-    sum
+    let most = usize::from(args.max_connections.unwrap_or(args.connections));
+    let more = |lacking: usize| {
+        for _ in workers.len()..most.min(workers.len() + lacking) {
+            workers.spawn(work(Arc::clone(&plan)));
+        }
+    };
+    plan.pacer.release(more).await.context("cannot keep time: no timer")?;
+    workers.join_all().await;
+    let plan = Arc::into_inner(plan).context("a connection of the run did not end")?;
+    Ok(plan.tally.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// One connection: sends one request after the other, and opens itself anew after a failure.
-async fn work(plan: Arc<Plan>) -> Tally {
-    let mut tally = Tally::default();
+async fn work(plan: Arc<Plan>) {
     let mut kept = None;
     while let Some(intended) = plan.pacer.next().await {
-        let sent_at = Instant::now();
-        tally.max_start_delay = tally.max_start_delay.max(sent_at.duration_since(intended));
-        match request(&plan, &mut kept, &mut tally, sent_at + plan.timeout).await {
-            Ok(answer) => {
-                tally.answered(&answer, intended.elapsed(), plan.hop.as_deref());
-                if plan.new_connection_per_request {
-                    kept = None;
-                }
-            }
-            Err(failure) => {
-                kept = None;
-                tally.failed(failure);
-            }
+        let exchange = request(&plan, &mut kept, intended).await;
+        if plan.new_connection_per_request {
+            kept = None;
         }
+        plan.tally().count(exchange);
     }
-    tally
 }
 
 /// One request. It is sent once: only a request that never left a dead kept connection goes over a new one.
-async fn request(
-    plan: &Plan,
-    kept: &mut Option<Connection>,
-    tally: &mut Tally,
-    deadline: Instant,
-) -> Result<Answer, Failure> {
-    let had_connection = kept.is_some();
-    kept.take_if(|connection| connection.is_closed());
-    let mut reused = kept.is_some();
-    tally.reconnects += u64::from(had_connection && !reused);
-    loop {
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => {
-                let connection = Connection::open(plan.target, deadline).await?;
-                tally.connections_opened += 1;
-                connection
-            }
-        };
-        match connection.exchange(&plan.template, deadline, plan.timeout).await {
-            Sent::Answered(answer) => {
-                *kept = Some(connection);
-                return Ok(answer);
-            }
-            Sent::Failed(failure) => return Err(failure),
-            Sent::Unsent if reused => {
-                reused = false;
-                tally.reconnects += 1;
-            }
-            Sent::Unsent => return Err(connection.ending().await),
+async fn request(plan: &Plan, kept: &mut Option<Connection>, intended: Instant) -> Exchange {
+    let begun = Instant::now();
+    let mut attempt = Attempt::default();
+    let result = attempt.make(plan, kept, begun + plan.timeout).await;
+    let done = Instant::now();
+    let sent = attempt.noted.sent.unwrap_or(begun);
+    // Connecting is a part of sending, so a request that had to wait for it was begun in time.
+    let left = if attempt.opened { begun } else { sent };
+    Exchange {
+        intended,
+        sent,
+        delay: left.saturating_duration_since(intended),
+        first_byte: attempt.noted.first_byte,
+        done,
+        connection: attempt.connection,
+        result,
+    }
+}
+
+/// What is known of a request besides its result.
+#[derive(Default)]
+struct Attempt {
+    opened: bool,
+    connection: Option<u64>,
+    noted: Noted,
+}
+
+impl Attempt {
+    async fn make(&mut self, plan: &Plan, kept: &mut Option<Connection>, deadline: Instant) -> Result<Answer, Failure> {
+        let had_connection = kept.is_some();
+        kept.take_if(|connection| connection.is_closed());
+        let mut reused = kept.is_some();
+        if had_connection && !reused {
+            plan.tally().reconnects += 1;
         }
+        loop {
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.open(plan, deadline).await?,
+            };
+            self.connection = Some(connection.number);
+            let sent = connection.exchange(&plan.template, deadline, plan.timeout).await;
+            self.noted = connection.noted();
+            match sent {
+                Sent::Answered(answer) => {
+                    *kept = Some(connection);
+                    return Ok(answer);
+                }
+                Sent::Failed(failure) => return Err(failure),
+                Sent::Unsent if reused => {
+                    reused = false;
+                    plan.tally().reconnects += 1;
+                }
+                Sent::Unsent => return Err(connection.ending().await),
+            }
+        }
+    }
+
+    async fn open(&mut self, plan: &Plan, deadline: Instant) -> Result<Connection, Failure> {
+        self.opened = true;
+        let mut connection = Connection::open(plan.target, deadline).await?;
+        connection.number = plan.opened.fetch_add(1, Ordering::Relaxed);
+        plan.tally().connections_opened += 1;
+        Ok(connection)
     }
 }

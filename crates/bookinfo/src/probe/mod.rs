@@ -11,20 +11,27 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 mod args;
+mod clock;
 mod connect;
 mod connection;
+mod control;
 mod failure;
+mod flags;
 mod group;
 mod load;
 mod pace;
 mod report;
+mod sample;
 mod tally;
+mod timer;
 
 pub use args::{ConnectArgs, RunArgs, Url};
 pub use connect::{ConnectReport, HttpOutcome, TcpOutcome};
+pub use control::Begun;
 pub use failure::ErrorClass;
 pub use group::Group;
-pub use report::{LatencyMs, Report, Resolved};
+pub use report::{HistogramUs, LatencyMs, Report, Resolved};
+pub use sample::{Row, Samples, TargetOf};
 
 /// What the probe can do.
 #[derive(Debug, Subcommand)]
@@ -44,7 +51,7 @@ pub async fn main(command: Command, stop: CancellationToken) -> anyhow::Result<E
             tracing::info!("waiting: start runs with `bookinfo probe run`");
             stop.cancelled().await;
         }
-        Command::Run(args) => print(&load::run(&args, stop).await)?,
+        Command::Run(args) => print(&load::run(&args, stop).await?)?,
         Command::Connect(args) => print(&connect::run(&args).await)?,
     }
     Ok(ExitCode::SUCCESS)

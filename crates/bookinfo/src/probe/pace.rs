@@ -1,10 +1,17 @@
 //! When each request is to start: at once in a closed loop, on a fixed schedule in an open one.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::timer::Timer;
+
+/// More than there are connections: what every one of them gets at the end of a schedule, so that it learns of it.
+const LAST_CALL: usize = 1 << 16;
 
 /// Hands out the requests of a run to its connections.
 #[derive(Debug)]
@@ -14,6 +21,10 @@ pub(super) struct Pacer {
     end: Option<Instant>,
     rate: Option<f64>,
     taken: AtomicU64,
+    /// Open loop: requests whose time has come and that no connection has taken.
+    due: Semaphore,
+    /// Open loop: connections that wait for a request.
+    idle: AtomicUsize,
     stop: CancellationToken,
 }
 
@@ -26,7 +37,13 @@ impl Pacer {
     ) -> Self {
         let start = Instant::now();
         let end = duration.and_then(|duration| start.checked_add(duration));
-        Self { start, total, end, rate, taken: AtomicU64::new(0), stop }
+        let (due, idle) = (Semaphore::new(0), AtomicUsize::new(0));
+        Self { start, total, end, rate, taken: AtomicU64::new(0), due, idle, stop }
+    }
+
+    /// The moment that the schedule counts from.
+    pub(super) fn start(&self) -> Instant {
+        self.start
     }
 
     /// How many requests were intended, when that is known beforehand.
@@ -45,25 +62,56 @@ impl Pacer {
     /// Waits for the next request's time and gives it, the intended one: latency counts from there, so that a server
     /// that stalls cannot hide the requests that should have been sent meanwhile. `None` when the run is over.
     pub(super) async fn next(&self) -> Option<Instant> {
-        if self.stop.is_cancelled() {
-            return None;
+        if self.rate.is_some() {
+            self.idle.fetch_add(1, Ordering::Relaxed);
+            let due = self.due.acquire().await;
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+            due.ok()?.forget();
         }
         let index = self.taken.fetch_add(1, Ordering::Relaxed);
-        if self.total.is_some_and(|total| index >= total) {
+        if self.stop.is_cancelled() || index >= self.planned().unwrap_or(u64::MAX) {
             return None;
         }
         let intended = match self.rate {
-            Some(rate) => self.start + Duration::try_from_secs_f64(index as f64 / rate).ok()?,
+            Some(rate) => self.moment(index, rate)?,
             None => Instant::now(),
         };
-        if self.end.is_some_and(|end| intended >= end) {
-            return None;
+        self.end.is_none_or(|end| intended < end).then_some(intended)
+    }
+
+    /// Open loop: releases each request at its time until the schedule ends or the run is stopped. Where fewer
+    /// connections wait than requests are due, says how many are lacking.
+    pub(super) async fn release(&self, mut lacking: impl FnMut(usize)) -> io::Result<()> {
+        let Some(rate) = self.rate else { return Ok(()) };
+        let timer = Timer::new()?;
+        let planned = self.planned().unwrap_or(u64::MAX);
+        let mut released = 0;
+        while released < planned {
+            let Some(moment) = self.moment(released, rate) else { break };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {
+                    self.due.close();
+                    return Ok(());
+                }
+                waited = timer.wait_until(moment) => waited?,
+            }
+            let now = Instant::now();
+            let before = released;
+            while released < planned && self.moment(released, rate).is_some_and(|moment| moment <= now) {
+                released += 1;
+            }
+            let due = usize::try_from(released - before).unwrap_or(LAST_CALL);
+            let waiting = self.due.available_permits() + due;
+            lacking(waiting.saturating_sub(self.idle.load(Ordering::Relaxed)));
+            self.due.add_permits(due);
         }
-        tokio::select! {
-            // This is pacing, not waiting for a condition: the schedule is what the user asked for.
-            () = tokio::time::sleep_until(intended) => Some(intended),
-            () = self.stop.cancelled() => None,
-        }
+        self.due.add_permits(LAST_CALL);
+        Ok(())
+    }
+
+    fn moment(&self, index: u64, rate: f64) -> Option<Instant> {
+        self.start.checked_add(Duration::try_from_secs_f64(index as f64 / rate).ok()?)
     }
 }
 
@@ -88,18 +136,41 @@ mod tests {
         let mut pacer = pacer(None, Some(100), Some(100.0));
         let late = Duration::from_millis(75);
         (pacer.start, pacer.end) = (pacer.start - late, pacer.end.map(|end| end - late));
-        let mut offsets = Vec::new();
-        while let Some(intended) = pacer.next().await {
-            offsets.push((intended - pacer.start).as_millis());
-        }
+        let taking = async {
+            let mut offsets = Vec::new();
+            while let Some(intended) = pacer.next().await {
+                offsets.push((intended - pacer.start).as_millis());
+            }
+            offsets
+        };
+        let (released, offsets) = tokio::join!(pacer.release(|_| {}), taking);
+        released.unwrap();
         assert_eq!(offsets, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
     }
 
     #[tokio::test]
+    async fn it_says_when_too_few_connections_wait() {
+        let pacer = pacer(Some(3), None, Some(1_000.0));
+        let mut lacking = 0;
+        pacer.release(|more| lacking += more).await.unwrap();
+        assert!(lacking >= 3, "nobody waited for three requests: {lacking}");
+    }
+
+    #[tokio::test]
     async fn a_cancelled_run_hands_out_nothing_more() {
-        let pacer = pacer(Some(10), None, None);
-        assert!(pacer.next().await.is_some());
-        pacer.stop.cancel();
-        assert!(pacer.next().await.is_none());
+        let closed = pacer(Some(10), None, None);
+        assert!(closed.next().await.is_some());
+        closed.stop.cancel();
+        assert!(closed.next().await.is_none());
+
+        let open = pacer(None, None, Some(10.0));
+        let stop = async {
+            assert!(open.next().await.is_some());
+            open.stop.cancel();
+            open.next().await
+        };
+        let (released, next) = tokio::join!(open.release(|_| {}), stop);
+        released.unwrap();
+        assert!(next.is_none());
     }
 }

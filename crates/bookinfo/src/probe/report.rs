@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::args::RunArgs;
 use super::failure::ErrorClass;
-use super::group::Group;
+use super::group::{Group, GroupKey};
+use super::sample::Samples;
 use super::tally::Tally;
+use crate::identity::ServedBy;
 
 /// A run in numbers. Times are in milliseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -20,9 +23,13 @@ pub struct Report {
     pub url: String,
     /// `closed-loop` or `open-loop`.
     pub mode: &'static str,
-    /// Start, RFC 3339 in UTC.
+    /// The pod that sent, as far as its environment tells it.
+    pub source: ServedBy,
+    /// The moment that the schedule and all samples count from, RFC 3339 in UTC.
     pub started_at: String,
-    /// From the first request's time to the last answer.
+    /// The same moment in microseconds since 1970.
+    pub start_unix_micros: i64,
+    /// From the name's look-up to the last answer.
     pub duration_ms: f64,
     /// How many requests were intended; `null` when the duration alone decided.
     pub planned: Option<u64>,
@@ -44,6 +51,12 @@ pub struct Report {
     /// Open loop: the longest that a request left after its time, because every connection was busy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_start_delay_ms: Option<f64>,
+    /// Open loop: how long requests left after their time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_delay_ms: Option<LatencyMs>,
+    /// Open loop: requests that left more than a millisecond after their time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_sends: Option<u64>,
     /// The name and its addresses; looked up once, at the start.
     pub resolved: Resolved,
     /// Answers by status.
@@ -58,6 +71,32 @@ pub struct Report {
     pub groups: Vec<Group>,
     /// Latencies of the answers; `null` without any.
     pub latency_ms: Option<LatencyMs>,
+    /// All latencies, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<HistogramUs>,
+    /// All requests, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
+}
+
+/// A histogram of latencies as HdrHistogram counts them: buckets of about a thousandth of their value.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistogramUs {
+    /// Significant decimal digits of a latency.
+    pub digits: u8,
+    /// Highest latency of a bucket in microseconds, and how many answers are in it; only buckets with answers.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+impl HistogramUs {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        let buckets = histogram.iter_recorded();
+        Self {
+            digits: histogram.sigfig(),
+            buckets: buckets.map(|value| (value.value_iterated_to(), value.count_since_last_iteration())).collect(),
+        }
+    }
 }
 
 /// What the system resolver said.
@@ -131,8 +170,9 @@ impl LatencyMs {
 
 /// What a run knows beside its counts.
 pub(super) struct Frame {
-    pub(super) started_at: String,
-    pub(super) elapsed: Duration,
+    pub(super) started_at: jiff::Timestamp,
+    pub(super) start: Instant,
+    pub(super) looked_up: Duration,
     pub(super) planned: Option<u64>,
     pub(super) interrupted: bool,
     pub(super) resolved: Resolved,
@@ -141,13 +181,20 @@ pub(super) struct Frame {
 impl Report {
     pub(super) fn new(args: &RunArgs, frame: Frame, tally: Tally) -> Self {
         let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0;
-        let mut groups: Vec<_> = tally.groups.into_iter().map(|(key, count)| key.into_group(count)).collect();
+        let open = args.rate.is_some();
+        let group = |(key, count): (GroupKey, u64)| key.into_group(count);
+        let unsorted: Vec<_> = tally.groups.into_iter().map(group).collect();
+        let mut groups = unsorted.clone();
         groups.sort();
+        let samples =
+            (args.samples > 0).then(|| Samples::new(frame.start, unsorted, tally.samples, tally.samples_dropped));
         Self {
             url: args.url.text.clone(),
-            mode: if args.rate.is_some() { "open-loop" } else { "closed-loop" },
-            started_at: frame.started_at,
-            duration_ms: milliseconds(frame.elapsed),
+            mode: if open { "open-loop" } else { "closed-loop" },
+            source: ServedBy::of_client(|name| std::env::var(name).ok()),
+            started_at: frame.started_at.to_string(),
+            start_unix_micros: frame.started_at.as_microsecond(),
+            duration_ms: milliseconds(frame.looked_up + frame.start.elapsed()),
             planned: frame.planned,
             requests: tally.requests,
             answered: tally.by_status.values().sum(),
@@ -156,13 +203,12 @@ impl Report {
             connections_opened: tally.connections_opened,
             reconnects: tally.reconnects,
             rate: args.rate,
-            max_start_delay_ms: args.rate.map(|_| milliseconds(tally.max_start_delay)),
+            max_start_delay_ms: open.then(|| tally.delays.max() as f64 / 1_000.0),
+            start_delay_ms: if open { LatencyMs::of(&tally.delays) } else { None },
+            late_sends: open.then_some(tally.late),
             resolved: frame.resolved,
             by_status: tally.by_status,
-            errors: ErrorClass::ALL
-                .into_iter()
-                .map(|class| (class, tally.errors.get(&class).copied().unwrap_or(0)))
-                .collect(),
+            errors: every_class(&tally.errors),
             error_samples: tally
                 .error_samples
                 .into_iter()
@@ -180,6 +226,12 @@ impl Report {
                 .collect(),
             groups,
             latency_ms: LatencyMs::of(&tally.latencies),
+            histogram: args.histogram.then(|| HistogramUs::of(&tally.latencies)),
+            samples,
         }
     }
+}
+
+fn every_class(errors: &BTreeMap<ErrorClass, u64>) -> BTreeMap<ErrorClass, u64> {
+    ErrorClass::ALL.into_iter().map(|class| (class, errors.get(&class).copied().unwrap_or(0))).collect()
 }

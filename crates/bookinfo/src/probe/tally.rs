@@ -1,13 +1,16 @@
-//! What a run counts. Each connection has its own tally; they are merged at the end.
+//! What a run counts, for all its connections together.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use tokio::time::Instant;
 
 use super::connection::Answer;
 use super::failure::{ErrorClass, Failure};
-use super::group::GroupKey;
+use super::flags;
+use super::group::{GroupKey, ServerKey};
+use super::sample::{NO_CONNECTION, Sample, Target};
 use crate::hop::PEER_HEADER;
 use crate::identity::SERVED_BY_HEADER;
 
@@ -15,6 +18,8 @@ use crate::identity::SERVED_BY_HEADER;
 const SAMPLES: usize = 10;
 /// Characters of an error answer's body that a report quotes.
 const QUOTED: usize = 200;
+/// A request that leaves later than this after its time is counted as late.
+const LATE: Duration = Duration::from_millis(1);
 /// Longest latency that is told from longer ones, in microseconds: an hour.
 const LONGEST: u64 = 3_600_000_000;
 
@@ -26,6 +31,25 @@ pub(super) struct StatusSample {
     pub(super) body: String,
 }
 
+/// One request as its connection saw it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// When it was to be sent.
+    pub(super) intended: Instant,
+    /// When its first byte left, else when the connection took it up.
+    pub(super) sent: Instant,
+    /// How long after its time it left, connecting not counted.
+    pub(super) delay: Duration,
+    /// When the first byte of the answer came.
+    pub(super) first_byte: Option<Instant>,
+    /// When it was over.
+    pub(super) done: Instant,
+    /// The connection it went over, counted from 0.
+    pub(super) connection: Option<u64>,
+    /// What came of it.
+    pub(super) result: Result<Answer, Failure>,
+}
+
 /// The counts.
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -34,32 +58,72 @@ pub(super) struct Tally {
     pub(super) errors: BTreeMap<ErrorClass, u64>,
     pub(super) error_samples: BTreeMap<(ErrorClass, String), u64>,
     pub(super) status_samples: BTreeMap<StatusSample, u64>,
-    pub(super) groups: HashMap<GroupKey, u64>,
+    /// Groups in the order in which they were first seen, with their counts.
+    pub(super) groups: Vec<(GroupKey, u64)>,
+    known: HashMap<GroupKey, u32>,
     pub(super) latencies: Histogram<u64>,
+    pub(super) delays: Histogram<u64>,
+    pub(super) late: u64,
     pub(super) connections_opened: u64,
     pub(super) reconnects: u64,
-    pub(super) max_start_delay: Duration,
+    pub(super) samples: Vec<Sample>,
+    pub(super) samples_dropped: u64,
+    keep: usize,
+    hop: Option<String>,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        let latencies = Histogram::new_with_bounds(1, LONGEST, 3).expect("invariant: the bounds are valid constants");
+/// Times in microseconds, to three digits.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST, 3).expect("invariant: the bounds are valid constants")
+}
+
+impl Tally {
+    /// Groups answers by who gave them or by a hop inside them, and keeps this many single requests.
+    pub(super) fn new(hop: Option<String>, keep: usize) -> Self {
         Self {
             requests: 0,
             by_status: BTreeMap::new(),
             errors: BTreeMap::new(),
             error_samples: BTreeMap::new(),
             status_samples: BTreeMap::new(),
-            groups: HashMap::new(),
-            latencies,
+            groups: Vec::new(),
+            known: HashMap::new(),
+            latencies: histogram(),
+            delays: histogram(),
+            late: 0,
             connections_opened: 0,
             reconnects: 0,
-            max_start_delay: Duration::ZERO,
+            samples: Vec::new(),
+            samples_dropped: 0,
+            keep,
+            hop,
         }
     }
-}
 
-impl Tally {
+    /// Counts a request.
+    pub(super) fn count(&mut self, exchange: Exchange) {
+        self.delays.saturating_record(microseconds(exchange.delay));
+        self.late += u64::from(exchange.delay > LATE);
+        let Exchange { intended, sent, first_byte, done, connection, result, .. } = exchange;
+        let (target, first_byte) = match result {
+            Ok(answer) => {
+                let latency = done.saturating_duration_since(intended);
+                (Target::Group(self.answered(&answer, latency)), first_byte)
+            }
+            Err(failure) => {
+                let class = failure.class;
+                self.failed(failure);
+                (Target::Error(class), None)
+            }
+        };
+        if self.samples.len() < self.keep {
+            let connection = connection.unwrap_or(NO_CONNECTION);
+            self.samples.push(Sample { intended, sent, first_byte, done, target, connection });
+        } else if self.keep > 0 {
+            self.samples_dropped += 1;
+        }
+    }
+
     /// Counts a request without an answer.
     pub(super) fn failed(&mut self, failure: Failure) {
         self.requests += 1;
@@ -67,43 +131,32 @@ impl Tally {
         count_sample(&mut self.error_samples, (failure.class, failure.text));
     }
 
-    /// Counts an answer, whatever its status.
-    pub(super) fn answered(&mut self, answer: &Answer, latency: Duration, hop: Option<&str>) {
+    /// Counts an answer, whatever its status; returns the index of its group.
+    fn answered(&mut self, answer: &Answer, latency: Duration) -> u32 {
         self.requests += 1;
-        let status = answer.status.as_u16();
-        *self.by_status.entry(status).or_default() += 1;
-        self.latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST).max(1));
-        *self.groups.entry(group_key(answer, hop)).or_default() += 1;
-        if status >= 400 {
+        *self.by_status.entry(answer.status.as_u16()).or_default() += 1;
+        self.latencies.saturating_record(microseconds(latency).max(1));
+        if answer.status.as_u16() >= 400 {
             count_sample(&mut self.status_samples, status_sample(answer));
         }
+        let index = self.group_of(group_key(answer, self.hop.as_deref()));
+        self.groups[index as usize].1 += 1;
+        index
     }
 
-    /// Adds another connection's counts.
-    pub(super) fn merge(&mut self, other: Self) {
-        self.requests += other.requests;
-        add(&mut self.by_status, other.by_status);
-        add(&mut self.errors, other.errors);
-        for (sample, count) in other.error_samples {
-            *self.error_samples.entry(sample).or_default() += count;
+    fn group_of(&mut self, key: GroupKey) -> u32 {
+        if let Some(index) = self.known.get(&key) {
+            return *index;
         }
-        for (sample, count) in other.status_samples {
-            *self.status_samples.entry(sample).or_default() += count;
-        }
-        for (key, count) in other.groups {
-            *self.groups.entry(key).or_default() += count;
-        }
-        self.latencies.add(&other.latencies).expect("invariant: all histograms have the same bounds");
-        self.connections_opened += other.connections_opened;
-        self.reconnects += other.reconnects;
-        self.max_start_delay = self.max_start_delay.max(other.max_start_delay);
+        let index = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        self.known.insert(key.clone(), index);
+        self.groups.push((key, 0));
+        index
     }
 }
 
-fn add<K: Ord>(sums: &mut BTreeMap<K, u64>, others: BTreeMap<K, u64>) {
-    for (key, count) in others {
-        *sums.entry(key).or_default() += count;
-    }
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(LONGEST)
 }
 
 /// Counts a sample that is known, and a new one while there is room.
@@ -115,14 +168,19 @@ fn count_sample<K: Ord>(samples: &mut BTreeMap<K, u64>, sample: K) {
 
 fn group_key(answer: &Answer, hop: Option<&str>) -> GroupKey {
     let status = answer.status.as_u16();
+    let flags = if status >= 400 { flags::of_answer(&answer.headers, &answer.body) } else { None };
+    GroupKey { status, grpc_status: answer.grpc_status, flags, server: server_key(answer, hop) }
+}
+
+fn server_key(answer: &Answer, hop: Option<&str>) -> ServerKey {
     if let Some(hop) = hop {
-        return GroupKey::from_hop(status, hop, &answer.body);
+        return ServerKey::from_hop(hop, &answer.body);
     }
     let served_by = answer.headers.get(SERVED_BY_HEADER).cloned();
     if served_by.is_none() && answer.body.first() == Some(&b'{') {
-        return GroupKey::from_body(status, &answer.body);
+        return ServerKey::from_body(&answer.body);
     }
-    GroupKey::Headers { status, served_by, peer: answer.headers.get(PEER_HEADER).cloned() }
+    ServerKey::Headers { served_by, peer: answer.headers.get(PEER_HEADER).cloned() }
 }
 
 fn status_sample(answer: &Answer) -> StatusSample {
@@ -150,47 +208,76 @@ mod tests {
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
+            grpc_status: None,
             headers: HeaderMap::from_iter(headers),
             body: Bytes::from_static(body.as_bytes()),
         }
     }
 
+    fn count(tally: &mut Tally, milliseconds: u64, result: Result<Answer, Failure>) {
+        let intended = Instant::now();
+        let delay = Duration::from_micros(if milliseconds > 100 { 1_001 } else { 1_000 });
+        let sent = intended + delay;
+        let done = intended + Duration::from_millis(milliseconds);
+        let first_byte = Some(done);
+        tally.count(Exchange { intended, sent, delay, first_byte, done, connection: Some(0), result });
+    }
+
     #[test]
     fn answers_are_grouped_by_status_and_server() {
-        let mut tally = Tally::default();
-        let v1 = answer(200, &[("x-served-by", "version=v1")], "{}");
+        let mut tally = Tally::new(None, 0);
         for _ in 0..3 {
-            tally.answered(&v1, Duration::from_millis(2), None);
+            count(&mut tally, 2, Ok(answer(200, &[("x-served-by", "version=v1")], "{}")));
         }
-        tally.answered(&answer(200, &[], r#"{"servedBy":{"version":"v3"}}"#), Duration::from_millis(4), None);
+        count(&mut tally, 4, Ok(answer(200, &[], r#"{"servedBy":{"version":"v3"}}"#)));
         let groups: Vec<_> = tally.groups.into_iter().map(|(key, count)| key.into_group(count)).collect();
         let count =
             |version| groups.iter().find(|group| group.version.as_deref() == Some(version)).map(|group| group.count);
         assert_eq!((count("v1"), count("v3"), groups.len()), (Some(3), Some(1), 2));
-        assert_eq!(tally.latencies.len(), 4);
+        assert_eq!((tally.latencies.len(), tally.samples.len(), tally.samples_dropped), (4, 0, 0));
     }
 
     #[test]
-    fn error_answers_are_quoted_with_the_proxys_headers() {
-        let mut tally = Tally::default();
+    fn error_answers_are_quoted_with_the_proxys_headers_and_carry_its_flags() {
+        let mut tally = Tally::new(None, 0);
         let headers = [("x-envoy-overloaded", "true"), ("x-envoy-upstream-service-time", "7"), ("date", "now")];
-        tally.answered(&answer(503, &headers, "no healthy upstream"), Duration::from_millis(1), None);
+        count(&mut tally, 1, Ok(answer(503, &headers, "no healthy upstream")));
         let (sample, count) = tally.status_samples.into_iter().next().unwrap();
         assert_eq!((sample.status, sample.body.as_str(), count), (503, "no healthy upstream", 1));
         assert_eq!(sample.headers.into_keys().collect::<Vec<_>>(), ["x-envoy-overloaded"]);
+        assert_eq!(tally.groups[0].0.flags.as_deref(), Some("UH"));
     }
 
     #[test]
     fn distinct_error_texts_are_kept_up_to_the_limit_and_all_are_counted() {
-        let (mut tally, mut other) = (Tally::default(), Tally::default());
+        let mut tally = Tally::new(None, 0);
         for index in 0..SAMPLES + 5 {
             tally.failed(Failure::new(ErrorClass::Reset, format!("text {index}")));
-            other.failed(Failure::new(ErrorClass::Reset, "text 0"));
+            tally.failed(Failure::new(ErrorClass::Reset, "text 0"));
         }
-        tally.merge(other);
         assert_eq!(tally.error_samples.len(), SAMPLES);
         assert_eq!(tally.errors[&ErrorClass::Reset], 2 * (SAMPLES as u64 + 5));
         assert_eq!(tally.requests, 2 * (SAMPLES as u64 + 5));
         assert_eq!(tally.error_samples[&(ErrorClass::Reset, "text 0".to_owned())], SAMPLES as u64 + 6);
+    }
+
+    #[test]
+    fn as_many_requests_are_kept_as_may_be_and_the_rest_is_counted() {
+        let mut tally = Tally::new(None, 2);
+        count(&mut tally, 1, Ok(answer(200, &[], "")));
+        count(&mut tally, 1, Err(Failure::new(ErrorClass::Timeout, "late")));
+        count(&mut tally, 1, Ok(answer(200, &[], "")));
+        assert_eq!((tally.requests, tally.samples.len(), tally.samples_dropped), (3, 2, 1));
+        assert_eq!(tally.samples[1].target, Target::Error(ErrorClass::Timeout));
+        assert_eq!(tally.samples[1].first_byte, None);
+    }
+
+    #[test]
+    fn a_request_is_late_from_more_than_a_millisecond_on() {
+        let mut tally = Tally::new(None, 0);
+        count(&mut tally, 1, Ok(answer(200, &[], "")));
+        assert_eq!(tally.late, 0);
+        count(&mut tally, 101, Ok(answer(200, &[], "")));
+        assert_eq!((tally.late, tally.delays.len()), (1, 2));
     }
 }

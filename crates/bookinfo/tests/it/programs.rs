@@ -65,6 +65,17 @@ async fn a_stalled_server_shows_in_the_latencies_of_an_open_loop() {
     assert_eq!(report["answered"], 6);
     assert!(report["latencyMs"]["max"].as_f64().unwrap() > 1_500.0, "{report}");
     assert!(report["maxStartDelayMs"].as_f64().unwrap() > 1_200.0, "{report}");
+    assert_eq!(report["lateSends"], 5);
+}
+
+#[tokio::test]
+async fn an_open_loop_that_may_open_connections_is_not_held_up_by_a_stalled_server() {
+    let address = answer_with_delay(Duration::from_millis(300)).await;
+    let address = url(address, "/");
+    let args = ["run", "--url", &address, "--rate", "50", "--requests", "6", "--max-connections", "8"];
+    let report = probe(&args).await;
+    assert_eq!((&report["answered"], &report["connectionsOpened"]), (&json!(6), &json!(6)));
+    assert!(report["latencyMs"]["max"].as_f64().unwrap() < 900.0, "{report}");
 }
 
 /// A server that answers each request after a while.

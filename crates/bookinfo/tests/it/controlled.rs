@@ -1,0 +1,121 @@
+//! Single requests in the report, and runs that another program begins and ends.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use bookinfo::services;
+use serde_json::{Value, json};
+
+use crate::support::{Server, World, bookinfo, closed_port, probe, serve};
+
+async fn ratings() -> (Server, String) {
+    let server = serve(services::ratings::router(World::default().app("ratings", "v1", "cluster1"))).await;
+    let url = format!("http://{}/ratings/0", server.address);
+    (server, url)
+}
+
+#[tokio::test]
+async fn each_request_is_reported_with_its_times() {
+    let (_server, url) = ratings().await;
+    let args = ["run", "--url", &url, "--rate", "100", "--requests", "20", "--samples", "15", "--histogram"];
+    let report = probe(&args).await;
+    let samples = &report["samples"];
+    assert_eq!(samples["columns"], json!(["intended", "sent", "firstByte", "done", "target", "connection"]));
+    let rows: Vec<Vec<u64>> = serde_json::from_value(samples["rows"].clone()).unwrap();
+    assert_eq!((rows.len(), &samples["dropped"]), (15, &json!(5)));
+    for (index, row) in rows.iter().enumerate() {
+        // The schedule, exactly: ten milliseconds apart.
+        assert_eq!(row[0], index as u64 * 10_000);
+        assert!(row[1] <= row[2] && row[2] <= row[3], "sent, first byte and end are in this order: {row:?}");
+        let target = &samples["targets"][usize::try_from(row[4]).unwrap()];
+        assert_eq!((&target["version"], &target["cluster"]), (&json!("v1"), &json!("cluster1")));
+        assert_eq!(row[5], 0, "one connection");
+    }
+    let counted: u64 =
+        report["histogram"]["buckets"].as_array().unwrap().iter().map(|bucket| bucket[1].as_u64().unwrap()).sum();
+    assert_eq!(counted, 20);
+    let started = report["startUnixMicros"].as_i64().unwrap();
+    let text: jiff::Timestamp = report["startedAt"].as_str().unwrap().parse().unwrap();
+    assert_eq!(text.as_microsecond(), started);
+}
+
+#[tokio::test]
+async fn requests_without_an_answer_name_their_error() {
+    let url = format!("http://{}/", closed_port().await);
+    let report = probe(&["run", "--url", &url, "--requests", "2", "--samples", "10"]).await;
+    let row = &report["samples"]["rows"][1];
+    let target = usize::try_from(row[4].as_u64().unwrap()).unwrap();
+    assert_eq!(report["samples"]["targets"][target], json!({ "error": "connect-refused" }));
+    assert_eq!((&row[2], &row[5]), (&Value::Null, &Value::Null));
+}
+
+struct Controlled {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Controlled {
+    fn begin(url: &str) -> Self {
+        let args = ["probe", "run", "--url", url, "--rate", "200", "--controlled", "--samples", "100000"];
+        let mut child = bookinfo(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let begun: Value = serde_json::from_str(&line).unwrap();
+        assert!(begun["startedAt"].is_string(), "{begun}");
+        Self { child, output }
+    }
+
+    fn report(mut self) -> Value {
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+fn is_whole(report: &Value) {
+    let requests = report["requests"].as_u64().unwrap();
+    assert!(requests > 0 && report["answered"] == requests, "{report}");
+    assert_eq!(report["samples"]["rows"].as_array().unwrap().len() as u64, requests);
+    assert_eq!((&report["interrupted"], &report["planned"]), (&json!(true), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_controlled_run_ends_when_it_is_told_to() {
+    let (_server, url) = ratings().await;
+    let report = tokio::task::spawn_blocking(move || {
+        let mut run = Controlled::begin(&url);
+        std::thread::sleep(Duration::from_millis(300));
+        run.child.stdin.as_mut().unwrap().write_all(b"stop\n").unwrap();
+        run.report()
+    });
+    is_whole(&report.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_controlled_run_ends_with_whoever_controls_it() {
+    let (_server, url) = ratings().await;
+    let report = tokio::task::spawn_blocking(move || {
+        let mut run = Controlled::begin(&url);
+        std::thread::sleep(Duration::from_millis(100));
+        drop(run.child.stdin.take());
+        run.report()
+    });
+    is_whole(&report.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_controlled_run_that_is_over_does_not_wait_for_its_input() {
+    let (_server, url) = ratings().await;
+    let elapsed = tokio::task::spawn_blocking(move || {
+        let args = ["probe", "run", "--url", &url, "--requests", "3", "--controlled"];
+        let begun = Instant::now();
+        let mut child = bookinfo(&args).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        // Standard input is still open here.
+        assert!(child.wait().unwrap().success());
+        begun.elapsed()
+    });
+    assert!(elapsed.await.unwrap() < Duration::from_secs(5));
+}
