@@ -29,6 +29,7 @@ fn group(version: &str, cluster: &str, status: u16, count: u64) -> Group {
         peer: some(PROBE),
         server: some(REVIEWS),
         count,
+        ..Group::default()
     }
 }
 
