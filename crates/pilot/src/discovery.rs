@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::{Client, Config};
 use mesh_types::{Kind, names};
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -51,6 +52,13 @@ pub struct Options {
     /// Log level of the proxies that are injected.
     #[arg(long, env = "PROXY_LOG_LEVEL", default_value = "warning")]
     pub proxy_log_level: String,
+    /// What every proxy starts from: a ProxyConfig object as JSON, such as `{"drainDuration": "45s"}`.
+    #[arg(long, env = "DEFAULT_PROXY_CONFIG", default_value = "{}", value_parser = json_object)]
+    pub default_proxy_config: Map<String, Value>,
+}
+
+fn json_object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
 }
 
 impl Options {
@@ -64,6 +72,7 @@ impl Options {
             image_pull_policy: self.proxy_image_pull_policy.clone(),
             discovery_address: format!("{}.{}.svc:{}", self.service, self.namespace, names::PORT_XDS_TLS),
             proxy_log_level: self.proxy_log_level.clone(),
+            default_proxy_config: self.default_proxy_config.clone(),
             ..MeshSettings::default()
         }
     }

@@ -109,6 +109,9 @@ pub enum Error {
         /// Which proxy and its words.
         message: String,
     },
+    /// Connections over the configuration of before could still carry requests.
+    #[error(transparent)]
+    Draining(#[from] super::draining::Error),
     /// Too slow.
     #[error("{cluster}: {source}")]
     TimedOut {
@@ -145,14 +148,24 @@ pub async fn sync_status(cluster: &Cluster) -> Result<SyncStatus, Error> {
         .map_err(|error| Error::Answer { cluster: cluster.name().to_owned(), message: error.to_string() })
 }
 
-/// Waits until every connected proxy of the cluster has acknowledged what is expected.
+/// Waits until every connected proxy of the cluster has acknowledged what is expected, and no connection is left of what
+/// was in force before.
 ///
 /// # Errors
-/// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them.
+/// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them; [`Error::Draining`].
 pub async fn converge(cluster: &Cluster, expectation: &Expectation, deadline: Duration) -> Result<Converged, Error> {
+    let begun = tokio::time::Instant::now();
+    let converged = acknowledged(cluster, expectation, deadline).await?;
+    let proxies = meshed_pods(cluster).await?;
+    super::draining::ended(cluster, &proxies, deadline.saturating_sub(begun.elapsed())).await?;
+    Ok(converged)
+}
+
+async fn acknowledged(cluster: &Cluster, expectation: &Expectation, deadline: Duration) -> Result<Converged, Error> {
     let what = format!("every proxy of {} to acknowledge the configuration", cluster.name());
     eventually::poll(what, deadline, STEP, async || {
         let expected = meshed_pods(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
+        let expected: Vec<String> = expected.iter().map(|(namespace, pod)| format!("{namespace}/{pod}")).collect();
         let status = sync_status(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
         match judge(&status, expectation, &expected) {
             Ok(converged) => Ok(Ok(converged)),
@@ -165,8 +178,8 @@ pub async fn converge(cluster: &Cluster, expectation: &Expectation, deadline: Du
     .map_err(|message| Error::Rejected { cluster: cluster.name().to_owned(), message })
 }
 
-/// Running pods with a proxy, as `namespace/pod`: those that must be connected, whatever the control plane knows of.
-async fn meshed_pods(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+/// Namespace and name of running pods with a proxy: those that must be connected, whatever the control plane knows of.
+async fn meshed_pods(cluster: &Cluster) -> Result<Vec<(String, String)>, ClusterError> {
     let api: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::all(cluster.client());
     let listed = api
         .list(&kube::api::ListParams::default())
@@ -177,9 +190,7 @@ async fn meshed_pods(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
         let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
         running && pod.metadata.deletion_timestamp.is_none() && containers.any(|one| one.name == "istio-proxy")
     });
-    Ok(meshed
-        .map(|pod| format!("{}/{}", pod.metadata.namespace.unwrap_or_default(), pod.metadata.name.unwrap_or_default()))
-        .collect())
+    Ok(meshed.map(|pod| (pod.metadata.namespace.unwrap_or_default(), pod.metadata.name.unwrap_or_default())).collect())
 }
 
 /// Why it is not converged.

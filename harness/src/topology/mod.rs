@@ -83,6 +83,12 @@ impl GatewayKind {
             Self::Eastwest => "istio-eastwestgateway",
         }
     }
+
+    /// The SPIFFE id that the gateway presents; its ServiceAccount is named like it.
+    #[must_use]
+    pub fn identity(self, trust_domain: &str) -> String {
+        format!("spiffe://{trust_domain}/ns/istio-system/sa/{}", self.deployment())
+    }
 }
 
 /// A checked topology.

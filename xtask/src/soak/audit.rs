@@ -140,11 +140,20 @@ fn below(folder: &Path) -> Vec<String> {
     found
 }
 
-/// A process with this program's name among the descendants of another.
-pub(super) fn child_with_name(ancestor: u32, name: &str) -> Option<i32> {
+/// The first process of a PID namespace of its own with this program's name among the descendants of another: a world's
+/// supervisor, and not the process that started it and only waits for it.
+pub(super) fn supervisor(ancestor: u32, name: &str) -> Option<i32> {
     let ancestor = i32::try_from(ancestor).ok()?;
     let named = |pid: &i32| program(*pid).and_then(|path| path.file_name().map(|file| file == name)) == Some(true);
-    process_ids().filter(named).find(|pid| descends(*pid, ancestor))
+    let first = |pid: &i32| is_first(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default());
+    process_ids().filter(named).filter(first).find(|pid| descends(*pid, ancestor))
+}
+
+/// Whether the process of this `/proc/<pid>/status` has the id 1 in the innermost of several PID namespaces.
+fn is_first(status: &str) -> bool {
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let ids: Vec<&str> = ids.split_whitespace().collect();
+    ids.len() > 1 && ids.last() == Some(&"1")
 }
 
 fn descends(pid: i32, ancestor: i32) -> bool {
@@ -213,11 +222,19 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_found_by_its_programs_name() {
+    fn a_supervisor_is_the_first_process_of_its_namespace() {
+        let status = |ids: &str| format!("Name:\tx\nTgid:\t9551\nNSpid:\t{ids}\nNSpgid:\t9551\n");
+        assert!(is_first(&status("9551\t1")));
+        assert!(!is_first(&status("9550")), "who started it is in the host's namespace");
+        assert!(!is_first(&status("9560\t7")), "a container's process");
+        assert!(!is_first(&status("1")), "the host's own first process");
+    }
+
+    #[test]
+    fn descendants_are_known_by_their_parents() {
         let mut child = cat();
-        let name = program(child.id().cast_signed()).unwrap().file_name().unwrap().to_string_lossy().into_owned();
-        assert_eq!(child_with_name(std::process::id(), &name), Some(child.id().cast_signed()));
-        assert_eq!(child_with_name(child.id(), &name), None);
+        let (own, child_id) = (std::process::id().cast_signed(), child.id().cast_signed());
+        assert!(descends(child_id, own) && !descends(own, child_id));
         drop(child.stdin.take());
         child.wait().unwrap();
     }

@@ -227,7 +227,7 @@ impl Soak {
 /// Kills the supervisor where it is to be that one and there is one already; the runner otherwise. `None` where the
 /// run has ended by itself.
 fn kill(runner: &mut Child, supervisor: bool) -> anyhow::Result<Option<&'static str>> {
-    let pid = supervisor.then(|| audit::child_with_name(runner.id(), "meshproof-substrate")).flatten();
+    let pid = supervisor.then(|| audit::supervisor(runner.id(), "meshproof-substrate")).flatten();
     if let Some(pid) = pid {
         let pid = nix::unistd::Pid::from_raw(pid);
         // It may have ended by itself between the look and the kill.

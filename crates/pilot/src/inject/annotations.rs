@@ -64,11 +64,11 @@ pub(super) struct Annotations {
 }
 
 impl Annotations {
-    pub(super) fn read(pod: &Value) -> Result<Self, InjectError> {
+    pub(super) fn read(pod: &Value, defaults: &Map<String, Value>) -> Result<Self, InjectError> {
         let empty = Map::new();
         let all = pod.pointer("/metadata/annotations").and_then(Value::as_object).unwrap_or(&empty);
         let text = |key: &str| all.get(key).and_then(Value::as_str);
-        let proxy_config = proxy_config(text(PROXY_CONFIG))?;
+        let proxy_config = proxy_config(text(PROXY_CONFIG), defaults)?;
         let merge_metrics = boolean(MERGE_METRICS, text(MERGE_METRICS), true)?;
         Ok(Self {
             template: template(text(TEMPLATES))?,
@@ -117,14 +117,16 @@ fn boolean(name: &str, text: Option<&str>, default: bool) -> Result<bool, Inject
     }
 }
 
-fn proxy_config(text: Option<&str>) -> Result<Value, InjectError> {
-    let Some(text) = text else { return Ok(json!({})) };
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| invalid(PROXY_CONFIG, error.to_string()))?;
-    match value {
-        Value::Object(_) => Ok(value),
-        Value::Null => Ok(json!({})),
-        _ => Err(invalid(PROXY_CONFIG, "is not a ProxyConfig object")),
-    }
+fn proxy_config(text: Option<&str>, defaults: &Map<String, Value>) -> Result<Value, InjectError> {
+    let own = match text.map(serde_saphyr::from_str).transpose() {
+        Ok(Some(Value::Object(own))) => own,
+        Ok(None | Some(Value::Null)) => Map::new(),
+        Ok(Some(_)) => return Err(invalid(PROXY_CONFIG, "is not a ProxyConfig object")),
+        Err(error) => return Err(invalid(PROXY_CONFIG, error.to_string())),
+    };
+    let mut config = defaults.clone();
+    config.extend(own);
+    Ok(Value::Object(config))
 }
 
 fn capture<'a>(text: &impl Fn(&str) -> Option<&'a str>) -> Result<Capture, InjectError> {

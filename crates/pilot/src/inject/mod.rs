@@ -46,6 +46,9 @@ pub struct MeshSettings {
     pub revision: String,
     /// Envoy's log level.
     pub proxy_log_level: String,
+    /// What every proxy starts from, as Istio's `meshConfig.defaultConfig`: a `ProxyConfig` object. The annotation
+    /// `proxy.istio.io/config` of a pod goes before it, field by field.
+    pub default_proxy_config: Map<String, Value>,
 }
 
 impl Default for MeshSettings {
@@ -60,6 +63,7 @@ impl Default for MeshSettings {
             discovery_address: "istiod.istio-system.svc:15012".to_owned(),
             revision: "default".to_owned(),
             proxy_log_level: "warning".to_owned(),
+            default_proxy_config: Map::new(),
         }
     }
 }
@@ -133,7 +137,7 @@ pub fn inject(
     if let Some(skip) = decision::skip(pod, namespace, settings) {
         return Ok(Outcome::Skipped(skip));
     }
-    let annotations = Annotations::read(pod)?;
+    let annotations = Annotations::read(pod, &settings.default_proxy_config)?;
     let labelled = pod.pointer("/metadata/labels").and_then(|labels| labels.get(template::NETWORK)?.as_str());
     let network = labelled.or(settings.network.as_deref());
     let context =

@@ -121,6 +121,20 @@ fn the_application_can_wait_for_its_proxy() {
 }
 
 #[test]
+fn what_a_pod_says_of_its_proxy_goes_before_what_the_mesh_says() {
+    let settings = MeshSettings {
+        default_proxy_config: Map::from_iter([
+            ("drainDuration".to_owned(), json!("1s")),
+            ("terminationDrainDuration".to_owned(), json!("9s")),
+        ]),
+        ..MeshSettings::default()
+    };
+    let pod = json!({"metadata": {"annotations": {"proxy.istio.io/config": "terminationDrainDuration: 2s"}}});
+    let config = Annotations::read(&pod, &settings.default_proxy_config).unwrap().proxy_config;
+    assert_eq!(config, json!({"drainDuration": "1s", "terminationDrainDuration": "2s"}));
+}
+
+#[test]
 fn the_pods_own_labels_stay() {
     let pod = json!({"metadata": {"labels": {"topology.istio.io/network": "other", "service.istio.io/canonical-revision": "7"}}, "spec": {"containers": []}});
     let labels = &inject_pod(&pod, "ns")["metadata"]["labels"];

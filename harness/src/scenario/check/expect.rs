@@ -209,11 +209,16 @@ impl Context<'_> {
     }
 
     fn identity(&mut self, path: &Path, identity: &str) {
+        let domain = &self.topology.trust.domain;
+        let gateways = self.topology.mesh.gateways.iter().map(|gateway| gateway.identity(domain));
         let known: std::collections::BTreeSet<String> =
-            self.workloads.iter().map(|workload| workload.identity.clone()).collect();
+            self.workloads.iter().map(|workload| workload.identity.clone()).chain(gateways).collect();
         if !known.contains(identity) {
-            self.error(path, format!("no workload of topology {} has identity `{identity}`", self.topology.name))
-                .help(suggest::help(identity, known.iter().map(String::as_str)));
+            self.error(
+                path,
+                format!("no workload or gateway of topology {} has identity `{identity}`", self.topology.name),
+            )
+            .help(suggest::help(identity, known.iter().map(String::as_str)));
         }
     }
 

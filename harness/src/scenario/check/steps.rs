@@ -10,8 +10,9 @@ use crate::scenario::file::{ConnectFile, ControlFile, ConvergeFile, ExpectFile, 
 use crate::scenario::plan::{Action, Check, Connect, Control, Converge, Expectation, Link, Step, Traffic};
 use crate::topology::Discovery;
 
-/// Default of `converge.timeout`: a push takes milliseconds, a busy machine some seconds.
-const CONVERGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Default of `converge.timeout`: a push takes milliseconds; old connections end within `drainDuration`, which
+/// is 45 s where nobody says otherwise.
+const CONVERGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default of `traffic.timeout`.
 const TRAFFIC_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `connect.timeout`.
