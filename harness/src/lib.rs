@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod engine;
 pub mod environment;
 pub mod install;
+pub mod links;
 pub mod provider;
 pub mod report;
 pub mod run;

@@ -27,6 +27,7 @@ mod client;
 mod http;
 mod kinds;
 mod object;
+mod pause;
 mod pki;
 mod protobuf;
 mod registry;
@@ -47,4 +48,5 @@ pub mod table;
 
 pub use allocation::{Subnet, SubnetError};
 pub use backend::{Dialer, ExecOptions, ExecSession, LogOptions, NodeBackend, NodeError, PodRef};
+pub use pause::Pause;
 pub use server::{ApiServer, ApiServerConfig, Error};

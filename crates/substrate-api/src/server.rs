@@ -9,6 +9,7 @@ use crate::authentication::jwt::TokenKey;
 use crate::authorization::PolicyCache;
 use crate::backend::{Dialer, NodeBackend};
 use crate::bootstrap;
+use crate::pause::Gate;
 use crate::pki::{Authority, Identity};
 use crate::registry::Registry;
 use crate::store::Store;
@@ -72,6 +73,7 @@ pub struct ApiServer {
     pub(crate) node: Arc<dyn NodeBackend>,
     pub(crate) policy: PolicyCache,
     pub(crate) webhooks: WebhookCache,
+    pub(crate) gate: Gate,
     registry: Mutex<(u64, Arc<Registry>)>,
     pub(crate) openapi: crate::http::OpenApiCache,
 }
@@ -99,6 +101,7 @@ impl ApiServer {
             node: config.node,
             policy: PolicyCache::default(),
             webhooks: WebhookCache::default(),
+            gate: Gate::default(),
             registry: Mutex::new((0, Arc::new(Registry::new([])))),
             openapi: crate::http::OpenApiCache::default(),
         });

@@ -2,6 +2,8 @@
 //!
 //! Addresses are IPv4. Nothing here knows of meshes: networks are layer-3 segments, images are names of local programs.
 
+pub mod control;
+
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
@@ -87,6 +89,9 @@ pub struct WorldState {
     pub process_start: u64,
     /// The clusters, in the order of the configuration.
     pub clusters: Vec<ClusterState>,
+    /// Where faults and taps are asked for, see [`control`]; absent in the state of a world that had none.
+    #[serde(default)]
+    pub control_socket: Option<Utf8PathBuf>,
 }
 
 /// How to reach one cluster.

@@ -60,6 +60,8 @@ pub enum Error {
 pub struct Cluster {
     /// How to reach it.
     pub state: ClusterState,
+    /// Its API server.
+    pub api: Arc<ApiServer>,
     _agent: Arc<NodeAgent>,
 }
 
@@ -98,7 +100,7 @@ impl Cluster {
         late_node.set(agent.clone());
         let publisher = loopback::publish(api.client("system:loopback-publisher", &["system:masters"]), network);
         tokio::spawn(cancel.clone().run_until_cancelled_owned(publisher));
-        Ok(Self { state, _agent: agent })
+        Ok(Self { state, api, _agent: agent })
     }
 }
 

@@ -13,6 +13,7 @@ use substrate_node::supervision::{World as Process, mount_tmpfs};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, Cluster};
+use crate::control::{self, Control};
 
 /// A world could not be brought up.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +93,18 @@ pub async fn bring_up(
     let fabric = Fabric::create(&networks).await?;
     let starts = config.clusters.iter().map(|cluster| start(config, cluster, &fabric, started, cancel));
     let clusters = futures::future::try_join_all(starts).await?;
+    let control_socket = config.state_directory.join(control::SOCKET);
+    let listener = control::listen(&control_socket).map_err(file(&control_socket))?;
+    let servers = clusters.iter().map(|cluster| (cluster.state.name.clone(), cluster.api.clone())).collect();
+    let control = Control::new(fabric.links(), servers);
+    tokio::spawn(cancel.clone().run_until_cancelled_owned(control.serve(listener)));
     let state = WorldState {
         name: config.name.clone(),
         run_id: config.run_id.clone(),
         process_id: process.host_pid,
         process_start: process.start_time,
         clusters: clusters.iter().map(|cluster| cluster.state.clone()).collect(),
+        control_socket: Some(control_socket),
     };
     write_private(
         &config.state_directory.join("world.json"),

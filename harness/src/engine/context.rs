@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::check::convergence;
 use crate::cluster::{self, Cluster};
+use crate::links::Links;
 use crate::scenario::plan::ObjectRef;
 
-/// The clusters of a run.
+/// The clusters of a run, and what else its provider has.
 #[derive(Clone)]
 pub struct Environment {
     clusters: BTreeMap<String, Cluster>,
+    links: Option<Links>,
 }
 
 /// A step could not be carried out. Says nothing about the mesh.
@@ -52,8 +54,15 @@ pub enum Error {
 impl Environment {
     /// From the handles of a provider.
     #[must_use]
-    pub fn new(clusters: Vec<Cluster>) -> Self {
-        Self { clusters: clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect() }
+    pub fn new(clusters: Vec<Cluster>, links: Option<Links>) -> Self {
+        let clusters = clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect();
+        Self { clusters, links }
+    }
+
+    /// Faults and taps between networks; `None` where the provider has none.
+    #[must_use]
+    pub fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
     }
 
     /// A cluster by name.

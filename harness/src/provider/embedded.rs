@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Access, Cluster};
+use crate::links::Links;
 
 /// How long the clusters may take to come up on a busy machine.
 const BRING_UP: Duration = Duration::from_secs(60);
@@ -172,6 +173,12 @@ impl World {
     #[must_use]
     pub fn state(&self) -> &WorldState {
         &self.state
+    }
+
+    /// The links between its networks; `None` where the supervisor has no control socket.
+    #[must_use]
+    pub fn links(&self) -> Option<Links> {
+        self.state.control_socket.as_deref().map(Links::new)
     }
 
     /// Handles of the clusters.

@@ -34,7 +34,7 @@ async fn in_world(job: &Job, prepared: &Prepared, events: &EventSender, interrup
         Ok(up) => up,
         Err(error) => return not_up(&error, events, interruption),
     };
-    let outcome = run_all(&Environment::new(clusters), &job.plans, events, interruption).await;
+    let outcome = run_all(&Environment::new(clusters, world.links()), &job.plans, events, interruption).await;
     if outcome == RunOutcome::EnvironmentFailed
         && let Some(error) = world.died().await
     {

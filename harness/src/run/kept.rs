@@ -157,7 +157,7 @@ pub async fn run_on_kept(
     interruption: &Interruption,
 ) -> RunOutcome {
     match world.clusters().await {
-        Ok(clusters) => run_all(&Environment::new(clusters), plans, events, interruption).await,
+        Ok(clusters) => run_all(&Environment::new(clusters, world.links()), plans, events, interruption).await,
         Err(error) => {
             fail(events, &error, None, Vec::new());
             RunOutcome::EnvironmentFailed

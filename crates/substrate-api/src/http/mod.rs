@@ -130,8 +130,11 @@ impl ApiError {
 
 /// Answers one request. Never fails: every problem becomes a Status.
 pub(crate) async fn handle(server: Arc<ApiServer>, request: http::Request<Body>, caller: Caller) -> Response<Body> {
+    server.gate.pass().await;
     let path = request.uri().path().to_owned();
     let answer = AssertUnwindSafe(route(&server, request, caller)).catch_unwind().await;
+    // A pause that has begun meanwhile holds the answer back.
+    server.gate.pass().await;
     match answer {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {

@@ -18,6 +18,7 @@ use super::options::{self, Filter};
 use crate::http::query::Query;
 use crate::http::render::{Renderer, frame};
 use crate::object;
+use crate::server::ApiServer;
 use crate::status::ApiError;
 use crate::store::{Change, ChangeKind, Cursor, Expired, Stored};
 
@@ -70,7 +71,7 @@ pub(crate) fn watch(ctx: &Context) -> Result<Response<Body>, ApiError> {
         ready: first.into(),
         ended: false,
     };
-    Ok(response(watcher))
+    Ok(response(watcher, Arc::clone(&ctx.server)))
 }
 
 fn start(query: &Query, current: u64) -> Result<Start, ApiError> {
@@ -102,10 +103,11 @@ fn start(query: &Query, current: u64) -> Result<Start, ApiError> {
     }
 }
 
-fn response(watcher: Watcher) -> Response<Body> {
-    let events = stream::unfold(watcher, |mut watcher| async move {
+fn response(watcher: Watcher, server: Arc<ApiServer>) -> Response<Body> {
+    let events = stream::unfold((watcher, server), |(mut watcher, server)| async move {
         let chunk = watcher.next().await?;
-        Some((Ok::<Bytes, Infallible>(chunk), watcher))
+        server.gate.pass().await;
+        Some((Ok::<Bytes, Infallible>(chunk), (watcher, server)))
     });
     let mut response = Response::new(Body::from_stream(events));
     *response.status_mut() = StatusCode::OK;

@@ -4,6 +4,7 @@
 mod cluster;
 mod confinement;
 mod containers;
+mod links;
 mod networks;
 mod scenarios;
 

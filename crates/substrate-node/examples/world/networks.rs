@@ -220,20 +220,6 @@ pub(crate) async fn synchronizer() -> Facts {
     Ok(json!({"first": first, "second": second, "addedMs": added.as_millis() as u64}))
 }
 
-pub(crate) async fn partition() -> Facts {
-    let fabric = Fabric::create(&two_clusters()?).await?;
-    let (one, two) = (cluster(&fabric, "cluster1")?, cluster(&fabric, "cluster2")?);
-    let pod = one.create_pod_network("client").await?;
-    serve(two.listen(address(two.node_address(), 6443)).await?, "node2");
-    let far = address(two.node_address(), 6443);
-    let before = ask(pod.dial(far)).await;
-    fabric.set_network_joined("network2", false).await?;
-    let cut = ask(pod.dial(far)).await;
-    let inside = ask(two.dial(far)).await;
-    fabric.set_network_joined("network2", true).await?;
-    Ok(json!({"before": before, "cut": cut, "inside": inside, "healed": ask(pod.dial(far)).await}))
-}
-
 /// Resolves names in a pod as a program there does.
 pub(crate) async fn names() -> Facts {
     let fabric = Fabric::create(&two_clusters()?).await?;

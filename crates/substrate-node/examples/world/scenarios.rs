@@ -9,7 +9,7 @@ use substrate_node::fabric::{ClusterNetwork, ClusterNetworkConfig, Fabric, Fabri
 use substrate_node::runtime::Container;
 use substrate_node::supervision::{self, World};
 
-use crate::{confinement, containers, networks};
+use crate::{confinement, containers, links, networks};
 
 /// What a scenario saw.
 pub(crate) type Facts = Result<Value, Box<dyn Error>>;
@@ -23,7 +23,10 @@ pub(crate) async fn run(name: &str, world: World) -> Facts {
         "services" => networks::services().await,
         "flat" => networks::flat().await,
         "synchronizer" => networks::synchronizer().await,
-        "partition" => networks::partition().await,
+        "cut" => links::cut().await,
+        "one-way" => links::one_way().await,
+        "wire" => links::wire().await,
+        "tap" => links::tap().await,
         "container" => containers::container().await,
         "confinement" => confinement::confinement().await,
         "exec" => containers::exec().await,

@@ -11,6 +11,7 @@
 mod cidr;
 mod cluster;
 mod config;
+mod links;
 mod namespace;
 mod netlink;
 mod pod;
@@ -27,6 +28,7 @@ use futures::future::{try_join, try_join_all};
 pub use cidr::{Cidr, InvalidCidr};
 pub use cluster::ClusterNetwork;
 pub use config::{ClusterNetworkConfig, FabricConfig, NetworkConfig};
+pub use links::{Effect, Ended, LinkError, LinkFault, LinkTap, Links};
 pub use pod::PodNetwork;
 pub(crate) use trial::{try_forwarding, try_veth};
 
@@ -58,6 +60,9 @@ pub enum Error {
     /// `nft` refused the rules or is missing.
     #[error("cannot install the service rules: {0}")]
     Rules(String),
+    /// The links between networks.
+    #[error(transparent)]
+    Links(#[from] LinkError),
 }
 
 impl Error {
@@ -70,12 +75,11 @@ impl Error {
 /// All networks of one world. Dropping it ends its threads; links go when the last user of a namespace is gone.
 pub struct Fabric {
     clusters: BTreeMap<String, Arc<ClusterNetwork>>,
-    networks: BTreeMap<String, NetworkRouter>,
-    backbone: Namespace,
+    links: Arc<Links>,
 }
 
 struct NetworkRouter {
-    namespace: Namespace,
+    namespace: Arc<Namespace>,
     backbone_link: u32,
 }
 
@@ -104,10 +108,15 @@ impl Fabric {
         let nodes = try_join_all(config.clusters.iter().map(|cluster| node(&cluster.name)));
         let (backbone, (routers, nodes)) = try_join(backbone, try_join(routers, nodes)).await?;
 
+        let backbone = Arc::new(backbone);
         let mut networks = BTreeMap::new();
+        let mut ports = Vec::new();
         for ((network, namespace), number) in config.networks.iter().zip(routers).zip(0..) {
             let backbone_link = FIRST_DOWNLINK + number;
-            connect((&backbone, backbone_link, &format!("net{number}")), (&namespace, UPLINK)).await?;
+            let interface = format!("net{number}");
+            connect((&backbone, backbone_link, &interface), (&namespace, UPLINK)).await?;
+            let namespace = Arc::new(namespace);
+            ports.push(port(config, &network.name, backbone_link, interface));
             networks.insert(network.name.clone(), NetworkRouter { namespace, backbone_link });
         }
         for ((cluster, node), number) in config.clusters.iter().zip(&nodes).zip(0..) {
@@ -115,12 +124,15 @@ impl Fabric {
             connect((&router.namespace, FIRST_DOWNLINK + number, &format!("node{number}")), (node, UPLINK)).await?;
         }
         install_routes(config, &backbone, &networks).await?;
+        let routers = networks.into_iter().map(|(name, router)| (name, router.namespace)).collect();
+        let links = Links::new(backbone, routers, ports);
         let clusters = try_join_all(
             config.clusters.iter().zip(nodes).map(|(cluster, node)| ClusterNetwork::create(config, cluster, node)),
-        )
-        .await?;
+        );
+        let counting = async { links.count().await.map_err(Error::from) };
+        let (clusters, ()) = try_join(clusters, counting).await?;
         let clusters = clusters.into_iter().map(|cluster| (cluster.name().to_owned(), Arc::new(cluster))).collect();
-        Ok(Self { clusters, networks, backbone })
+        Ok(Self { clusters, links: Arc::new(links) })
     }
 
     /// The network of one cluster.
@@ -128,27 +140,15 @@ impl Fabric {
         self.clusters.get(name).cloned()
     }
 
-    /// Cuts a network off all others, or joins it again. Addresses, pods and connections inside it stay.
-    ///
-    /// # Errors
-    /// The kernel's refusal, or an unknown network.
-    pub async fn set_network_joined(&self, network: &str, joined: bool) -> Result<(), Error> {
-        let what = format!("change the backbone link of network {network:?}");
-        let Some(router) = self.networks.get(network) else {
-            return Err(Error::Kernel {
-                what,
-                source: io::Error::new(io::ErrorKind::NotFound, "there is no such network"),
-            });
-        };
-        // The backbone forwards nothing that arrives on, or is routed to, a link that does not forward. The link
-        // itself stays up: taking it down would drop routes and neighbours, which would have to be made again.
-        let link = router.backbone_link;
-        let forwarding =
-            self.backbone.run(move |inside| inside.netlink.apply(vec![netlink::set_forwarding(link, joined)]));
-        let far =
-            router.namespace.run(move |inside| inside.netlink.apply(vec![netlink::set_forwarding(UPLINK, joined)]));
-        try_join(forwarding, far).await.map(|_| ()).map_err(Error::kernel(what))
+    /// The links between networks.
+    pub fn links(&self) -> Arc<Links> {
+        self.links.clone()
     }
+}
+
+fn port(config: &FabricConfig, network: &str, index: u32, interface: String) -> links::Port {
+    let (near, far) = (router_mac(index, 0), router_mac(index, 1));
+    links::Port { network: network.to_owned(), index, interface, near, far, subnets: links::subnets(config, network) }
 }
 
 /// A namespace that forwards, with an address for its ICMP errors.

@@ -3,10 +3,13 @@
 use std::env;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// A started `nft -f -` that waits for its rules.
 pub(crate) struct Installer(Child);
+
+/// A started `nft -j list`.
+pub(crate) struct Lister(Child);
 
 /// The `nft` program: on `PATH`, else where distributions put it, since the `PATH` of an ordinary user often lacks
 /// the system directories.
@@ -26,15 +29,41 @@ fn is_executable(path: &Path) -> bool {
 /// # Errors
 /// `nft` is missing or cannot be started.
 pub(crate) fn install_rules() -> io::Result<Installer> {
-    let program = nft_program().ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::NotFound,
-            "the program `nft` is missing (Debian, Ubuntu, Fedora: package nftables)",
-        )
-    })?;
-    let mut command = Command::new(program);
+    let mut command = nft()?;
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().map(Installer)
+}
+
+/// Starts `nft -j list` as a child of the calling thread, and thereby in that thread's network namespace.
+///
+/// # Errors
+/// `nft` is missing or cannot be started.
+pub(crate) fn list_rules(what: &[String]) -> io::Result<Lister> {
+    let mut command = nft()?;
+    command.args(["-j", "list"]).args(what);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map(Lister)
+}
+
+fn nft() -> io::Result<Command> {
+    let missing = "the program `nft` is missing (Debian, Ubuntu, Fedora: package nftables)";
+    nft_program().map(Command::new).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))
+}
+
+impl Lister {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// What `nft` says against the question.
+    pub(crate) async fn output(self) -> Result<Vec<u8>, String> {
+        let outcome = tokio::task::spawn_blocking(move || self.0.wait_with_output()).await;
+        let output = outcome.map_err(|error| error.to_string())?.map_err(|error| format!("nft: {error}"))?;
+        if output.status.success() { Ok(output.stdout) } else { Err(complaint(&output)) }
+    }
+}
+
+fn complaint(output: &Output) -> String {
+    format!("nft: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())
 }
 
 impl Installer {
@@ -52,7 +81,7 @@ impl Installer {
         let outcome: io::Result<_> = wait.await.map_err(|error| error.to_string())?;
         let (written, output) = outcome.map_err(|error| format!("nft: {error}"))?;
         if !output.status.success() {
-            return Err(format!("nft: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()));
+            return Err(complaint(&output));
         }
         written.map_err(|error| format!("nft: {error}"))
     }

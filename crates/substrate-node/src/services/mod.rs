@@ -10,8 +10,8 @@ mod rules;
 mod sync;
 mod table;
 
-pub(crate) use install::install_rules;
 pub use install::nft_program;
+pub(crate) use install::{install_rules, list_rules};
 pub use rules::{NodeRules, render_rules};
 pub use sync::Synchronizer;
 pub(crate) use table::slices_by_service;

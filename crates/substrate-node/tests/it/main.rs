@@ -6,6 +6,7 @@
 mod containers;
 mod death;
 mod kubelet;
+mod links;
 mod machine;
 mod networks;
 mod world;

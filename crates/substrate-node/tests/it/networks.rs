@@ -75,18 +75,6 @@ fn services_are_translated_by_the_node() {
 }
 
 #[test]
-fn a_network_can_be_cut_off_and_joined_again() {
-    require!(Capability::UserNamespaces);
-    require!(Capability::Nft);
-    let facts = run("partition");
-    expect(&facts, "/before", "node2 saw 172.30.1.1");
-    let cut = facts["cut"].as_str().expect("a string");
-    assert!(!cut.contains("saw"), "the cut network answered: {cut}");
-    expect(&facts, "/inside", "node2 saw 172.30.2.1");
-    expect(&facts, "/healed", "node2 saw 172.30.1.1");
-}
-
-#[test]
 fn names_resolve_in_pods_and_follow_the_cluster() {
     require!(Capability::UserNamespaces);
     require!(Capability::Nft);

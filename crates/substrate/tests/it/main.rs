@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test that panics fails the test")]
 
 mod access;
+mod control;
 mod death;
 mod definitions;
 mod kubectl;
