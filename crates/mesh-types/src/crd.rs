@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::kind::Kind;
-use crate::{DestinationRule, Gateway, PeerAuthentication, VirtualService};
+use crate::{AuthorizationPolicy, DestinationRule, Gateway, PeerAuthentication, VirtualService};
 
 /// The CustomResourceDefinition of a kind, as JSON.
 pub fn definition(kind: Kind) -> Value {
@@ -85,6 +85,7 @@ fn printer_columns(kind: Kind) -> Vec<Value> {
         Kind::VirtualService => &[("Gateways", ".spec.gateways"), ("Hosts", ".spec.hosts")],
         Kind::DestinationRule => &[("Host", ".spec.host")],
         Kind::PeerAuthentication => &[("Mode", ".spec.mtls.mode")],
+        Kind::AuthorizationPolicy => &[("Action", ".spec.action")],
     };
     let mut columns: Vec<Value> =
         own.iter().map(|(name, path)| json!({ "name": name, "jsonPath": path, "type": "string" })).collect();
@@ -98,11 +99,13 @@ pub fn spec_schema(kind: Kind) -> &'static Value {
     static VIRTUAL_SERVICE: LazyLock<Value> = LazyLock::new(structural::<VirtualService>);
     static DESTINATION_RULE: LazyLock<Value> = LazyLock::new(structural::<DestinationRule>);
     static PEER_AUTHENTICATION: LazyLock<Value> = LazyLock::new(structural::<PeerAuthentication>);
+    static AUTHORIZATION_POLICY: LazyLock<Value> = LazyLock::new(structural::<AuthorizationPolicy>);
     match kind {
         Kind::Gateway => &GATEWAY,
         Kind::VirtualService => &VIRTUAL_SERVICE,
         Kind::DestinationRule => &DESTINATION_RULE,
         Kind::PeerAuthentication => &PEER_AUTHENTICATION,
+        Kind::AuthorizationPolicy => &AUTHORIZATION_POLICY,
     }
 }
 

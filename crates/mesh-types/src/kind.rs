@@ -11,11 +11,19 @@ pub enum Kind {
     DestinationRule,
     /// Whether workloads demand mutual TLS.
     PeerAuthentication,
+    /// Who may call workloads.
+    AuthorizationPolicy,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Gateway, Self::VirtualService, Self::DestinationRule, Self::PeerAuthentication];
+    pub const ALL: [Self; 5] = [
+        Self::Gateway,
+        Self::VirtualService,
+        Self::DestinationRule,
+        Self::PeerAuthentication,
+        Self::AuthorizationPolicy,
+    ];
 
     /// The kind called `name` (`VirtualService`).
     pub fn from_name(name: &str) -> Option<Self> {
@@ -34,6 +42,7 @@ impl Kind {
             Self::VirtualService => "VirtualService",
             Self::DestinationRule => "DestinationRule",
             Self::PeerAuthentication => "PeerAuthentication",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
         }
     }
 
@@ -44,6 +53,7 @@ impl Kind {
             Self::VirtualService => "virtualservices",
             Self::DestinationRule => "destinationrules",
             Self::PeerAuthentication => "peerauthentications",
+            Self::AuthorizationPolicy => "authorizationpolicies",
         }
     }
 
@@ -54,13 +64,14 @@ impl Kind {
             Self::VirtualService => "vs",
             Self::DestinationRule => "dr",
             Self::PeerAuthentication => "pa",
+            Self::AuthorizationPolicy => "ap",
         }
     }
 
     /// `networking.istio.io` or `security.istio.io`.
     pub fn group(self) -> &'static str {
         match self {
-            Self::PeerAuthentication => "security.istio.io",
+            Self::PeerAuthentication | Self::AuthorizationPolicy => "security.istio.io",
             Self::Gateway | Self::VirtualService | Self::DestinationRule => "networking.istio.io",
         }
     }
@@ -68,7 +79,7 @@ impl Kind {
     /// Versions under which the kind is served, the stored one first. All of them have the same schema.
     pub fn versions(self) -> &'static [&'static str] {
         match self {
-            Self::PeerAuthentication => &["v1", "v1beta1"],
+            Self::PeerAuthentication | Self::AuthorizationPolicy => &["v1", "v1beta1"],
             Self::Gateway | Self::VirtualService | Self::DestinationRule => &["v1", "v1alpha3", "v1beta1"],
         }
     }

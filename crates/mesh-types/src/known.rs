@@ -13,6 +13,7 @@ pub(crate) fn is_known(kind: Kind, path: &str) -> bool {
                 || in_traffic_policy(path).is_some_and(|inner| TRAFFIC_POLICY.contains(&inner));
         }
         Kind::PeerAuthentication => &[],
+        Kind::AuthorizationPolicy => &["spec.targetRef", "spec.targetRefs"],
     };
     fields.contains(&path)
 }
@@ -21,6 +22,7 @@ pub(crate) fn is_known(kind: Kind, path: &str) -> bool {
 pub(crate) fn is_only_stored(kind: Kind, path: &str) -> bool {
     match kind {
         Kind::DestinationRule => in_traffic_policy(path).is_some_and(|inner| TRAFFIC_POLICY_STORED.contains(&inner)),
+        Kind::AuthorizationPolicy => path == "spec.provider.name",
         Kind::Gateway | Kind::VirtualService | Kind::PeerAuthentication => false,
     }
 }

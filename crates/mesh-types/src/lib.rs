@@ -3,6 +3,7 @@
 //! This crate parses, checks and describes; it opens no file and no socket. What a resource *means* for a proxy is
 //! decided in `pilot`.
 
+pub mod authorization_policy;
 pub mod crd;
 pub mod destination_rule;
 pub mod duration;
@@ -19,6 +20,7 @@ pub mod spiffe;
 pub mod validate;
 pub mod virtual_service;
 
+pub use authorization_policy::AuthorizationPolicy;
 pub use destination_rule::DestinationRule;
 pub use duration::IstioDuration;
 pub use fields::{UnsupportedField, unsupported_fields};

@@ -8,6 +8,7 @@ use crate::crd;
 use crate::duration::IstioDuration;
 use crate::kind::Kind;
 
+mod authorization;
 mod meaning;
 
 /// A field with a value that cannot be accepted.

@@ -27,6 +27,7 @@ macro_rules! manifest {
 
 /// Definitions of the mesh's kinds, generated from `mesh-types`.
 const DEFINITIONS: &[(&str, &str)] = &[
+    manifest!("crds/authorizationpolicies.yaml"),
     manifest!("crds/destinationrules.yaml"),
     manifest!("crds/gateways.yaml"),
     manifest!("crds/peerauthentications.yaml"),

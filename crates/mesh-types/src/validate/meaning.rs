@@ -3,14 +3,14 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{FieldError, refuse};
+use super::{FieldError, authorization, refuse};
 use crate::destination_rule::{Distribute, TrafficPolicy};
 use crate::gateway::ServerTlsMode;
 use crate::kind::Kind;
 use crate::virtual_service::{Destination, HttpMatch, HttpRoute, StringMatch};
-use crate::{DestinationRule, Gateway, PeerAuthentication, VirtualService};
+use crate::{AuthorizationPolicy, DestinationRule, Gateway, PeerAuthentication, VirtualService};
 
-type Errors = Vec<FieldError>;
+pub(super) type Errors = Vec<FieldError>;
 
 pub(super) fn check(kind: Kind, spec: &Value, errors: &mut Errors) {
     match kind {
@@ -18,6 +18,7 @@ pub(super) fn check(kind: Kind, spec: &Value, errors: &mut Errors) {
         Kind::VirtualService => typed(spec, errors, virtual_service),
         Kind::DestinationRule => typed(spec, errors, destination_rule),
         Kind::PeerAuthentication => typed(spec, errors, peer_authentication),
+        Kind::AuthorizationPolicy => typed::<AuthorizationPolicy>(spec, errors, authorization::check),
     }
 }
 

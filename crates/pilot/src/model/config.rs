@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_types::object::Resource;
-use mesh_types::{DestinationRule, Gateway, Kind, Object, PeerAuthentication, VirtualService};
+use mesh_types::{AuthorizationPolicy, DestinationRule, Gateway, Kind, Object, PeerAuthentication, VirtualService};
 use serde_json::Value;
 
 use super::objects::Key;
@@ -21,6 +21,8 @@ pub enum Config {
     DestinationRule(Arc<Object<DestinationRule>>),
     /// A PeerAuthentication.
     PeerAuthentication(Arc<Object<PeerAuthentication>>),
+    /// An AuthorizationPolicy.
+    AuthorizationPolicy(Arc<Object<AuthorizationPolicy>>),
     /// One that cannot be used, and why.
     Unusable(Vec<Problem>),
 }
@@ -33,6 +35,7 @@ pub fn read(kind: Kind, mut object: Value) -> Config {
         Kind::VirtualService => typed(object, Config::VirtualService),
         Kind::DestinationRule => typed(object, Config::DestinationRule),
         Kind::PeerAuthentication => typed(object, Config::PeerAuthentication),
+        Kind::AuthorizationPolicy => typed(object, Config::AuthorizationPolicy),
     }
 }
 
@@ -57,6 +60,7 @@ pub fn collect(tables: &BTreeMap<Kind, BTreeMap<Key, Config>>) -> Configs {
             Config::VirtualService(object) => configs.virtual_services.push(Arc::clone(object)),
             Config::DestinationRule(object) => configs.destination_rules.push(Arc::clone(object)),
             Config::PeerAuthentication(object) => configs.peer_authentications.push(Arc::clone(object)),
+            Config::AuthorizationPolicy(object) => configs.authorization_policies.push(Arc::clone(object)),
             Config::Unusable(problems) => configs.problems.extend(problems.iter().cloned()),
         }
     }
@@ -64,6 +68,7 @@ pub fn collect(tables: &BTreeMap<Kind, BTreeMap<Key, Config>>) -> Configs {
     oldest_first(&mut configs.virtual_services);
     oldest_first(&mut configs.destination_rules);
     oldest_first(&mut configs.peer_authentications);
+    oldest_first(&mut configs.authorization_policies);
     configs
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_types::object::Resource;
-use mesh_types::{DestinationRule, Gateway, Object, PeerAuthentication, VirtualService};
+use mesh_types::{AuthorizationPolicy, DestinationRule, Gateway, Object, PeerAuthentication, VirtualService};
 use serde::Serialize;
 
 /// Facts that hold for the life of the process.
@@ -209,6 +209,8 @@ pub struct Configs {
     pub destination_rules: Vec<Arc<Object<DestinationRule>>>,
     /// Peer authentications.
     pub peer_authentications: Vec<Arc<Object<PeerAuthentication>>>,
+    /// Authorization policies.
+    pub authorization_policies: Vec<Arc<Object<AuthorizationPolicy>>>,
     /// Objects that cannot be used.
     pub problems: Vec<Problem>,
 }
@@ -223,6 +225,7 @@ impl Configs {
             .chain(pairs(&self.virtual_services))
             .chain(pairs(&self.destination_rules))
             .chain(pairs(&self.peer_authentications))
+            .chain(pairs(&self.authorization_policies))
             .collect()
     }
 }

@@ -14,6 +14,7 @@ use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::Tl
 use mesh_types::gateway::{Gateway, Server, ServerTlsMode};
 use mesh_types::{Object, host, names};
 
+use super::authorization::Authorization;
 use super::destination::Destination;
 use super::http::{self, Routes};
 use super::lookup::selects;
@@ -59,8 +60,9 @@ pub(super) fn translate(context: &mut Context<'_>) -> Translated {
             }
         }
     }
+    let authorization = Authorization::of(context);
     for (port, servers) in &http_servers {
-        translated.listeners.push(http_listener(*port));
+        translated.listeners.push(http_listener(*port, &authorization));
         translated.routes.push(routes(context, *port, servers));
     }
     for (port, hosts) in &pass_through {
@@ -102,9 +104,9 @@ fn bare_host(host: &str) -> &str {
     host.split_once('/').map_or(host, |(_, bare)| bare)
 }
 
-fn http_listener(port: u16) -> Listener {
+fn http_listener(port: u16, authorization: &Authorization) -> Listener {
     let name = format!("0.0.0.0_{port}");
-    let filter = http::gateway(&format!("outbound_{name}"), Routes::Discovered(format!("http.{port}")));
+    let filter = http::gateway(&format!("outbound_{name}"), Routes::Discovered(format!("http.{port}")), authorization);
     Listener {
         address: Some(pb::address("0.0.0.0", port)),
         filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],

@@ -15,7 +15,8 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 
-use super::pb;
+use super::authorization::Authorization;
+use super::{denial_log, pb};
 use crate::model::Protocol;
 
 pub(super) const HTTP_INSPECTOR: &str = "envoy.filters.listener.http_inspector";
@@ -53,9 +54,9 @@ pub(super) fn outbound(stat_prefix: &str, routes: Routes) -> Filter {
 }
 
 /// The manager of requests that enter a gateway.
-pub(super) fn gateway(stat_prefix: &str, routes: Routes) -> Filter {
+pub(super) fn gateway(stat_prefix: &str, routes: Routes, authorization: &Authorization) -> Filter {
     let mut manager = base(stat_prefix, routes);
-    manager.http_filters = client_filters();
+    guard(&mut manager, authorization, client_filters());
     manager.use_remote_address = Some(pb::boolean(true));
     manager.server_name = "istio-envoy".to_owned();
     manager.forward_client_cert_details = manager::ForwardClientCertDetails::SanitizeSet as i32;
@@ -64,13 +65,22 @@ pub(super) fn gateway(stat_prefix: &str, routes: Routes) -> Filter {
 }
 
 /// The manager of requests to the application.
-pub(super) fn inbound(stat_prefix: &str, routes: Routes) -> Filter {
+pub(super) fn inbound(stat_prefix: &str, routes: Routes, authorization: &Authorization) -> Filter {
     let mut manager = base(stat_prefix, routes);
-    manager.http_filters = vec![router()];
+    guard(&mut manager, authorization, vec![router()]);
     manager.server_name = "istio-envoy".to_owned();
     manager.forward_client_cert_details = manager::ForwardClientCertDetails::AppendForward as i32;
     manager.set_current_client_cert_details = Some(certificate_details());
     filter(manager)
+}
+
+/// Puts authorization before the filters, and a log of what it refuses.
+fn guard(manager: &mut HttpConnectionManager, authorization: &Authorization, filters: Vec<HttpFilter>) {
+    let guards = authorization.http_filters();
+    if !guards.is_empty() {
+        manager.access_log = vec![denial_log::refused()];
+    }
+    manager.http_filters = guards.into_iter().chain(filters).collect();
 }
 
 fn certificate_details() -> manager::SetCurrentClientCertDetails {

@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::Tl
 use mesh_types::names;
 use mesh_types::peer_authentication::MutualTlsMode;
 
+use super::authorization::Authorization;
 use super::http::{self, Routes};
 use super::lookup::{Modes, selects};
 use super::{Context, pb, tls};
@@ -61,15 +62,17 @@ pub(super) fn listener(context: &Context<'_>, ports: &[InboundPort]) -> Listener
     let modes = Modes::of(context.settings, &context.state.configs, &context.proxy.namespace, &context.proxy.labels);
     let trust_domain = &context.settings.trust_domain;
     let mut chains = vec![black_hole()];
-    let everything = Chains { trust_domain, port: None, target: &passthrough() };
+    let authorization = Authorization::of(context);
+    let passthrough = passthrough(&authorization);
+    let everything = Chains { trust_domain, port: None, target: &passthrough };
     chains.extend(everything.of(modes.default));
     for port in ports {
-        let target = application(port);
+        let target = application(port, &authorization);
         chains.extend(Chains { trust_domain, port: Some(port.port), target: &target }.of(modes.port(port.port)));
     }
     let named = modes.ports.iter().filter(|(port, _)| !ports.iter().any(|known| known.port == **port));
     for (port, mode) in named {
-        chains.extend(Chains { trust_domain, port: Some(*port), target: &passthrough() }.of(*mode));
+        chains.extend(Chains { trust_domain, port: Some(*port), target: &passthrough }.of(*mode));
     }
     Listener {
         name: "virtualInbound".to_owned(),
@@ -104,11 +107,11 @@ struct Target {
     protocol: Protocol,
     tcp_name: String,
     http_name: String,
-    tcp: Filter,
+    tcp: Vec<Filter>,
     http: Filter,
 }
 
-fn application(port: &InboundPort) -> Target {
+fn application(port: &InboundPort, authorization: &Authorization) -> Target {
     let cluster = names::inbound_cluster(port.port);
     let name = format!("0.0.0.0_{}", port.port);
     let retry = (port.protocol != Protocol::Http2).then(|| route::RetryPolicy {
@@ -125,22 +128,27 @@ fn application(port: &InboundPort) -> Target {
     Target {
         protocol: port.protocol,
         tcp_name: name.clone(),
-        tcp: http::tcp_proxy(&cluster, &cluster),
-        http: http::inbound(&format!("inbound_{name}"), Routes::Inline(Box::new(routes))),
+        tcp: opaque(authorization, &cluster),
+        http: http::inbound(&format!("inbound_{name}"), Routes::Inline(Box::new(routes)), authorization),
         http_name: name,
     }
 }
 
-fn passthrough() -> Target {
+fn passthrough(authorization: &Authorization) -> Target {
     let cluster = "InboundPassthroughCluster";
     let routes = routes(cluster, "inbound|http|0", ":0/*", None);
     Target {
         protocol: Protocol::Auto,
         tcp_name: "virtualInbound".to_owned(),
         http_name: "virtualInbound-catchall-http".to_owned(),
-        tcp: http::tcp_proxy(cluster, cluster),
-        http: http::inbound(cluster, Routes::Inline(Box::new(routes))),
+        tcp: opaque(authorization, cluster),
+        http: http::inbound(cluster, Routes::Inline(Box::new(routes)), authorization),
     }
+}
+
+/// Passes a connection on to a cluster where it is allowed.
+fn opaque(authorization: &Authorization, cluster: &str) -> Vec<Filter> {
+    authorization.network_filters().into_iter().chain([http::tcp_proxy(cluster, cluster)]).collect()
 }
 
 fn routes(
@@ -235,7 +243,8 @@ impl Chains<'_> {
 
     fn chain(&self, http: bool, transport: &str, alpn: &[&str]) -> FilterChain {
         let target = self.target;
-        let (name, filter) = if http { (&target.http_name, &target.http) } else { (&target.tcp_name, &target.tcp) };
+        let (name, filters) =
+            if http { (&target.http_name, vec![target.http.clone()]) } else { (&target.tcp_name, target.tcp.clone()) };
         FilterChain {
             name: name.clone(),
             filter_chain_match: Some(FilterChainMatch {
@@ -244,7 +253,7 @@ impl Chains<'_> {
                 application_protocols: alpn.iter().map(|name| (*name).to_owned()).collect(),
                 ..Default::default()
             }),
-            filters: vec![filter.clone()],
+            filters,
             ..Default::default()
         }
     }

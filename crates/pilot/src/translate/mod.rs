@@ -1,6 +1,9 @@
 //! From a snapshot of the mesh to the configuration of one proxy. Pure: the same inputs give the same resources.
 
+mod authorization;
+mod authorization_terms;
 mod cluster;
+mod denial_log;
 mod destination;
 mod endpoint;
 mod gateway;
@@ -11,6 +14,7 @@ mod outbound;
 mod pb;
 mod policy;
 mod proxy;
+mod rbac;
 mod route;
 mod route_action;
 mod route_fault;

@@ -1,6 +1,7 @@
 //! Judges the mesh's resources as they are written to the API: refuses what Istio would refuse, and names what is
 //! stored without effect. Pure; the rules on fields are those of `mesh_types`, those on whole resources are here.
 
+use mesh_types::authorization_policy::Attribute;
 use mesh_types::{FieldError, Kind, unsupported_fields};
 use serde_json::Value;
 
@@ -30,6 +31,7 @@ pub fn judge(object: &Value) -> Verdict {
     match object["kind"].as_str().and_then(Kind::from_name) {
         Some(Kind::VirtualService) => virtual_service(&object["spec"], &mut verdict),
         Some(Kind::DestinationRule) => destination_rule(&object["spec"], &mut verdict),
+        Some(Kind::AuthorizationPolicy) => authorization_policy(&object["spec"], &mut verdict),
         _ => {}
     }
     verdict
@@ -94,6 +96,32 @@ fn destination_rule(spec: &Value, verdict: &mut Verdict) {
     }
 }
 
+/// Conditions that cannot be looked at fail closed, which their writer has to know.
+fn authorization_policy(spec: &Value, verdict: &mut Verdict) {
+    let mut warn = |path: String, effect: &str| verdict.warnings.push(format!("{path}: not served; {effect}"));
+    match spec["action"].as_str() {
+        Some("CUSTOM") => warn("spec.action=CUSTOM".to_owned(), "requests that match are denied"),
+        Some("AUDIT") => warn("spec.action=AUDIT".to_owned(), "the policy has no effect"),
+        _ => {}
+    }
+    let closed = "because of it a rule that allows never matches, and a rule that denies applies without it";
+    for (index, rule) in items(spec, "rules") {
+        for (at, from) in items(rule, "from") {
+            for field in ["requestPrincipals", "notRequestPrincipals"] {
+                if !from["source"][field].is_null() {
+                    warn(format!("spec.rules[{index}].from[{at}].source.{field}"), closed);
+                }
+            }
+        }
+        for (at, condition) in items(rule, "when") {
+            let key = condition["key"].as_str().unwrap_or_default();
+            if Attribute::of(key) == Some(Attribute::Unsupported) {
+                warn(format!("spec.rules[{index}].when[{at}].key={key}"), closed);
+            }
+        }
+    }
+}
+
 fn refuse(verdict: &mut Verdict, path: String, message: &str) {
     verdict.errors.push(FieldError { path, message: message.to_owned() });
 }
@@ -148,6 +176,30 @@ mod tests {
         assert!(rule.refusal().unwrap().contains("spec.subsets[1].name"));
         let policy = judge(&json!({"kind": "PeerAuthentication", "spec": {"mtls": {"mode": "STRIKT"}}}));
         assert!(policy.refusal().unwrap().contains("spec.mtls.mode"));
+    }
+
+    #[test]
+    fn conditions_that_fail_closed_are_said() {
+        let verdict = judge(&json!({"kind": "AuthorizationPolicy", "spec": {"rules": [{
+            "from": [{"source": {"requestPrincipals": ["*"], "principals": ["a"]}}],
+            "when": [{"key": "source.ip", "values": ["10.0.0.1"]}, {"key": "request.auth.claims[iss]", "values": ["a"]}]}]}}));
+        assert_eq!(verdict.refusal(), None);
+        let paths: Vec<_> = verdict.warnings.iter().map(|warning| warning.split(": ").next().unwrap()).collect();
+        assert_eq!(
+            paths,
+            ["spec.rules[0].from[0].source.requestPrincipals", "spec.rules[0].when[1].key=request.auth.claims[iss]"]
+        );
+        let verdict = judge(
+            &json!({"kind": "AuthorizationPolicy", "spec": {"action": "CUSTOM", "provider": {"name": "opa"}, "rules": [{}]}}),
+        );
+        assert_eq!(
+            verdict.warnings,
+            [
+                "spec.provider.name: stored but not honoured by this control plane",
+                "spec.action=CUSTOM: not served; requests that match are denied"
+            ]
+        );
+        assert_eq!(judge(&json!({"kind": "AuthorizationPolicy", "spec": {}})), Verdict::default());
     }
 
     #[test]

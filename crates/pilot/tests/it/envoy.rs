@@ -23,6 +23,7 @@ use pilot::translate::Translation;
 use prost::{Message, Name};
 use requirements::{Capability, require};
 
+use crate::authorization::AUTHORIZATION;
 use crate::fixture::Fixture;
 use crate::translate::{BOOKINFO, BREADTH, GATEWAYS, POLICY};
 
@@ -129,7 +130,7 @@ fn assert_accepted(name: &str, translation: Translation) {
 #[test]
 fn envoy_accepts_every_translation() {
     require!(Capability::Envoy);
-    for (name, policies) in [("plain", ""), ("shift", POLICY), ("breadth", BREADTH)] {
+    for (name, policies) in [("plain", ""), ("shift", POLICY), ("breadth", BREADTH), ("authorization", AUTHORIZATION)] {
         let fixture = Fixture::read(&[BOOKINFO, GATEWAYS, policies]);
         assert_accepted(
             &format!("{name}: sidecar"),

@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests do")]
 
 mod ads;
+mod authorization;
+mod authorization_live;
 mod crds;
 mod envoy;
 mod fields;
 mod fixture;
 mod live;
+mod pod;
 mod print;
 mod running;
 mod translate;

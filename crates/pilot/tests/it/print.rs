@@ -10,8 +10,10 @@ use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener
 use envoy_types::pb::envoy::config::route::v3::{
     HeaderMatcher, Route, RouteConfiguration, header_matcher, route, route_action, route_match,
 };
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, http_filter,
+};
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
@@ -20,6 +22,8 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use pilot::translate::Translation;
 use prost::Message as _;
+
+mod rbac;
 
 pub(crate) fn translation(translation: &Translation) -> String {
     let mut text = String::new();
@@ -225,15 +229,16 @@ fn chain(text: &mut String, kind: &str, chain: &FilterChain) {
 
 fn network_filter(filter: &Filter) -> String {
     let Some(filter::ConfigType::TypedConfig(any)) = &filter.config_type else { panic!("no configuration") };
-    if filter.name == "envoy.filters.network.tcp_proxy" {
+    if filter.name == "envoy.filters.network.rbac" {
+        rbac::network(&any.value)
+    } else if filter.name == "envoy.filters.network.tcp_proxy" {
         match TcpProxy::decode(any.value.as_slice()).unwrap().cluster_specifier {
             Some(ClusterSpecifier::Cluster(cluster)) => format!("tcp {cluster}"),
             other => panic!("{other:?}"),
         }
     } else {
         let manager = HttpConnectionManager::decode(any.value.as_slice()).unwrap();
-        let filters: Vec<&str> =
-            manager.http_filters.iter().map(|filter| filter.name.rsplit('.').next().unwrap()).collect();
+        let filters: Vec<String> = manager.http_filters.iter().map(http_filter).collect();
         let routes = match manager.route_specifier.unwrap() {
             RouteSpecifier::Rds(rds) => format!("rds {}", rds.route_config_name),
             RouteSpecifier::RouteConfig(inline) => {
@@ -244,6 +249,15 @@ fn network_filter(filter: &Filter) -> String {
             other => panic!("{other:?}"),
         };
         format!("http {} {filters:?} {routes}", manager.stat_prefix)
+    }
+}
+
+fn http_filter(filter: &HttpFilter) -> String {
+    match &filter.config_type {
+        Some(http_filter::ConfigType::TypedConfig(any)) if filter.name == "envoy.filters.http.rbac" => {
+            rbac::http(&any.value)
+        }
+        _ => filter.name.rsplit('.').next().unwrap().to_owned(),
     }
 }
 

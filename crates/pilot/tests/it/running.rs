@@ -91,6 +91,11 @@ impl World {
         std::fs::read_to_string(self.directory.path().join("envoy.log")).unwrap()
     }
 
+    /// What Envoy wrote to its standard output, which is where access logs go.
+    pub(crate) fn output(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("envoy.out")).unwrap()
+    }
+
     /// A page of Envoy's admin interface.
     pub(crate) async fn admin(&self, path: &str) -> String {
         let stream = UnixStream::connect(self.directory.path().join("admin")).await.unwrap();
@@ -225,6 +230,7 @@ fn start_envoy(directory: &Path, bootstrap: &Value, namespace: bool) -> Running 
     let path = directory.join("bootstrap.json");
     std::fs::write(&path, bootstrap.to_string()).unwrap();
     let log = std::fs::File::create(directory.join("envoy.log")).unwrap();
+    let output = std::fs::File::create(directory.join("envoy.out")).unwrap();
     let envoy = requirements::envoy().unwrap();
     let mut command = if namespace {
         let mut command = Command::new("unshare");
@@ -233,7 +239,8 @@ fn start_envoy(directory: &Path, bootstrap: &Value, namespace: bool) -> Running 
     } else {
         Command::new(envoy)
     };
-    let arguments = ["--concurrency", "1", "--disable-hot-restart", "-l", "warning", "-c"];
-    command.args(arguments).arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let arguments =
+        ["--concurrency", "1", "--disable-hot-restart", "--file-flush-interval-msec", "50", "-l", "warning", "-c"];
+    command.args(arguments).arg(&path).stdin(Stdio::null()).stdout(output).stderr(log);
     Running(command.spawn().unwrap())
 }

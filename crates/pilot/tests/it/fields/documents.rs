@@ -40,6 +40,7 @@ pub(super) fn all() -> Vec<Value> {
     let mut all =
         vec![ingress(), east_west(), bound_to_the_gateway(), routes(), hidden_routes(), hidden_rule(), peers()];
     all.extend(rules());
+    all.extend(authorizations());
     all
 }
 
@@ -127,6 +128,35 @@ fn routes() -> Value {
         {"route": to},
     ]);
     object("VirtualService", "routes", json!({"hosts": ["reviews"], "http": http}))
+}
+
+fn authorizations() -> Vec<Value> {
+    let source = json!({"principals": ["a"], "notPrincipals": ["b"], "namespaces": ["c"], "notNamespaces": ["d"], "ipBlocks": ["10.0.0.1"],
+        "notIpBlocks": ["10.0.0.2"], "remoteIpBlocks": ["10.0.0.0/8"], "notRemoteIpBlocks": ["10.0.0.3"]});
+    let operation = json!({"hosts": ["a"], "notHosts": ["b"], "ports": ["80"], "notPorts": ["81"], "methods": ["GET"], "notMethods": ["PUT"],
+        "paths": ["/a"], "notPaths": ["/b"]});
+    let when = json!([{"key": "source.ip", "values": ["10.0.0.1"], "notValues": ["10.0.0.2"]}]);
+    let from = |source: Value| json!({"from": [{"source": source}]});
+    let rules = json!([
+        {"from": [{"source": source}], "to": [{"operation": operation}], "when": when},
+        from(json!({"serviceAccounts": ["a"], "notServiceAccounts": ["b/c"]})),
+        from(json!({"principals": ["a"], "requestPrincipals": ["b"]})),
+        from(json!({"principals": ["a"], "notRequestPrincipals": ["b"]})),
+    ]);
+    let selector = json!({"matchLabels": {"app": "productpage"}});
+    vec![
+        object("AuthorizationPolicy", "allow", json!({"selector": selector, "rules": rules})),
+        object(
+            "AuthorizationPolicy",
+            "deny",
+            json!({"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/no"]}}]}]}),
+        ),
+        object(
+            "AuthorizationPolicy",
+            "ask",
+            json!({"action": "CUSTOM", "provider": {"name": "opa"}, "rules": [{"to": [{"operation": {"paths": ["/ask"]}}]}]}),
+        ),
+    ]
 }
 
 /// A destination rule with a policy at each of the four places where one can stand; a policy of a port hides the others.

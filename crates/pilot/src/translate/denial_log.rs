@@ -1,0 +1,50 @@
+//! The access log of requests that an authorization policy refused, which names the rule. Other requests are not logged.
+
+use envoy_types::pb::envoy::config::accesslog::v3 as log;
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::extensions::access_loggers::stream::v3::{StdoutAccessLog, stdout_access_log};
+use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{PathSegment, path_segment};
+use envoy_types::util::pack_any;
+
+use super::{pb, rbac};
+
+/// The beginning of Istio's own format, and who called.
+const FORMAT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% \
+%RESPONSE_CODE_DETAILS% peer=\"%DOWNSTREAM_PEER_URI_SAN%\" authority=\"%REQ(:AUTHORITY)%\" request=\"%REQ(X-REQUEST-ID)%\"\n";
+
+/// A line on the standard output for every request that was refused.
+pub(super) fn refused() -> log::AccessLog {
+    let denied = matcher::ValueMatcher {
+        match_pattern: Some(matcher::value_matcher::MatchPattern::StringMatch(matcher::StringMatcher {
+            match_pattern: Some(matcher::string_matcher::MatchPattern::Exact("denied".to_owned())),
+            ..Default::default()
+        })),
+    };
+    let verdict = PathSegment { segment: Some(path_segment::Segment::Key("enforced_engine_result".to_owned())) };
+    let filter = log::MetadataFilter {
+        matcher: Some(matcher::MetadataMatcher {
+            filter: rbac::HTTP_FILTER.to_owned(),
+            path: vec![verdict],
+            value: Some(denied),
+            ..Default::default()
+        }),
+        match_if_key_not_found: Some(pb::boolean(false)),
+    };
+    let text = core::DataSource {
+        specifier: Some(core::data_source::Specifier::InlineString(FORMAT.to_owned())),
+        ..Default::default()
+    };
+    let format = core::SubstitutionFormatString {
+        format: Some(core::substitution_format_string::Format::TextFormatSource(text)),
+        ..Default::default()
+    };
+    let output = StdoutAccessLog { access_log_format: Some(stdout_access_log::AccessLogFormat::LogFormat(format)) };
+    log::AccessLog {
+        name: "envoy.access_loggers.stdout".to_owned(),
+        filter: Some(log::AccessLogFilter {
+            filter_specifier: Some(log::access_log_filter::FilterSpecifier::MetadataFilter(filter)),
+        }),
+        config_type: Some(log::access_log::ConfigType::TypedConfig(pack_any(output))),
+    }
+}

@@ -1,0 +1,116 @@
+//! Authorization policies in translations. What they do to traffic is for `authorization_live.rs`.
+
+use envoy_types::pb::envoy::config::listener::v3::Listener;
+use pilot::ads::resources::Resources;
+use pilot::translate::Translation;
+
+use crate::fixture::Fixture;
+use crate::print;
+use crate::translate::{BOOKINFO, GATEWAYS};
+
+pub(crate) const AUTHORIZATION: &str = include_str!("fixtures/authorization.yaml");
+
+fn inbound(translation: Translation) -> Listener {
+    translation.listeners.into_iter().find(|listener| listener.name == "virtualInbound").unwrap()
+}
+
+fn printed(listener: Listener) -> String {
+    print::translation(&Translation { listeners: vec![listener], ..Translation::default() })
+}
+
+fn policy(name: &str, namespace: &str, spec: &str) -> String {
+    format!("kind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n")
+}
+
+fn translated(pod: &str, policies: &[&str]) -> String {
+    let fixture = Fixture::read(&[&[BOOKINFO], policies].concat());
+    printed(inbound(fixture.translate("sidecar", "cluster1", "bookinfo", pod)))
+}
+
+#[test]
+fn policies_become_rules_of_both_filters() {
+    let fixture = Fixture::read(&[BOOKINFO, AUTHORIZATION]);
+    let mut listener = inbound(fixture.translate("sidecar", "cluster1", "bookinfo", "productpage-v1"));
+    // One chain of HTTP and one of TCP; the others have the same rules.
+    let port = |chain: &&envoy_types::pb::envoy::config::listener::v3::FilterChain| chain.name == "0.0.0.0_9080";
+    let http = listener.filter_chains.iter().find(port).cloned().unwrap();
+    let tcp = listener.filter_chains.iter().find(|chain| chain.name == "virtualInbound").cloned().unwrap();
+    listener.filter_chains = vec![http, tcp];
+    insta::assert_snapshot!(printed(listener).replace("; ", ";\n      "));
+}
+
+#[test]
+fn every_way_in_is_guarded() {
+    let text = translated("productpage-v1", &[&policy("nobody", "bookinfo", "{}")]);
+    let chains: Vec<&str> = text.lines().filter(|line| line.trim_start().starts_with("chain ")).collect();
+    for chain in &chains {
+        let guarded = chain.contains("ALLOW {ns[bookinfo]-policy[nobody]-rule[0]: !any -> !any}");
+        assert!(guarded != chain.contains("virtualInbound-blackhole"), "{chain}");
+    }
+    assert_eq!(chains.len(), 8, "{text}");
+}
+
+#[test]
+fn a_policy_holds_where_it_selects() {
+    let of = |namespace: &str, selector: &str| policy("p", namespace, &format!("{{{selector} rules: [{{}}]}}"));
+    let holds = |text: &str| translated("productpage-v1", &[text]).contains("policy[p]");
+    let own = "selector: {matchLabels: {app: productpage}},";
+    let other = "selector: {matchLabels: {app: reviews}},";
+    for (namespace, selector, expected) in [
+        ("bookinfo", "", true),
+        ("bookinfo", own, true),
+        ("bookinfo", other, false),
+        ("istio-system", "", true),
+        ("istio-system", own, true),
+        ("istio-system", other, false),
+        ("elsewhere", "", false),
+        ("elsewhere", own, false),
+    ] {
+        assert_eq!(holds(&of(namespace, selector)), expected, "{namespace} {selector}");
+    }
+}
+
+#[test]
+fn conditions_that_cannot_be_looked_at_fail_closed() {
+    let tcp = |action: &str, rule: &str| {
+        let spec = format!("{{action: {action}, rules: [{rule}]}}");
+        let text = translated("ratings-db-1", &[&policy("p", "bookinfo", &spec)]);
+        let chain = text.lines().find(|line| line.contains("chain 0.0.0.0_27017")).unwrap();
+        chain[chain.find("-> ").unwrap() + 3..].split(" stat=").next().unwrap().to_owned()
+    };
+    let http = "{to: [{operation: {methods: [GET], ports: [\"27017\"]}}]}";
+    assert_eq!(tcp("ALLOW", http), "ALLOW {}");
+    assert_eq!(tcp("DENY", http), "DENY {ns[bookinfo]-policy[p]-rule[0]: any -> port=27017}");
+    let header = "{when: [{key: \"request.headers[a]\", values: [b]}]}";
+    assert_eq!(tcp("ALLOW", header), "ALLOW {}");
+    assert_eq!(tcp("DENY", header), "DENY {ns[bookinfo]-policy[p]-rule[0]: any -> any}");
+    let claim = "{when: [{key: \"request.auth.claims[a]\", values: [b]}]}";
+    assert_eq!(tcp("ALLOW", claim), "ALLOW {}");
+    assert_eq!(tcp("DENY", claim), "DENY {ns[bookinfo]-policy[p]-rule[0]: any -> any}");
+    assert_eq!(tcp("ALLOW", "{}"), "ALLOW {ns[bookinfo]-policy[p]-rule[0]: any -> any}");
+}
+
+/// Envoy's rules are a map; their order must not make a new version of the listener.
+#[test]
+fn many_rules_give_equal_bytes() {
+    let rules: Vec<String> = (1..40).map(|port| format!("{{to: [{{operation: {{ports: [\"{port}\"]}}}}]}}")).collect();
+    let policy = policy("many", "bookinfo", &format!("{{rules: [{}]}}", rules.join(", ")));
+    let fixture = Fixture::read(&[BOOKINFO, &policy]);
+    let encode = || Resources::encode(fixture.translate("sidecar", "cluster1", "bookinfo", "productpage-v1"));
+    let first = encode();
+    for _ in 0..5 {
+        assert_eq!(encode(), first);
+    }
+}
+
+#[test]
+fn a_gateway_is_guarded_where_it_reads_requests() {
+    let fixture = Fixture::read(&[BOOKINFO, GATEWAYS, &policy("nobody", "istio-system", "{}")]);
+    let guarded = |pod: &str, port: &str| {
+        let translation = fixture.translate("router", "cluster1", "istio-system", pod);
+        let listener = translation.listeners.into_iter().find(|listener| listener.name == port).unwrap();
+        printed(listener).contains("policy[nobody]")
+    };
+    assert!(guarded("ingress-1", "0.0.0.0_8080"));
+    assert!(!guarded("eastwest-1", "0.0.0.0_15443"), "TLS is passed through, so nobody is known there");
+}

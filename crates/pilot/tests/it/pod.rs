@@ -1,0 +1,155 @@
+//! A pod for tests of traffic: a network namespace with addresses and capture, a certificate authority, applications
+//! and a client.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::running::Secrets;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const INSIDE: &str = "PILOT_TEST_INSIDE";
+/// A name in every certificate, for a client that does not know about identities.
+const DNS_NAME: &str = "workload.test";
+
+/// Runs the rest of a test as root of fresh user and network namespaces, by starting this test binary there for the
+/// one test. True inside, false outside when the inner run has passed.
+pub(crate) fn in_network_namespace(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        run("ip link set lo up");
+        return true;
+    }
+    let status = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{test} failed inside its namespaces");
+    false
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn run(command: &str) {
+    let output = Command::new("sh").args(["-ec", command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Gives this namespace an address.
+pub(crate) fn own(address: &str) {
+    run(&format!("ip addr add {address}/32 dev lo"));
+}
+
+/// Leads connections to an address to a port of the proxy; the proxy's own, which are marked, pass.
+pub(crate) fn capture(address: &str, proxy: u16) {
+    run(&format!(
+        "nft add table ip capture; nft 'add chain ip capture out {{ type nat hook output priority -100; }}'; \
+         nft 'add rule ip capture out meta mark != 1337 ip daddr {address} meta l4proto tcp redirect to :{proxy}'"
+    ));
+}
+
+/// A certificate authority of a mesh.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut parameters = CertificateParams::default();
+        // Unlike the names of what it signs, which would else look self-signed.
+        parameters.distinguished_name.push(DnType::CommonName, "root of the mesh");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// What the agent of a workload has.
+    pub(crate) fn secrets(&self, principal: &str) -> Secrets {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(vec![DNS_NAME.to_owned()]).unwrap();
+        parameters.subject_alt_names.push(SanType::URI(format!("spiffe://{principal}").try_into().unwrap()));
+        let certificate = parameters.signed_by(&key, &self.0).unwrap();
+        Secrets { certificate: certificate.pem(), key: key.serialize_pem(), root: self.0.pem() }
+    }
+}
+
+/// Answers every connection to an address with a status and a name, once it has sent something.
+pub(crate) async fn application(address: &str, port: u16, answer: Arc<dyn Fn() -> (u16, String) + Send + Sync>) {
+    let listener = TcpListener::bind((address.parse::<Ipv4Addr>().unwrap(), port)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    let (status, body) = answer();
+                    let text = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    // A caller that is gone needs no answer.
+                    let _gone = stream.write_all(text.as_bytes()).await;
+                }
+            });
+        }
+    });
+}
+
+/// What came back: the status and the body, or nothing where the connection was closed.
+pub(crate) type Answer = Option<(u16, String)>;
+
+/// A request in plain text.
+pub(crate) async fn plain(address: &str, port: u16, method: &str, path: &str) -> Answer {
+    let stream = TcpStream::connect((address, port)).await.ok()?;
+    exchange(stream, method, path).await
+}
+
+/// A request over the mesh's mutual TLS.
+pub(crate) async fn mutual(secrets: &Secrets, address: &str, port: u16, method: &str, path: &str) -> Answer {
+    // The first test wins; all install the same.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let certificates =
+        |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect::<Vec<_>>();
+    let mut roots = RootCertStore::empty();
+    certificates(&secrets.root).into_iter().for_each(|root| roots.add(root).unwrap());
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            certificates(&secrets.certificate),
+            PrivateKeyDer::from_pem_slice(secrets.key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = vec![b"istio".to_vec()];
+    let stream = TcpStream::connect((address, port)).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(ServerName::try_from(DNS_NAME).unwrap(), stream).await.ok()?;
+    exchange(stream, method, path).await
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, method: &str, path: &str) -> Answer {
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: workload\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("an answer in time").ok()?;
+        if read == 0 {
+            return None;
+        }
+        text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        if let Some(answer) = complete(&text) {
+            return Some(answer);
+        }
+    }
+}
+
+/// Status and body, once the body is as long as its header says.
+fn complete(text: &str) -> Answer {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    (length.parse() == Ok(body.len())).then(|| (status, body.to_owned()))
+}
