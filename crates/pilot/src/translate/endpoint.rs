@@ -207,9 +207,13 @@ fn distribute(context: &Context<'_>, destination: &Destination<'_>, groups: &mut
     }
 }
 
-/// Whether the weights of localities count, which is so only where a rule gives shares to them.
+/// Whether the weights of localities count: where a rule gives shares to them, or says which of them takes over.
 pub(super) fn weighs_localities(destination: &Destination<'_>) -> bool {
-    setting(destination).is_some_and(|setting| setting.enabled != Some(false) && !setting.distribute.is_empty())
+    let outliers = destination.policy.outlier_detection.is_some();
+    setting(destination).filter(|setting| setting.enabled != Some(false)).is_some_and(|setting| {
+        let ranked = !setting.failover.is_empty() || !setting.failover_priority.is_empty();
+        !setting.distribute.is_empty() || (ranked && outliers)
+    })
 }
 
 fn load_assignment(cluster: &str, groups: Groups) -> ClusterLoadAssignment {

@@ -90,7 +90,7 @@ async fn policies_decide_who_may_call_what() {
         return;
     }
     let mut scene = Scene::new().await;
-    let plain = || pod::plain(ADDRESS, HTTP, "GET", "/");
+    let plain = || pod::plain(ADDRESS, HTTP, "anybody");
     assert_eq!(
         (scene.friend("GET", "/").await, scene.stranger("GET", "/").await, plain().await),
         (hello(), hello(), hello())

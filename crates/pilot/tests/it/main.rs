@@ -10,6 +10,8 @@ mod envoy;
 mod fields;
 mod fixture;
 mod live;
+mod locality;
+mod locality_live;
 mod pod;
 mod print;
 mod running;

@@ -102,9 +102,9 @@ pub(crate) async fn application(address: &str, port: u16, answer: Arc<dyn Fn() -
 pub(crate) type Answer = Option<(u16, String)>;
 
 /// A request in plain text.
-pub(crate) async fn plain(address: &str, port: u16, method: &str, path: &str) -> Answer {
+pub(crate) async fn plain(address: &str, port: u16, host: &str) -> Answer {
     let stream = TcpStream::connect((address, port)).await.ok()?;
-    exchange(stream, method, path).await
+    exchange(stream, host, "GET", "/").await
 }
 
 /// A request over the mesh's mutual TLS.
@@ -126,11 +126,11 @@ pub(crate) async fn mutual(secrets: &Secrets, address: &str, port: u16, method: 
     let stream = TcpStream::connect((address, port)).await.unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream = connector.connect(ServerName::try_from(DNS_NAME).unwrap(), stream).await.ok()?;
-    exchange(stream, method, path).await
+    exchange(stream, DNS_NAME, method, path).await
 }
 
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, method: &str, path: &str) -> Answer {
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: workload\r\nconnection: close\r\n\r\n");
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, method: &str, path: &str) -> Answer {
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut text = String::new();
     let mut buffer = [0; 4096];
