@@ -4,11 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a measurement says about a claim.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The claim is proved within the stated error rates.
-    #[default]
     Pass,
     /// The sample is too small to prove or to refute the claim.
     Inconclusive,
@@ -27,9 +26,9 @@ impl Outcome {
         }
     }
 
-    /// The outcome of all claims together. No claims at all pass, so callers check first that there is something to judge.
+    /// The outcome of all claims together. No claims at all prove nothing.
     pub fn all(outcomes: impl IntoIterator<Item = Self>) -> Self {
-        outcomes.into_iter().fold(Self::Pass, Self::and)
+        outcomes.into_iter().reduce(Self::and).unwrap_or(Self::Inconclusive)
     }
 
     /// The word used in reports.
@@ -59,5 +58,10 @@ mod tests {
         assert_eq!(Outcome::all([Pass, Inconclusive]), Inconclusive);
         assert_eq!(Outcome::all([Inconclusive, Fail, Pass]), Fail);
         assert_eq!(Outcome::all([Fail, Inconclusive]), Fail);
+    }
+
+    #[test]
+    fn nothing_is_proved_by_no_claims() {
+        assert_eq!(Outcome::all([]), Inconclusive);
     }
 }
