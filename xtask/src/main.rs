@@ -37,6 +37,7 @@ Commands of meshproof, which is built first (`cargo xtask <command> -h` shows it
   up, down    Keep an environment, and end it
   status      What runs
   run         Scenarios against a kept environment
+  report      Recorded runs: list, show, open, convert
   demo        An environment to show, with a URL and steady traffic
   plan        What would be done
   lint        Check topologies and scenarios without a cluster

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Something of the machine that some tests cannot do without.
@@ -22,6 +22,10 @@ pub enum Capability {
     Kubectl,
     /// The program `openssl`, an independent reader of certificates.
     Openssl,
+    /// The browser `chromium`, which needs no screen.
+    Browser,
+    /// The programs of this workspace, built where `meshproof` looks for them.
+    Programs,
 }
 
 impl fmt::Display for Capability {
@@ -32,6 +36,8 @@ impl fmt::Display for Capability {
             Self::Envoy => "Envoy",
             Self::Kubectl => "kubectl",
             Self::Openssl => "openssl",
+            Self::Browser => "a browser",
+            Self::Programs => "the built programs",
         })
     }
 }
@@ -48,6 +54,8 @@ impl Capability {
             Self::Envoy => envoy().map(|_| ()),
             Self::Kubectl => runs("kubectl", &["version", "--client"]),
             Self::Openssl => runs("openssl", &["version"]),
+            Self::Browser => browser().map(|_| ()),
+            Self::Programs => programs(),
         }
     }
 }
@@ -72,6 +80,29 @@ pub fn envoy() -> Result<PathBuf, String> {
         .ok_or_else(|| {
             "no Envoy: neither MESHPROOF_ENVOY nor `envoy` on PATH (`cargo xtask test` provides one)".to_owned()
         })
+}
+
+/// Name of the browser program that tests use.
+///
+/// # Errors
+/// A sentence, where there is none.
+pub fn browser() -> Result<&'static str, String> {
+    let found =
+        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| runs(name, &["--version"]).is_ok());
+    found.ok_or_else(|| "neither `chromium` nor `google-chrome` on PATH".to_owned())
+}
+
+/// A test program lies in a folder below that of the programs.
+fn programs() -> Result<(), String> {
+    let test = std::env::current_exe().map_err(|error| format!("cannot tell where this test lies: {error}"))?;
+    let folder = test.parent().and_then(Path::parent).ok_or("this test lies nowhere")?;
+    let missing = ["meshproof-substrate", "pilot-discovery", "pilot-agent", "bookinfo"]
+        .into_iter()
+        .find(|name| !folder.join(name).is_file());
+    match missing {
+        Some(name) => Err(format!("{} is not built; `cargo xtask test` builds it", folder.join(name).display())),
+        None => Ok(()),
+    }
 }
 
 fn user_namespaces() -> Result<(), String> {

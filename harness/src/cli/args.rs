@@ -62,6 +62,11 @@ pub enum Command {
         after_help = "Examples:\n  meshproof lint\n  meshproof lint my-scenario.yaml my-topology.yaml --format json"
     )]
     Lint(LintArgs),
+    /// Show a recorded run, or write its report in another form
+    #[command(
+        after_help = "Examples:\n  meshproof report\n  meshproof report --list\n  meshproof report 1a2b3c4d --open\n  meshproof report --format junit > junit.xml"
+    )]
+    Report(ReportArgs),
     /// Add the sidecar to manifests, as the mesh's webhook would
     #[command(
         after_help = "Examples:\n  meshproof inject -f deployment.yaml\n  kubectl get deployment reviews-v1 -o yaml | meshproof inject -f -"
@@ -111,12 +116,15 @@ pub struct E2eArgs {
     /// Which scenarios.
     #[command(flatten)]
     pub selection: Selection,
-    /// Folder for junit.xml, report.json and logs; by default one for each run
+    /// Folder for report.html, junit.xml, report.json, events.jsonl and logs; by default one for each run, the newest 20 are kept
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
     /// Leave the environment up at the end
     #[arg(long)]
     pub keep: bool,
+    /// Only scenarios that did not pass in the newest recorded run
+    #[arg(long)]
+    pub last_failed: bool,
     /// Where clusters come from, in place of what the topology says
     #[arg(long, value_enum)]
     pub provider: Option<Provider>,
@@ -134,7 +142,7 @@ pub struct UpArgs {
     /// Where clusters come from, in place of what the topology says
     #[arg(long, value_enum)]
     pub provider: Option<Provider>,
-    /// Folder for report.json and logs; by default one for each run
+    /// Folder for report.html, junit.xml, report.json and events.jsonl; by default only events.jsonl is written
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
     /// Folder that holds `scenarios/`; by default this one or the nearest above it
@@ -173,9 +181,42 @@ pub struct RunArgs {
     /// Name of the environment; needed where there are several
     #[arg(long)]
     pub name: Option<String>,
-    /// Folder for junit.xml, report.json and logs; by default one for each run
+    /// Folder for report.html, junit.xml, report.json, events.jsonl and logs; by default one for each run, the newest 20 are kept
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
+    /// Only scenarios that did not pass in the newest recorded run
+    #[arg(long)]
+    pub last_failed: bool,
+}
+
+/// The forms of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// A summary for people.
+    #[default]
+    Text,
+    /// report.json.
+    Json,
+    /// junit.xml.
+    Junit,
+    /// report.html.
+    Html,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run: its id or how that begins, its name in the list, or its folder; by default the newest
+    pub run: Option<String>,
+    /// List the recorded runs, newest first
+    #[arg(long, conflicts_with_all = ["run", "open"])]
+    pub list: bool,
+    /// Open the page with the program that this desktop has for it
+    #[arg(long)]
+    pub open: bool,
+    /// How to print; made anew from the recorded events
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReportFormat,
 }
 
 /// Options of `kubeconfig`.
@@ -295,6 +336,8 @@ pub enum SchemaName {
     Scenario,
     /// report.json.
     Report,
+    /// A line of events.jsonl.
+    Events,
 }
 
 /// Options of `schema`.

@@ -60,6 +60,7 @@ fn generated(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Error> {
         ("schemas/topology.json".into(), schema::text(SchemaName::Topology)),
         ("schemas/scenario.json".into(), schema::text(SchemaName::Scenario)),
         ("schemas/report.json".into(), schema::text(SchemaName::Report)),
+        ("schemas/events.json".into(), schema::text(SchemaName::Events)),
     ];
     for path in files::yaml_files(&root.join(files::TOPOLOGIES))? {
         let topology = files::topology(&path)?;
@@ -93,7 +94,7 @@ mod tests {
         let source = repository().join(files::DEFAULT_TOPOLOGY);
         fs::copy(source, topologies.join("two-clusters.yaml")).expect("copied");
         let paths = generate(root, true).expect("readable");
-        assert_eq!(paths.len(), 5, "{paths:?}");
+        assert_eq!(paths.len(), 6, "{paths:?}");
         assert!(!root.join("schemas").exists(), "a check writes nothing");
         generate(root, false).expect("written");
         assert!(generate(root, true).expect("readable").is_empty());

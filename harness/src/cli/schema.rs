@@ -2,7 +2,7 @@
 
 use crate::cli::args::{SchemaArgs, SchemaName};
 use crate::diagnostic::structure::schema_of;
-use crate::report::{Record, RunOutcome};
+use crate::report::{Event, Record, RunOutcome};
 use crate::scenario::file::ScenarioFile;
 use crate::topology::file::TopologyFile;
 
@@ -17,6 +17,7 @@ pub(super) fn text(name: SchemaName) -> String {
         SchemaName::Topology => schema_of::<TopologyFile>(),
         SchemaName::Scenario => schema_of::<ScenarioFile>(),
         SchemaName::Report => schema_of::<Record>(),
+        SchemaName::Events => schema_of::<Event>(),
     };
     format!("{schema:#}\n")
 }

@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 
 use super::complain_kept;
+use super::report;
 use super::session::{Reports, Session, new_run_id};
 use super::up::supported;
 use crate::cli::args::{E2eArgs, RunArgs, Selection};
@@ -15,7 +16,7 @@ use crate::topology::{Provider, Topology};
 
 /// Brings up, runs, reports, tears down; once for each topology that the scenarios name.
 pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
-    let mut plans = match selected(&args.selection) {
+    let mut plans = match selected(&args.selection, args.last_failed) {
         Ok(plans) => plans,
         Err(outcome) => return outcome,
     };
@@ -73,7 +74,7 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
     let help = format!("it stays up; `meshproof down --name {}` takes it down", job.environment);
     session.events.warn(format!("environment {} was asked to be kept", job.environment), Some(help));
     match run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world) {
-        Ok(world) => run::run_on_kept(&world, &job.plans, &session.events, &session.interruption).await,
+        Ok(world) => run::run_on_kept(&world, &job.plans, &job.out, &session.events, &session.interruption).await,
         Err(error) => {
             let message = crate::cluster::chain(&error);
             session.events.send(EventKind::Failure { message, cure: None, evidence: Vec::new() });
@@ -84,7 +85,7 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
 
 /// Runs scenarios on an environment that stays.
 pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
-    let plans = match selected(&args.selection) {
+    let plans = match selected(&args.selection, args.last_failed) {
         Ok(plans) => plans,
         Err(outcome) => return outcome,
     };
@@ -106,22 +107,29 @@ pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
         Err(outcome) => return outcome,
     };
     tell_plan(&session, &plans);
-    let outcome = run::run_on_kept(&world, &plans, &session.events, &session.interruption).await;
+    let outcome = run::run_on_kept(&world, &plans, &session.out, &session.events, &session.interruption).await;
     session.finish(outcome).await
 }
 
-fn selected(selection: &Selection) -> Result<Vec<Plan>, RunOutcome> {
+fn selected(selection: &Selection, last_failed: bool) -> Result<Vec<Plan>, RunOutcome> {
     match files::select(selection) {
         Ok(selected) if selected.plans.is_empty() => Err(plan::nothing_selected(&selected)),
         Ok(selected) => {
             eprint!("{}", selected.warnings.render(crate::cli::pretty()));
-            Ok(selected.plans)
+            if last_failed { report::only_last_failed(selected.plans) } else { Ok(selected.plans) }
         }
         Err(error) => Err(plan::refuse(&error)),
     }
 }
 
 fn tell_plan(session: &Session, plans: &[Plan]) {
+    let mut topologies: Vec<&Topology> = Vec::new();
+    for plan in plans {
+        if !topologies.contains(&&plan.topology) {
+            topologies.push(&plan.topology);
+            session.events.send(EventKind::TopologyKnown { topology: (&plan.topology).into() });
+        }
+    }
     session.events.send(EventKind::PlanReady {
         text: plan::text(plans),
         scenarios: plans.iter().map(|plan| plan.name.clone()).collect(),

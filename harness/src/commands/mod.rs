@@ -6,6 +6,7 @@ mod e2e;
 mod inject;
 mod kubeconfig;
 mod logs;
+mod report;
 mod session;
 mod status;
 mod up;
@@ -37,6 +38,7 @@ async fn dispatch(command: Command) -> RunOutcome {
         Command::Status(args) => status::run(&args).await,
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Logs(args) => logs::run(&args).await,
+        Command::Report(args) => report::run(&args),
         Command::Inject(args) => inject::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         // Without an environment, so `cli::handle` carries them out.

@@ -1,24 +1,26 @@
 //! A run that reports: its id, its folder, its consumers, its signals; from the first event to the last.
 
+use std::io;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::complain;
 use crate::environment::state_root;
 use crate::report::console::{Console, Options};
-use crate::report::json::{self, FileReport};
+use crate::report::journal::{self, Journal};
+use crate::report::json::{self, FileReport, Format};
+use crate::report::runs::{self, KEPT, Runs};
 use crate::report::stream::{Consumer, EventSender, EventStream};
-use crate::report::{EventKind, RunOutcome, junit};
+use crate::report::summary::JobSummary;
+use crate::report::{EventKind, RunOutcome, html, junit};
 use crate::run::Interruption;
 
-/// Where reports go when nobody says.
-const DEFAULT_OUT: &str = "target/meshproof";
-
-/// Which reports a command writes.
+/// Which reports a command writes besides the journal of its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reports {
-    /// junit.xml and report.json.
+    /// report.html, junit.xml, report.json, and the summary of the job on GitHub.
     Files,
-    /// What is on the console only.
+    /// None.
     None,
 }
 
@@ -60,18 +62,25 @@ impl Session {
             eprintln!("error: {message}");
             RunOutcome::EnvironmentFailed
         })?;
-        let out = out.map_or_else(|| Utf8Path::new(DEFAULT_OUT).join(&run_id), Utf8Path::to_owned);
-        if reports == Reports::Files {
-            create(&out)?;
-        }
+        let now = jiff::Timestamp::now();
+        let runs = Runs::new(&state_root);
+        let out = match out {
+            Some(out) => create(out).map(|()| out.to_owned())?,
+            None => runs.create(&run_id, now).map_err(|error| cannot_create(&state_root.join(runs::FOLDER), &error))?,
+        };
+        let journal = Journal::begin(&out).map_err(|error| cannot_record(&out, &error))?;
         let interruption = Interruption::listen().map_err(|error| complain(&error, RunOutcome::EnvironmentFailed))?;
-        let (events, stream) = EventStream::start(consumers(&out, reports));
+        let (recorders, console) = consumers(&out, reports, journal);
+        let (events, stream) = EventStream::start(recorders, vec![Box::new(console)]);
         events.send(EventKind::RunStarted {
             run_id: run_id.clone(),
             command: command.to_owned(),
             environment: environment.to_owned(),
-            started: jiff::Timestamp::now().to_string(),
+            started: now.to_string(),
         });
+        let given = state_root.join(runs::FOLDER);
+        let linked = if out.starts_with(&given) { Ok(()) } else { runs.link(&run_id, now, &out) };
+        tidy(&runs, linked, &events);
         Ok(Self { run_id, out, state_root, events, interruption, stream })
     }
 
@@ -80,9 +89,9 @@ impl Session {
         let outcome = self.interruption.outcome().unwrap_or(outcome);
         self.events.send(EventKind::RunFinished { outcome });
         drop(self.events);
-        let mut outcome = outcome;
-        for (name, error) in self.stream.finish().await {
-            // Without its report a run that passed is worth nothing to whoever reads the report.
+        let ended = self.stream.finish().await;
+        let mut outcome = ended.outcome.unwrap_or(outcome.worse(RunOutcome::InternalError));
+        for (name, error) in ended.mute {
             eprintln!("error: cannot write {name}: {error}");
             outcome = outcome.worse(RunOutcome::EnvironmentFailed);
         }
@@ -91,25 +100,54 @@ impl Session {
 }
 
 fn create(out: &Utf8Path) -> Result<(), RunOutcome> {
-    std::fs::create_dir_all(out).map_err(|error| {
-        eprintln!("error: cannot create {out}: {error}");
-        eprintln!("  help: choose another folder with --out");
-        RunOutcome::EnvironmentFailed
-    })
+    std::fs::create_dir_all(out).map_err(|error| cannot_create(out, &error))
 }
 
-/// The files come before the console, whose last lines name them.
-fn consumers(out: &Utf8Path, reports: Reports) -> Vec<Box<dyn Consumer>> {
-    let mut options = Options::detect();
-    let mut consumers: Vec<Box<dyn Consumer>> = Vec::new();
-    if reports == Reports::Files {
-        let junit_path = out.join("junit.xml");
-        let json_path = out.join("report.json");
-        options.reports.push(("JUnit report".to_owned(), junit_path.to_string()));
-        options.reports.push(("JSON report".to_owned(), json_path.to_string()));
-        consumers.push(Box::new(FileReport::new(junit_path, junit::format)));
-        consumers.push(Box::new(FileReport::new(json_path, json::format)));
+fn cannot_create(folder: &Utf8Path, error: &io::Error) -> RunOutcome {
+    eprintln!("error: cannot create {folder}: {error}");
+    eprintln!("  help: choose another folder with --out, or set MESHPROOF_STATE_DIR");
+    RunOutcome::EnvironmentFailed
+}
+
+fn cannot_record(out: &Utf8Path, error: &io::Error) -> RunOutcome {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        eprintln!("error: another run writes its reports to {out}");
+        eprintln!("  help: wait until it has ended, or choose another folder with --out");
+        return RunOutcome::WrongUsage;
     }
-    consumers.push(Box::new(Console::standard(options)));
-    consumers
+    eprintln!("error: cannot write {}: {error}", out.join(journal::FILE));
+    eprintln!("  help: choose another folder with --out");
+    RunOutcome::EnvironmentFailed
+}
+
+/// Removes the oldest runs. That this does not work, or that this run will not be found again, is no reason not to run.
+fn tidy(runs: &Runs, linked: io::Result<()>, events: &EventSender) {
+    if let Err(error) = linked {
+        events.warn(format!("`meshproof report` will not find this run: {error}"), None);
+    }
+    let left = runs.tidy(KEPT).unwrap_or_else(|error| vec![("the folder of runs".into(), error)]);
+    for (path, error) in left {
+        events.warn(format!("an old run could not be removed: {path}: {error}"), Some("remove it by hand".to_owned()));
+    }
+}
+
+/// Those that write, the journal first, and the console, whose last lines name their files.
+fn consumers(out: &Utf8Path, reports: Reports, journal: Journal) -> (Vec<Box<dyn Consumer>>, Console) {
+    let mut options = Options::detect();
+    let mut recorders: Vec<Box<dyn Consumer>> = vec![Box::new(journal)];
+    if reports == Reports::Files {
+        let files: [(&str, &str, Format); 3] = [
+            ("report", "report.html", html::format),
+            ("JUnit report", "junit.xml", junit::format),
+            ("JSON report", "report.json", json::format),
+        ];
+        for (what, name, format) in files {
+            options.reports.push((what.to_owned(), out.join(name).to_string()));
+            recorders.push(Box::new(FileReport::new(out.join(name), format)));
+        }
+        let summary = std::env::var("GITHUB_STEP_SUMMARY").ok().filter(|path| !path.is_empty());
+        // Last: unlike a file it cannot be written again when one of the others fails.
+        recorders.extend(summary.map(|path| Box::new(JobSummary::new(path.into())) as Box<dyn Consumer>));
+    }
+    (recorders, Console::standard(options))
 }

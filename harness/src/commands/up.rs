@@ -6,7 +6,7 @@ use super::e2e::provider_word;
 use super::session::{Reports, Session, new_run_id};
 use crate::cli::args::{DemoArgs, UpArgs};
 use crate::cli::{files, plan};
-use crate::report::{EventKind, RunOutcome};
+use crate::report::{EventKind, RunOutcome, runs};
 use crate::run::{self, Job};
 use crate::topology::validate::dns_label;
 use crate::topology::{Discovery, Provider, Topology, draw};
@@ -78,12 +78,18 @@ fn begin(
 ) -> Result<(Session, Job), RunOutcome> {
     supported(&topology)?;
     let environment = name.unwrap_or(&topology.name).to_owned();
+    if environment == runs::FOLDER {
+        eprintln!("error: no environment can have the name `{environment}`: the folder of recorded runs has it");
+        eprintln!("  help: choose another name with --name");
+        return Err(RunOutcome::WrongUsage);
+    }
     if let Err(help) = dns_label(&environment) {
         eprintln!("error: `{environment}` is no valid name of an environment\n  help: {help}");
         return Err(RunOutcome::WrongUsage);
     }
     let reports = if out.is_some() { Reports::Files } else { Reports::None };
     let session = Session::start(command, new_run_id(), &environment, out, reports)?;
+    session.events.send(EventKind::TopologyKnown { topology: (&topology).into() });
     session.events.send(EventKind::PlanReady { text: draw::draw(&topology), scenarios: Vec::new(), requests: 0 });
     let job = Job {
         environment,

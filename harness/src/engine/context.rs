@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use camino::{Utf8Path, Utf8PathBuf};
+
 use crate::check::convergence;
 use crate::cluster::{self, Cluster};
 use crate::links::Links;
@@ -12,6 +14,7 @@ use crate::scenario::plan::ObjectRef;
 pub struct Environment {
     clusters: BTreeMap<String, Cluster>,
     links: Option<Links>,
+    artifacts: Option<Utf8PathBuf>,
 }
 
 /// A step could not be carried out. Says nothing about the mesh.
@@ -56,13 +59,24 @@ impl Environment {
     #[must_use]
     pub fn new(clusters: Vec<Cluster>, links: Option<Links>) -> Self {
         let clusters = clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect();
-        Self { clusters, links }
+        Self { clusters, links, artifacts: None }
     }
 
     /// Faults and taps between networks; `None` where the provider has none.
     #[must_use]
     pub fn links(&self) -> Option<&Links> {
         self.links.as_ref()
+    }
+
+    /// Saves the state of scenarios that do not pass below a folder, before their clean-up.
+    #[must_use]
+    pub fn with_artifacts(self, folder: &Utf8Path) -> Self {
+        Self { artifacts: Some(folder.to_owned()), ..self }
+    }
+
+    /// Where the state of scenarios that do not pass is saved, if it is.
+    pub(super) fn artifacts(&self) -> Option<&Utf8Path> {
+        self.artifacts.as_deref()
     }
 
     /// A cluster by name.

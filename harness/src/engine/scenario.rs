@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::artifacts;
 use super::context::{Applied, Environment};
 use super::step::Runner;
 use crate::report::event::{EventKind, StepOutcome};
@@ -23,6 +24,12 @@ pub async fn run_scenario(
     });
     let mut runner = Runner { environment, events, scenario: &plan.name, cancel, applied: Applied::default() };
     let verdict = runner.sequence(&plan.steps).await;
+    if is_worth_a_look(&verdict)
+        && !cancel.is_cancelled()
+        && let Some(out) = environment.artifacts()
+    {
+        cancel.run_until_cancelled(artifacts::take(environment, &plan.name, out, events)).await;
+    }
     let undisturbed = CancellationToken::new();
     runner.cancel = &undisturbed;
     let mut cleaned = StepOutcome::Passed;
@@ -35,4 +42,12 @@ pub async fn run_scenario(
     let outcome = if verdict == StepOutcome::Passed { cleaned } else { verdict };
     events.send(EventKind::ScenarioFinished { scenario: plan.name.clone(), outcome: outcome.clone() });
     outcome
+}
+
+/// Whether somebody will want to know what the clusters held.
+fn is_worth_a_look(verdict: &StepOutcome) -> bool {
+    match verdict {
+        StepOutcome::Failed | StepOutcome::Inconclusive | StepOutcome::Errored { .. } => true,
+        StepOutcome::Passed | StepOutcome::Skipped { .. } => false,
+    }
 }

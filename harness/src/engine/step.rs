@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use verdict::Outcome;
 
 use super::context::{Applied, Environment, Error};
-use super::measure;
+use super::{measure, told};
 use crate::check::convergence::{self, Expectation as Convergence};
 use crate::check::judge::judge;
 use crate::check::observation::Observation;
@@ -168,16 +168,25 @@ impl Runner<'_> {
     }
 
     /// Measures; gateways that `more` expectations name are watched besides those that the step's own name.
-    async fn observe(&self, step: &Step, more: &[Expectation]) -> Result<Observation, Error> {
+    /// The traffic is told as that of `told_as`: a control repeats a step of another id.
+    async fn observe(&self, told_as: &Step, step: &Step, more: &[Expectation]) -> Result<Observation, Error> {
         match &step.action {
-            Action::Traffic(traffic) => measure::traffic(self.environment, traffic, more).await,
+            Action::Traffic(traffic) => {
+                let observation = measure::traffic(self.environment, traffic, more).await?;
+                if let Observation::Traffic(seen) = &observation {
+                    let (scenario, step, traffic) =
+                        (self.scenario.to_owned(), told_as.id.clone(), told::figures(traffic, seen));
+                    self.events.send(EventKind::TrafficMeasured { scenario, step, traffic });
+                }
+                Ok(observation)
+            }
             Action::Connect(connect) => measure::connect(self.environment, connect).await,
             _ => Err(Error::NoMeasurement(step.name.clone())),
         }
     }
 
     async fn measure(&self, step: &Step) -> Result<Done, Error> {
-        let observation = self.observe(step, &[]).await?;
+        let observation = self.observe(step, step, &[]).await?;
         let mut outcomes = Vec::new();
         for expectation in step.expectations() {
             let judgement = judge(&expectation.check, &observation);
@@ -201,7 +210,7 @@ impl Runner<'_> {
     }
 
     async fn refute(&self, step: &Step, control: &Control) -> Result<Done, Error> {
-        let observation = self.observe(&control.measure, &control.expectations).await?;
+        let observation = self.observe(step, &control.measure, &control.expectations).await?;
         let expectations = control.measure.expectations();
         let mut outcomes = Vec::new();
         for expectation in control.refuted.iter().filter_map(|index| expectations.get(*index)) {

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::provider::embedded::create_private_directory;
+use crate::report::runs;
 
 /// The folder of all environments: `MESHPROOF_STATE_DIR`, else `$XDG_STATE_HOME/meshproof`, else
 /// `~/.local/state/meshproof`.
@@ -129,7 +130,7 @@ impl Directory {
         }
     }
 
-    /// Names of all environments below a state folder.
+    /// Names of all environments below a state folder. The folder of recorded runs is none.
     ///
     /// # Errors
     /// Those of the file system, but for a folder that is not there.
@@ -142,7 +143,7 @@ impl Directory {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
+            if entry.file_type()?.is_dir() && entry.file_name() != runs::FOLDER {
                 names.push(entry.file_name().to_owned());
             }
         }

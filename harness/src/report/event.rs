@@ -11,15 +11,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use verdict::Outcome;
 
+use super::figures::{TopologyFacts, Traffic};
 use super::outcome::RunOutcome;
-use super::record::Memory;
+use super::record::{Artifact, Memory};
 use crate::diagnostic::Location;
 
-/// One thing that happened, and when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One thing that happened, and when: a line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "meshproof event")]
 pub struct Event {
-    /// Time since the run started.
+    /// Milliseconds since the run started.
     #[serde(with = "super::millis")]
+    #[schemars(with = "u64")]
     pub elapsed: Duration,
     /// What happened.
     #[serde(flatten)]
@@ -30,7 +33,7 @@ pub struct Event {
 pub type PhaseId = String;
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum EventKind {
     /// A command that brings up, uses or takes down an environment began.
@@ -52,6 +55,11 @@ pub enum EventKind {
         scenarios: Vec<String>,
         /// How many requests they will send.
         requests: u64,
+    },
+    /// It is known where the scenarios run; one event for each topology.
+    TopologyKnown {
+        /// The topology as reports draw it.
+        topology: TopologyFacts,
     },
     /// A part of bring-up, installation or tear-down began. Phases may overlap.
     PhaseStarted {
@@ -107,6 +115,15 @@ pub enum EventKind {
         /// What it is doing.
         message: String,
     },
+    /// Requests were sent and counted; those who answer them may be judged afterwards.
+    TrafficMeasured {
+        /// Name of its scenario.
+        scenario: String,
+        /// Id of its step.
+        step: String,
+        /// Who asked, who answered.
+        traffic: Traffic,
+    },
     /// An expectation of a step was judged.
     CheckFinished {
         /// Name of its scenario.
@@ -133,6 +150,17 @@ pub enum EventKind {
         scenario: String,
         /// How.
         outcome: StepOutcome,
+    },
+    /// The state of a scenario that did not pass was saved, before its clean-up.
+    ArtifactsTaken {
+        /// Name of the scenario.
+        scenario: String,
+        /// Their folder.
+        folder: String,
+        /// What was saved.
+        artifacts: Vec<Artifact>,
+        /// What could not be saved, and why.
+        missing: Vec<String>,
     },
     /// Something that the user should know and that changes no verdict.
     Warning {

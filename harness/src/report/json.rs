@@ -2,7 +2,7 @@
 
 use std::io;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::event::{Event, EventKind};
 use super::record::Record;
@@ -40,11 +40,15 @@ impl Consumer for FileReport {
     }
 }
 
-/// Writes beside the target first, so that no reader ever sees half of a file.
-fn write_whole(path: &Utf8PathBuf, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("partial");
-    std::fs::write(&beside, bytes)?;
-    std::fs::rename(&beside, path)
+/// Writes beside the target first, so that no reader ever sees half of a file; what could not be written is not left.
+fn write_whole(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_file_name(format!("{}.partial", path.file_name().unwrap_or("report")));
+    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one that counts.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }
 
 /// The record as indented JSON.

@@ -1,16 +1,25 @@
 //! Reports: what a run shows and leaves behind.
 //!
-//! The engine sends [`event`]s into one [`stream`]; [`console`], [`junit`] and [`json`] consume it, the latter two from
-//! the [`record`] that the events add up to. [`outcome`] turns the end of a run into an exit code.
+//! The engine sends [`event`]s into one [`stream`], which frees them of secrets ([`redact`]) and hands them to consumers:
+//! [`journal`] writes each as it happens, [`console`] shows them, and [`json`], [`junit`], [`html`] and [`summary`] are
+//! written at the end from the [`record`] that they add up to. [`outcome`] turns the end of a run into an exit code,
+//! [`layer`] guesses where a failure comes from, [`runs`] keeps the folders of runs.
 
 pub mod console;
 pub mod event;
 pub mod figures;
+pub mod html;
+pub mod journal;
 pub mod json;
 pub mod junit;
+pub mod layer;
 pub mod outcome;
 pub mod record;
+pub mod redact;
+pub mod runs;
 pub mod stream;
+pub mod summary;
+pub(crate) mod words;
 
 pub use event::{CheckReport, Event, EventKind, PhaseOutcome, StepOutcome};
 pub use outcome::RunOutcome;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::{CheckReport, Event, EventKind, PhaseOutcome, StepOutcome};
+use super::figures::{TopologyFacts, Traffic};
 use super::outcome::RunOutcome;
 use crate::topology::file::ApiVersion;
 
@@ -42,6 +43,9 @@ pub struct Record {
     pub duration_ms: u64,
     /// Names of the scenarios that were to be run.
     pub selected: Vec<String>,
+    /// Where they run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topologies: Vec<TopologyFacts>,
     /// Parts of bring-up, installation and tear-down, in the order in which they started.
     pub phases: Vec<PhaseRecord>,
     /// Memory of the environment once everything in it was ready; `None` where it was not measured.
@@ -109,6 +113,33 @@ pub struct ScenarioRecord {
     pub duration_ms: u64,
     /// Steps in the order in which they started, groups before their members.
     pub steps: Vec<StepRecord>,
+    /// What was saved of its state when it had not passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Artifacts>,
+}
+
+/// What was saved of the state of a scenario that did not pass, before its clean-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifacts {
+    /// Their folder.
+    pub folder: String,
+    /// The files.
+    pub files: Vec<Artifact>,
+    /// What could not be saved, and why.
+    pub missing: Vec<String>,
+}
+
+/// A file of saved state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    /// What it holds: "configuration of the proxy of bookinfo/reviews-v3-abc".
+    pub what: String,
+    /// Its path below the folder.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// A step.
@@ -123,6 +154,9 @@ pub struct StepRecord {
     pub outcome: Option<StepOutcome>,
     /// Evidence, one sentence each.
     pub evidence: Vec<String>,
+    /// Requests that it sent, and who answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
     /// What was expected of it, judged.
     pub checks: Vec<CheckReport>,
     /// When it began.
@@ -180,6 +214,7 @@ impl Default for Record {
             exit_code: None,
             duration_ms: 0,
             selected: Vec::new(),
+            topologies: Vec::new(),
             phases: Vec::new(),
             memory: None,
             scenarios: Vec::new(),
@@ -203,6 +238,7 @@ impl Record {
                 self.started.clone_from(started);
             }
             EventKind::PlanReady { scenarios, .. } => self.selected.clone_from(scenarios),
+            EventKind::TopologyKnown { topology } => self.topologies.push(topology.clone()),
             EventKind::PhaseStarted { .. } | EventKind::PhaseProgress { .. } | EventKind::PhaseFinished { .. } => {
                 self.add_phase(&event.kind, now);
             }
@@ -214,6 +250,7 @@ impl Record {
                 started_ms: now,
                 duration_ms: 0,
                 steps: Vec::new(),
+                artifacts: None,
             }),
             EventKind::ScenarioFinished { scenario, outcome } => {
                 if let Some(record) = self.scenario(scenario) {
@@ -223,8 +260,15 @@ impl Record {
             }
             EventKind::StepStarted { .. }
             | EventKind::StepProgress { .. }
+            | EventKind::TrafficMeasured { .. }
             | EventKind::CheckFinished { .. }
             | EventKind::StepFinished { .. } => self.add_step(&event.kind, now),
+            EventKind::ArtifactsTaken { scenario, folder, artifacts, missing } => {
+                if let Some(record) = self.scenario(scenario) {
+                    let (folder, files, missing) = (folder.clone(), artifacts.clone(), missing.clone());
+                    record.artifacts = Some(Artifacts { folder, files, missing });
+                }
+            }
             EventKind::Warning { message, .. } => self.warnings.push(message.clone()),
             EventKind::Failure { message, cure, evidence } => self.failures.push(FailureRecord {
                 message: message.clone(),
@@ -272,10 +316,16 @@ impl Record {
                         name: name.clone(),
                         outcome: None,
                         evidence: Vec::new(),
+                        traffic: Vec::new(),
                         checks: Vec::new(),
                         started_ms: now,
                         duration_ms: 0,
                     });
+                }
+            }
+            EventKind::TrafficMeasured { scenario, step, traffic } => {
+                if let Some(record) = self.step(scenario, step) {
+                    record.traffic.push(traffic.clone());
                 }
             }
             EventKind::CheckFinished { scenario, step, check } => {

@@ -1,15 +1,18 @@
 //! The one stream of events of a run: any number of senders, one order, every consumer sees everything.
 //!
 //! Sending never waits and never fails the engine: an event is a few hundred bytes, and a run has some thousands.
-//! A consumer that cannot write (a full disk) is reported once, at the end, and does not stop the others.
+//! Every event is freed of secrets before any consumer sees it. A consumer that cannot write (a full disk) is told at the
+//! end, does not stop the others, and makes the outcome of the run worse: what is told and the exit code agree.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::event::{Event, EventKind};
+use super::outcome::RunOutcome;
+use super::redact;
 
 /// Something that is told every event of a run, in order.
 pub trait Consumer: Send {
@@ -53,48 +56,117 @@ impl EventSender {
 /// The running consumers.
 #[derive(Debug)]
 pub struct EventStream {
-    worker: JoinHandle<Vec<(String, io::Error)>>,
+    worker: JoinHandle<Ended>,
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The outcome that was told: worse than the one that was sent where a report could not be written. `None` where the
+    /// run ended without one.
+    pub outcome: Option<RunOutcome>,
+    /// Those who could not show what happened, each with its name and error. Recorders that could not write are told as
+    /// failures of the run instead.
+    pub mute: Vec<(String, io::Error)>,
 }
 
 impl EventStream {
-    /// Starts the consumers on the current tokio runtime.
+    /// Starts the consumers on the current tokio runtime. Recorders write what the run leaves behind, tellers show it to
+    /// people: these learn the end of the run when every recorder has written, so that they can tell what could not be.
     #[must_use]
-    pub fn start(consumers: Vec<Box<dyn Consumer>>) -> (EventSender, Self) {
+    pub fn start(recorders: Vec<Box<dyn Consumer>>, tellers: Vec<Box<dyn Consumer>>) -> (EventSender, Self) {
         let (sender, receiver) = EventSender::channel();
-        (sender, Self { worker: tokio::spawn(deliver(receiver, consumers)) })
+        let delivery = Delivery { recorders, tellers, ..Delivery::default() };
+        (sender, Self { worker: tokio::spawn(delivery.run(receiver)) })
     }
 
-    /// Waits until every sender is dropped or `RunFinished` was delivered. Returns the consumers that could not write,
-    /// each with its name and error.
-    pub async fn finish(self) -> Vec<(String, io::Error)> {
-        match self.worker.await {
-            Ok(failures) => failures,
-            Err(error) => vec![("the reports".to_owned(), io::Error::other(error))],
+    /// Waits until every sender is dropped or `RunFinished` was delivered.
+    pub async fn finish(self) -> Ended {
+        let lost = |error| Ended { outcome: None, mute: vec![("the reports".to_owned(), io::Error::other(error))] };
+        self.worker.await.unwrap_or_else(lost)
+    }
+}
+
+#[derive(Default)]
+struct Delivery {
+    recorders: Vec<Box<dyn Consumer>>,
+    tellers: Vec<Box<dyn Consumer>>,
+    /// Recorders that failed and of whom nobody was told yet.
+    untold: Vec<(String, io::Error)>,
+    mute: Vec<(String, io::Error)>,
+}
+
+impl Delivery {
+    async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<Event>) -> Ended {
+        let mut outcome = None;
+        while let Some(event) = receiver.recv().await {
+            let event = redact::event(event);
+            if let EventKind::RunFinished { outcome: sent } = event.kind {
+                outcome = Some(self.end(event.elapsed, sent));
+                break;
+            }
+            self.hand_out(&event);
+        }
+        Ended { outcome, mute: self.mute }
+    }
+
+    fn hand_out(&mut self, event: &Event) {
+        hand_to(&mut self.recorders, event, &mut self.untold);
+        hand_to(&mut self.tellers, event, &mut self.mute);
+    }
+
+    /// Tells the end. A recorder that cannot write makes the outcome worse, which those that wrote before it must know,
+    /// too: they are told again.
+    fn end(&mut self, elapsed: Duration, sent: RunOutcome) -> RunOutcome {
+        let mut outcome = sent;
+        loop {
+            while !self.untold.is_empty() {
+                // Without its report a run that passed is worth nothing to whoever reads the report.
+                outcome = outcome.worse(RunOutcome::EnvironmentFailed);
+                let failures: Vec<_> = self.untold.drain(..).collect();
+                for (name, error) in failures {
+                    self.hand_out(&Event { elapsed, kind: not_written(&name, &error) });
+                }
+            }
+            let finished = Event { elapsed, kind: EventKind::RunFinished { outcome } };
+            hand_to(&mut self.recorders, &finished, &mut self.untold);
+            if self.untold.is_empty() {
+                hand_to(&mut self.tellers, &finished, &mut self.mute);
+                return outcome;
+            }
         }
     }
 }
 
-async fn deliver(
-    mut receiver: mpsc::UnboundedReceiver<Event>,
-    consumers: Vec<Box<dyn Consumer>>,
-) -> Vec<(String, io::Error)> {
-    let mut consumers: Vec<Option<Box<dyn Consumer>>> = consumers.into_iter().map(Some).collect();
-    let mut failures = Vec::new();
-    while let Some(event) = receiver.recv().await {
-        hand_out(&event, &mut consumers, &mut failures);
-        if matches!(event.kind, EventKind::RunFinished { .. }) {
-            break;
+fn not_written(name: &str, error: &io::Error) -> EventKind {
+    let cure = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on that disk, or choose another folder with --out"
         }
+        _ => "choose another folder with --out",
+    };
+    EventKind::Failure {
+        message: format!("cannot write {name}: {error}"),
+        cure: Some(cure.to_owned()),
+        evidence: Vec::new(),
     }
-    failures
 }
 
-fn hand_out(event: &Event, consumers: &mut [Option<Box<dyn Consumer>>], failures: &mut Vec<(String, io::Error)>) {
-    for slot in consumers {
-        let Some(consumer) = slot else { continue };
-        if let Err(error) = consumer.on_event(event) {
-            failures.push((consumer.name(), error));
-            *slot = None;
+/// Hands an event to each consumer in order. Those that fail get nothing more; at the end of a run, which is told again
+/// then, those behind them get it the next time.
+fn hand_to(consumers: &mut Vec<Box<dyn Consumer>>, event: &Event, failures: &mut Vec<(String, io::Error)>) {
+    let last = matches!(event.kind, EventKind::RunFinished { .. });
+    let mut position = 0;
+    while let Some(consumer) = consumers.get_mut(position) {
+        match consumer.on_event(event) {
+            Ok(()) => position += 1,
+            Err(error) => {
+                failures.push((consumer.name(), error));
+                drop(consumers.remove(position));
+                if last {
+                    return;
+                }
+            }
         }
     }
 }
@@ -104,7 +176,6 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::report::RunOutcome;
 
     struct Collect(Arc<Mutex<Vec<EventKind>>>);
 
@@ -118,27 +189,74 @@ mod tests {
         }
     }
 
-    struct Full;
+    /// A disk that is full from some event on.
+    struct Full(usize);
 
     impl Consumer for Full {
         fn name(&self) -> String {
             "report.json".to_owned()
         }
         fn on_event(&mut self, _: &Event) -> io::Result<()> {
-            Err(io::Error::from(io::ErrorKind::StorageFull))
+            match self.0.checked_sub(1) {
+                Some(left) => self.0 = left,
+                None => return Err(io::Error::from(io::ErrorKind::StorageFull)),
+            }
+            Ok(())
+        }
+    }
+
+    type Seen = Arc<Mutex<Vec<EventKind>>>;
+
+    async fn ended(room: usize) -> (Ended, Vec<EventKind>, Vec<EventKind>) {
+        let (recorded, told) = (Seen::default(), Seen::default());
+        let recorders: Vec<Box<dyn Consumer>> = vec![Box::new(Collect(Arc::clone(&recorded))), Box::new(Full(room))];
+        let (sender, stream) = EventStream::start(recorders, vec![Box::new(Collect(Arc::clone(&told)))]);
+        sender.warn("first", None);
+        sender.clone().warn("second", Some("a cure".to_owned()));
+        sender.send(EventKind::RunFinished { outcome: RunOutcome::Passed });
+        let ended = stream.finish().await;
+        let take = |seen: Seen| seen.lock().expect("not poisoned").clone();
+        (ended, take(recorded), take(told))
+    }
+
+    fn last(events: &[EventKind]) -> Option<RunOutcome> {
+        match events.last() {
+            Some(EventKind::RunFinished { outcome }) => Some(*outcome),
+            _ => None,
         }
     }
 
     #[tokio::test]
-    async fn every_consumer_sees_every_event_and_a_broken_one_is_named_once() {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (sender, stream) = EventStream::start(vec![Box::new(Full), Box::new(Collect(Arc::clone(&seen)))]);
-        sender.warn("first", None);
-        sender.clone().warn("second", Some("a cure".to_owned()));
-        sender.send(EventKind::RunFinished { outcome: RunOutcome::Passed });
-        let failures = stream.finish().await;
-        assert_eq!(failures.len(), 1);
-        assert_eq!(failures[0].0, "report.json");
-        assert_eq!(seen.lock().expect("not poisoned").len(), 3);
+    async fn who_can_write_changes_nothing() {
+        let (ended, recorded, told) = ended(9).await;
+        assert_eq!(ended.outcome, Some(RunOutcome::Passed));
+        assert_eq!((recorded.len(), told.len()), (3, 3), "everybody sees every event once");
+    }
+
+    #[tokio::test]
+    async fn a_report_that_cannot_be_written_is_named_and_changes_what_everybody_is_told() {
+        // The disk is full from the start, in the middle, and for the last event only.
+        for room in [0, 1, 2] {
+            let (ended, recorded, told) = ended(room).await;
+            assert_eq!(ended.outcome, Some(RunOutcome::EnvironmentFailed), "{room}");
+            assert_eq!((last(&recorded), last(&told)), (ended.outcome, ended.outcome), "{room}");
+            let failure = |kind: &&EventKind| matches!(kind, EventKind::Failure { message, .. } if message.starts_with("cannot write report.json: "));
+            assert_eq!(told.iter().filter(failure).count(), 1, "{told:?}");
+            assert_eq!(recorded.iter().filter(failure).count(), 1, "{recorded:?}");
+            assert_eq!(told.iter().filter(|kind| matches!(kind, EventKind::RunFinished { .. })).count(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn secrets_reach_nobody() {
+        let told = Seen::default();
+        let (sender, stream) = EventStream::start(Vec::new(), vec![Box::new(Collect(Arc::clone(&told)))]);
+        sender.warn("password=hunter2", None);
+        drop(sender);
+        assert_eq!(stream.finish().await.outcome, None);
+        assert_eq!(
+            *told.lock().expect("not poisoned"),
+            [EventKind::Warning { message: "password=[redacted]".into(), cure: None }]
+        );
     }
 }

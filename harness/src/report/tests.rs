@@ -63,11 +63,61 @@ fn check(step: &str, name: &str, outcome: Outcome, evidence: &[&str]) -> EventKi
     }
 }
 
+fn two_clusters() -> figures::TopologyFacts {
+    let cluster = |number: u8| figures::ClusterFacts {
+        name: format!("cluster{number}"),
+        network: format!("network{number}"),
+        locality: format!("region{number}/zone{number}"),
+    };
+    let workload = |cluster: &str, name: &str, sidecar: bool| figures::WorkloadFacts {
+        cluster: cluster.into(),
+        namespace: if sidecar { "bookinfo" } else { "outside" }.into(),
+        name: name.into(),
+        sidecar,
+    };
+    figures::TopologyFacts {
+        name: "two-clusters".into(),
+        description: "Two.".into(),
+        trust_domain: "cluster.local".into(),
+        clusters: vec![cluster(1), cluster(2)],
+        gateways: vec!["istio-ingressgateway".into(), "istio-eastwestgateway".into()],
+        workloads: vec![
+            workload("cluster1", "probe", true),
+            workload("cluster1", "reviews-v1", true),
+            workload("cluster2", "reviews-v3", true),
+            workload("cluster2", "probe", false),
+        ],
+    }
+}
+
+fn measured() -> figures::Traffic {
+    let answer = |cluster: &str, version: &str, count| figures::Answer {
+        cluster: Some(cluster.into()),
+        pod: Some(format!("reviews-{version}-abc12")),
+        version: Some(version.into()),
+        client_identity: Some("spiffe://cluster.local/ns/bookinfo/sa/probe".into()),
+        server_identity: Some("spiffe://cluster.local/ns/bookinfo/sa/bookinfo-reviews".into()),
+        count,
+    };
+    figures::Traffic {
+        from_cluster: "cluster1".into(),
+        from_namespace: "bookinfo".into(),
+        from_workload: "probe".into(),
+        url: "http://reviews:9080/reviews/0".into(),
+        requests: 3992,
+        failed: 0,
+        duration_ms: 2000.0,
+        latency_ms: [("p50".to_owned(), 1.5), ("p99".to_owned(), 9.25)].into(),
+        answers: vec![answer("cluster2", "v3", 2800), answer("cluster1", "v1", 1192)],
+    }
+}
+
 /// A run with a step of each outcome, a control, and a part of a control that could not be carried out.
 fn eventful() -> Vec<Event> {
     let kinds = vec![
         started("e2e"),
         EventKind::PlanReady { text: "the plan\n  1 step".into(), scenarios: vec!["shift".into()], requests: 3992 },
+        EventKind::TopologyKnown { topology: two_clusters() },
         phase_started("clusters", "start 2 clusters"),
         EventKind::PhaseProgress { phase: "clusters".into(), message: "cluster1 ready".into() },
         phase_finished("clusters", PhaseOutcome::Done, "cluster1, cluster2"),
@@ -96,6 +146,7 @@ fn eventful() -> Vec<Event> {
         step_finished("1.2", StepOutcome::Passed, &["one connection"]),
         step_finished("1", StepOutcome::Passed, &[]),
         step_started("2", "75/15/10"),
+        EventKind::TrafficMeasured { scenario: "shift".into(), step: "2".into(), traffic: measured() },
         check("2", "split", Outcome::Fail, &["v3: 2,800 of 3,992 = 70.14 % does not lie within 75 % ± 5", "v1: fine"]),
         check("2", "mtls", Outcome::Inconclusive, &["not observable: no request was answered"]),
         step_finished("2", StepOutcome::Failed, &["3,992 requests in 2.0 s"]),
@@ -108,6 +159,12 @@ fn eventful() -> Vec<Event> {
         step_finished("4", StepOutcome::Inconclusive, &[]),
         step_started("5", "tapped"),
         step_finished("5", StepOutcome::Skipped { reason: "no capture on this provider".into() }, &[]),
+        EventKind::ArtifactsTaken {
+            scenario: "shift".into(),
+            folder: "out/artifacts/shift".into(),
+            artifacts: vec![record::Artifact { what: "logs".into(), path: "cluster1/reviews.log".into(), bytes: 2048 }],
+            missing: vec!["cluster2: no answer".into()],
+        },
         EventKind::ScenarioFinished { scenario: "shift".into(), outcome: StepOutcome::Failed },
         EventKind::Warning { message: "slow disk".into(), cure: Some("a faster one".into()) },
         phase_started("tear-down", "tear down"),
@@ -237,20 +294,59 @@ fn steps_are_counted_once() {
     assert_eq!((counts.passed, counts.failed, counts.inconclusive, counts.skipped, counts.errored), (2, 1, 1, 1, 1));
 }
 
+#[test]
+fn every_event_fits_its_published_schema() {
+    let schema = crate::diagnostic::structure::schema_of::<Event>();
+    for event in eventful().into_iter().chain(broken()) {
+        let line = serde_json::to_string(&event).expect("JSON");
+        let document = crate::diagnostic::Document::parse("events.jsonl", &line).expect("JSON is YAML");
+        let deviations = crate::diagnostic::structure::check(&document, &schema);
+        assert!(deviations.problems.is_empty(), "{line}: {}", deviations.problems);
+    }
+}
+
+#[test]
+fn the_summary_of_a_job_is_markdown_whatever_names_contain() {
+    let page = summary::markdown(&record(&eventful()));
+    insta::assert_snapshot!(page);
+    let hostile = summary::markdown(&Record { environment: "`x`".into(), command: "<b>|".into(), ..Record::default() });
+    assert!(hostile.contains("&lt;b&gt;\\|") && hostile.contains("` x `"), "{hostile}");
+    insta::assert_snapshot!("the_summary_of_a_broken_set_up", summary::markdown(&record(&broken())));
+}
+
+#[test]
+fn the_summary_of_a_job_fits_what_github_takes() {
+    let mut events = eventful();
+    let long = "x".repeat(100_000);
+    for number in 0..2_000 {
+        let scenario = format!("{number}{long}");
+        for kind in [
+            EventKind::ScenarioStarted { scenario: scenario.clone(), description: long.clone(), file: long.clone() },
+            EventKind::ScenarioFinished { scenario, outcome: StepOutcome::Errored { message: long.clone() } },
+        ] {
+            events.push(Event { elapsed: Duration::ZERO, kind });
+        }
+    }
+    assert!(summary::markdown(&record(&events)).len() < 256 * 1024);
+}
+
 #[tokio::test]
-async fn files_are_written_whole_and_a_missing_folder_is_told() {
+async fn files_are_written_whole_and_a_missing_folder_makes_them_red() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = camino::Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("UTF-8");
     let good = json::FileReport::new(path.join("report.json"), json::format);
     let bad = json::FileReport::new(path.join("missing/junit.xml"), junit::format);
-    let (events, stream) = EventStream::start(vec![Box::new(good), Box::new(bad)]);
-    eventful().into_iter().for_each(|event| events.send(event.kind));
-    let failures = stream.finish().await;
-    assert_eq!(failures.len(), 1);
-    assert!(failures[0].0.ends_with("missing/junit.xml"));
+    let (events, stream) = EventStream::start(vec![Box::new(good), Box::new(bad)], Vec::new());
+    let passed = eventful().into_iter().map(|event| event.kind).map(|kind| match kind {
+        EventKind::RunFinished { .. } => EventKind::RunFinished { outcome: RunOutcome::Passed },
+        kind => kind,
+    });
+    passed.for_each(|kind| events.send(kind));
+    assert_eq!(stream.finish().await.outcome, Some(RunOutcome::EnvironmentFailed));
     let written = std::fs::read_to_string(path.join("report.json")).expect("written");
     let record: Record = serde_json::from_str(&written).expect("JSON");
-    assert_eq!(record.exit_code, Some(100));
+    assert_eq!(record.exit_code, Some(105), "the report that could be written agrees");
+    assert!(record.failures.iter().any(|failure| failure.message.contains("missing/junit.xml")), "{written}");
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing else is left");
 }
 

@@ -10,6 +10,7 @@ use crate::environment::Directory;
 use crate::provider::embedded::World;
 use crate::report::RunOutcome;
 use crate::report::event::{EventKind, PhaseOutcome};
+use crate::report::redact;
 use crate::report::stream::EventSender;
 
 /// Runs the job in an environment of its own.
@@ -34,7 +35,9 @@ async fn in_world(job: &Job, prepared: &Prepared, events: &EventSender, interrup
         Ok(up) => up,
         Err(error) => return not_up(&error, events, interruption),
     };
-    let outcome = run_all(&Environment::new(clusters, world.links()), &job.plans, events, interruption).await;
+    let outcome =
+        run_all(&Environment::new(clusters, world.links()).with_artifacts(&job.out), &job.plans, events, interruption)
+            .await;
     if outcome == RunOutcome::EnvironmentFailed
         && let Some(error) = world.died().await
     {
@@ -55,7 +58,7 @@ async fn tear_down(world: World, events: &EventSender) -> RunOutcome {
     result
 }
 
-/// Copies what containers and the supervisor wrote beside the reports.
+/// Copies what containers and the supervisor wrote beside the reports, without secrets.
 fn keep_logs(directory: &Directory, out: &Utf8Path, events: &EventSender) {
     let target = out.join("logs");
     match copy_logs(directory.path(), &target) {
@@ -79,7 +82,8 @@ fn copy_logs(from: &Utf8Path, to: &Utf8Path) -> std::io::Result<usize> {
             copied += copy_logs(entry.path(), &target)?;
         } else if entry.path().extension() == Some("log") {
             std::fs::create_dir_all(to)?;
-            std::fs::copy(entry.path(), &target)?;
+            let text = String::from_utf8_lossy(&std::fs::read(entry.path())?).into_owned();
+            std::fs::write(&target, redact::text(&text).as_bytes())?;
             copied += 1;
         }
     }
@@ -96,10 +100,11 @@ mod tests {
         let path = Utf8Path::from_path(directory.path()).expect("UTF-8");
         let pod = path.join("state/clusters/cluster1/logs/pod");
         std::fs::create_dir_all(&pod).expect("created");
-        std::fs::write(pod.join("0.log"), "hello").expect("written");
+        std::fs::write(pod.join("0.log"), "hello, password=hunter2").expect("written");
         std::fs::write(path.join("state/clusters/cluster1/kubeconfig"), "secret").expect("written");
         assert_eq!(copy_logs(&path.join("state"), &path.join("out")).expect("copied"), 1);
-        assert!(path.join("out/clusters/cluster1/logs/pod/0.log").is_file());
+        let log = std::fs::read_to_string(path.join("out/clusters/cluster1/logs/pod/0.log")).expect("copied");
+        assert_eq!(log, "hello, password=[redacted]");
         assert!(!path.join("out/clusters/cluster1/kubeconfig").exists());
     }
 }

@@ -149,15 +149,18 @@ async fn keep(world: World, events: &EventSender) -> RunOutcome {
     }
 }
 
-/// Runs scenarios on a kept environment.
+/// Runs scenarios on a kept environment; saves the state of those that do not pass below `out`.
 pub async fn run_on_kept(
     world: &World,
     plans: &[Plan],
+    out: &camino::Utf8Path,
     events: &EventSender,
     interruption: &Interruption,
 ) -> RunOutcome {
     match world.clusters().await {
-        Ok(clusters) => run_all(&Environment::new(clusters, world.links()), plans, events, interruption).await,
+        Ok(clusters) => {
+            run_all(&Environment::new(clusters, world.links()).with_artifacts(out), plans, events, interruption).await
+        }
         Err(error) => {
             fail(events, &error, None, Vec::new());
             RunOutcome::EnvironmentFailed

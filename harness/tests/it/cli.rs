@@ -40,6 +40,7 @@ fn stderr(output: &Output) -> String {
 #[case::plan(&["plan"], 0, "75 % v3, 15 % v1, 10 % v2 [3,992 requests]")]
 #[case::plan_by_tag(&["plan", "-E", "tag(mtls) & area(traffic-shift)"], 0, "bookinfo-75-15-10")]
 #[case::generate(&["generate", "--check"], 0, "")]
+#[case::no_runs(&["report", "--list"], 0, "no run is recorded")]
 #[case::status_of_nothing(&["status"], 0, "no environments")]
 fn what_succeeds(#[case] arguments: &[&str], #[case] expected: i32, #[case] said: &str) {
     let output = meshproof(arguments);
@@ -62,6 +63,11 @@ fn what_succeeds(#[case] arguments: &[&str], #[case] expected: i32, #[case] said
 #[case::no_environment(&["down"], 2, "no environment runs")]
 #[case::no_such_environment(&["kubeconfig", "--name", "mine"], 2, "there is no environment mine")]
 #[case::no_logs(&["logs"], 2, "no environment runs")]
+#[case::name_of_the_runs(&["up", "--name", "runs"], 2, "no environment can have the name `runs`")]
+#[case::no_run(&["report"], 4, "no run is recorded")]
+#[case::no_such_run(&["report", "1a2b3c4d"], 2, "`meshproof report --list` lists them")]
+#[case::list_of_pages(&["report", "--list", "--format", "html"], 2, "leave --list out")]
+#[case::nothing_failed_before(&["run", "--last-failed"], 4, "leave --last-failed out")]
 #[case::nowhere(&["lint", "--root", "/proc"], 2, "no folder `scenarios`")]
 fn what_is_refused(#[case] arguments: &[&str], #[case] expected: i32, #[case] said: &str) {
     let output = meshproof(arguments);
@@ -104,7 +110,7 @@ fn a_plan_for_programs_has_the_numbers() {
 
 #[test]
 fn a_printed_schema_is_the_published_one() {
-    for name in ["topology", "scenario", "report"] {
+    for name in ["topology", "scenario", "report", "events"] {
         let output = meshproof(&["schema", name]);
         let published = std::fs::read_to_string(root().join(format!("schemas/{name}.json"))).expect("published");
         assert_eq!(stdout(&output), published, "{name}");

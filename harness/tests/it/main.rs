@@ -1,3 +1,6 @@
-//! The command `meshproof` from outside, without an environment: exit codes, output, messages.
+//! The command `meshproof` from outside: exit codes, output, messages, reports.
 
+mod browser;
 mod cli;
+mod failing;
+mod recorded;

@@ -9,6 +9,7 @@ use super::style::{Line, Style};
 use super::summary;
 use crate::report::event::{CheckReport, Event, EventKind, PhaseOutcome, StepOutcome};
 use crate::report::record::{Record, is_part_of_control};
+use crate::report::words::bytes;
 
 /// Sentences of evidence that are shown for a check that passed; one that failed shows all.
 const SENTENCES_OF_A_PASS: usize = 1;
@@ -50,8 +51,10 @@ impl Lines {
                 self.phases.insert(phase.clone(), (event.elapsed, title.clone()));
                 Vec::new()
             }
-            EventKind::PhaseProgress { .. }
+            EventKind::TopologyKnown { .. }
+            | EventKind::PhaseProgress { .. }
             | EventKind::StepProgress { .. }
+            | EventKind::TrafficMeasured { .. }
             | EventKind::MemoryMeasured { .. }
             | EventKind::FileWritten { .. } => Vec::new(),
             EventKind::PhaseFinished { phase, outcome, detail } => {
@@ -78,6 +81,13 @@ impl Lines {
             EventKind::ScenarioFinished { scenario, outcome } => {
                 let (style, word) = mark(outcome);
                 vec![Line::new(style, word).then(Style::Strong, format!(" {scenario}"))]
+            }
+            EventKind::ArtifactsTaken { folder, artifacts, missing, .. } => {
+                let files = artifacts.len();
+                let size = bytes(artifacts.iter().map(|artifact| artifact.bytes).sum());
+                let lost =
+                    if missing.is_empty() { String::new() } else { format!(", {} could not be saved", missing.len()) };
+                vec![Line::new(Style::Quiet, format!("     state saved: {files} files, {size}, in {folder}{lost}"))]
             }
             EventKind::Warning { message, cure } => trouble(Style::Doubtful, "warning", message, cure.as_ref(), &[]),
             EventKind::Failure { message, cure, evidence } => {

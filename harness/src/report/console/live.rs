@@ -61,6 +61,9 @@ impl Live {
             }
             EventKind::RunStarted { .. }
             | EventKind::PlanReady { .. }
+            | EventKind::TopologyKnown { .. }
+            | EventKind::TrafficMeasured { .. }
+            | EventKind::ArtifactsTaken { .. }
             | EventKind::ScenarioStarted { .. }
             | EventKind::CheckFinished { .. }
             | EventKind::ScenarioFinished { .. }

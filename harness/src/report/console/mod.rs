@@ -11,6 +11,7 @@ mod summary;
 use std::io::{self, IsTerminal as _, Write};
 
 use super::event::Event;
+use super::record::Record;
 use super::stream::Consumer;
 use lines::Lines;
 use live::Live;
@@ -77,6 +78,16 @@ impl Console {
     pub fn to_writer(writer: Box<dyn Write + Send>, options: Options) -> Self {
         Self { colour: options.colour, lines: Lines::new(options.reports), output: Output::Plain(writer) }
     }
+}
+
+/// What the console said at the end of a recorded run, and of one that has no end what came of it so far.
+#[must_use]
+pub fn recorded(record: &Record, reports: &[(String, String)], colour: bool) -> String {
+    let lines = match record.outcome {
+        Some(outcome) => summary::summary(record, outcome, reports),
+        None => summary::unfinished(record, reports),
+    };
+    lines.iter().map(|line| format!("{}\n", line.painted(colour))).collect()
 }
 
 impl Consumer for Console {

@@ -4,11 +4,29 @@ use std::time::Duration;
 
 use super::lines::{mark, seconds};
 use super::style::{Line, Style};
+use crate::report::layer;
 use crate::report::outcome::RunOutcome;
 use crate::report::record::Record;
 use crate::report::{CheckReport, StepOutcome};
 
 pub(super) fn summary(record: &Record, outcome: RunOutcome, reports: &[(String, String)]) -> Vec<Line> {
+    let mut lines = body(record, reports);
+    let took = seconds(Duration::from_millis(record.duration_ms));
+    lines.push(
+        Line::new(style(outcome), format!("  {}", outcome.meaning()))
+            .then(Style::Quiet, format!(" (exit {}, {took})", outcome.exit_code())),
+    );
+    lines
+}
+
+/// Of a run that goes on, or was killed.
+pub(super) fn unfinished(record: &Record, reports: &[(String, String)]) -> Vec<Line> {
+    let mut lines = body(record, reports);
+    lines.push(Line::new(Style::Doubtful, "  not finished: there is no verdict"));
+    lines
+}
+
+fn body(record: &Record, reports: &[(String, String)]) -> Vec<Line> {
     let mut lines = vec![Line::default(), Line::new(Style::Strong, "Summary")];
     for scenario in &record.scenarios {
         let (style, word) = scenario.outcome.as_ref().map_or((Style::Bad, "ERR "), mark);
@@ -18,17 +36,31 @@ pub(super) fn summary(record: &Record, outcome: RunOutcome, reports: &[(String, 
             let (style, word) = step.outcome.as_ref().map_or((Style::Bad, "ERR "), mark);
             lines.push(Line::new(style, format!("       {word} {} {}", step.id, step.name)));
             lines.extend(step.checks.iter().filter(|check| check.outcome != verdict::Outcome::Pass).map(cause));
+            let check = step.checks.iter().find(|check| check.outcome == verdict::Outcome::Fail);
+            lines.extend(layer::guess(step, check).map(|guess| {
+                let text = format!("            likely layer: {}, because {}", guess.layer.word(), guess.because);
+                Line::new(Style::Quiet, text)
+            }));
         }
     }
     if !record.scenarios.is_empty() {
         lines.push(Line::new(Style::Plain, format!("  {}", counts(record))));
     }
+    // A report that could not be written is named as a failure; its path would lead nowhere.
+    let unwritten = |path: &str| {
+        record.failures.iter().any(|failure| failure.message.starts_with(&format!("cannot write {path}: ")))
+    };
+    let reports = reports.iter().filter(|(_, path)| !unwritten(path));
     for (what, path) in
-        record.files.iter().map(|file| (&file.what, &file.path)).chain(reports.iter().map(|(what, path)| (what, path)))
+        record.files.iter().map(|file| (&file.what, &file.path)).chain(reports.map(|(what, path)| (what, path)))
     {
         lines.push(Line::new(Style::Plain, format!("  {what}: {path}")));
     }
-    let style = match outcome {
+    lines
+}
+
+fn style(outcome: RunOutcome) -> Style {
+    match outcome {
         RunOutcome::Passed => Style::Good,
         RunOutcome::Inconclusive | RunOutcome::NothingSelected | RunOutcome::Interrupted | RunOutcome::Terminated => {
             Style::Doubtful
@@ -38,13 +70,7 @@ pub(super) fn summary(record: &Record, outcome: RunOutcome, reports: &[(String, 
         | RunOutcome::MachineCannot
         | RunOutcome::MeshFailed
         | RunOutcome::EnvironmentFailed => Style::Bad,
-    };
-    let took = seconds(Duration::from_millis(record.duration_ms));
-    lines.push(
-        Line::new(style, format!("  {}", outcome.meaning()))
-            .then(Style::Quiet, format!(" (exit {}, {took})", outcome.exit_code())),
-    );
-    lines
+    }
 }
 
 fn is_trouble(outcome: &StepOutcome) -> bool {

@@ -6,10 +6,12 @@
 
 mod failover;
 mod latency;
+mod topology;
 mod traffic;
 
 pub use failover::{Budget, Failover, Interval, Moment, TimelineBin, Totals, Unit};
 pub use latency::{Latency, LatencyBucket, Quantile};
+pub use topology::{ClusterFacts, TopologyFacts, WorkloadFacts};
 pub use traffic::{Answer, Traffic};
 
 use serde::de::DeserializeOwned;

@@ -1,0 +1,269 @@
+//! `meshproof report`: recorded runs, listed, summed up, opened, or written in another form; and which scenarios of the
+//! newest did not pass.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::json;
+
+use crate::cli::args::{ReportArgs, ReportFormat};
+use crate::environment::state_root;
+use crate::report::console::{Options, recorded};
+use crate::report::event::StepOutcome;
+use crate::report::runs::{self, RunFolder, Runs};
+use crate::report::{Record, RunOutcome, html, journal, json, junit};
+use crate::scenario::Plan;
+
+/// Files of a run that a summary names, with what they are.
+const FILES: [(&str, &str); 3] =
+    [("report", "report.html"), ("JUnit report", "junit.xml"), ("JSON report", "report.json")];
+
+pub(super) fn run(args: &ReportArgs) -> RunOutcome {
+    let done = if args.list { list(args.format) } else { show(args) };
+    done.unwrap_or_else(|outcome| outcome)
+}
+
+fn list(format: ReportFormat) -> Result<RunOutcome, RunOutcome> {
+    let (place, runs) = all()?;
+    let read: Vec<(RunFolder, Record)> = runs
+        .into_iter()
+        .filter_map(|run| Some((read(&run.path).ok()?, run)))
+        .map(|(record, run)| (run, record))
+        .collect();
+    match format {
+        ReportFormat::Json => crate::cli::print(&format!("{:#}\n", listed(&read))),
+        ReportFormat::Text if read.is_empty() => crate::cli::print(&format!("no run is recorded in {place}\n")),
+        ReportFormat::Text => crate::cli::print(&read.iter().map(|(run, record)| row(run, record)).collect::<String>()),
+        ReportFormat::Junit | ReportFormat::Html => {
+            eprintln!("error: a list is text or JSON\n  help: leave --list out to get the report of a run");
+            return Err(RunOutcome::WrongUsage);
+        }
+    }
+    Ok(RunOutcome::Passed)
+}
+
+fn listed(runs: &[(RunFolder, Record)]) -> serde_json::Value {
+    let runs: Vec<_> = runs
+        .iter()
+        .map(|(run, record)| {
+            json!({
+                "runId": record.run_id, "command": record.command, "environment": record.environment,
+                "started": record.started, "outcome": record.outcome, "exitCode": record.exit_code,
+                "folder": run.path, "notPassed": not_passed(record),
+            })
+        })
+        .collect();
+    json!({ "runs": runs })
+}
+
+fn row(run: &RunFolder, record: &Record) -> String {
+    let word = state(&run.path, record);
+    let started = record.started.get(..19).unwrap_or(&record.started);
+    format!("{}  {started}  {:4}  {:24}  {word}\n", record.run_id, record.command, record.environment)
+}
+
+/// How a run ended, or that it did not.
+fn state(folder: &Utf8Path, record: &Record) -> String {
+    match record.outcome {
+        Some(outcome) => format!("{} (exit {})", outcome.meaning(), outcome.exit_code()),
+        None if journal::in_progress(folder).unwrap_or(false) => "in progress".to_owned(),
+        None => "killed before its end".to_owned(),
+    }
+}
+
+fn show(args: &ReportArgs) -> Result<RunOutcome, RunOutcome> {
+    let folder = find(args.run.as_deref())?;
+    let record = read(&folder).map_err(|error| unreadable(&folder, &error))?;
+    if args.open {
+        return open(&folder, &record);
+    }
+    let made = match args.format {
+        ReportFormat::Text => Ok(text(&folder, &record).into_bytes()),
+        ReportFormat::Json => json::format(&record),
+        ReportFormat::Junit => junit::format(&record),
+        ReportFormat::Html => html::format(&record),
+    };
+    let made = made.map_err(|error| unreadable(&folder, &error))?;
+    crate::cli::print(&String::from_utf8_lossy(&made));
+    Ok(RunOutcome::Passed)
+}
+
+fn text(folder: &Utf8Path, record: &Record) -> String {
+    let there = FILES.iter().filter(|(_, name)| folder.join(name).exists());
+    let reports: Vec<(String, String)> =
+        there.map(|(what, name)| ((*what).to_owned(), folder.join(name).into_string())).collect();
+    let head = format!(
+        "meshproof {}  environment {}, run {}, {}: {}\n{folder}\n",
+        record.command,
+        record.environment,
+        record.run_id,
+        record.started,
+        state(folder, record)
+    );
+    head + &recorded(record, &reports, Options::detect().colour)
+}
+
+/// Opens the page, which is made where the run did not write one.
+fn open(folder: &Utf8Path, record: &Record) -> Result<RunOutcome, RunOutcome> {
+    let path = folder.join("report.html");
+    if !path.exists() {
+        let made = html::format(record).and_then(|page| std::fs::write(&path, page));
+        made.map_err(|error| {
+            complain(&format!("cannot write {path}: {error}"), "make room there", RunOutcome::EnvironmentFailed)
+        })?;
+    }
+    crate::cli::print(&format!("{path}\n"));
+    let opened =
+        Command::new("xdg-open").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let why = match opened {
+        Ok(status) if status.success() => return Ok(RunOutcome::Passed),
+        Ok(status) => format!("`xdg-open` ended with {status}"),
+        Err(error) => format!("cannot start `xdg-open`: {error}"),
+    };
+    Err(complain(
+        &format!("the page could not be opened: {why}"),
+        &format!("open {path} with a browser"),
+        RunOutcome::EnvironmentFailed,
+    ))
+}
+
+/// The plans whose scenarios did not pass in the newest run that had scenarios.
+///
+/// # Errors
+/// The exit code, after it was said why there are none.
+pub(super) fn only_last_failed(plans: Vec<Plan>) -> Result<Vec<Plan>, RunOutcome> {
+    let (place, runs) = all()?;
+    let newest = runs.iter().filter_map(|run| read(&run.path).ok()).find(|record| !record.selected.is_empty());
+    let Some(record) = newest else {
+        return Err(complain(
+            &format!("no run with scenarios is recorded in {place}"),
+            "leave --last-failed out",
+            RunOutcome::NothingSelected,
+        ));
+    };
+    let names = not_passed(&record);
+    let (id, count) = (&record.run_id, names.len());
+    if names.is_empty() {
+        return Err(complain(
+            &format!("every scenario of run {id} passed"),
+            "leave --last-failed out to run them again",
+            RunOutcome::NothingSelected,
+        ));
+    }
+    let plans: Vec<Plan> = plans.into_iter().filter(|plan| names.contains(&plan.name)).collect();
+    if plans.is_empty() {
+        let help = "name the files that they are in, or leave --last-failed out";
+        return Err(complain(
+            &format!("none of the scenarios that did not pass in run {id} is selected: {}", names.join(", ")),
+            help,
+            RunOutcome::NothingSelected,
+        ));
+    }
+    eprintln!("note: {} of {count} scenarios that did not pass in run {id}", plans.len());
+    Ok(plans)
+}
+
+/// Names of scenarios that were to be run and did not pass, also those that the run did not get to.
+fn not_passed(record: &Record) -> Vec<String> {
+    let passed = |name: &String| {
+        let mut scenarios = record.scenarios.iter().filter(|scenario| scenario.name == *name).peekable();
+        scenarios.peek().is_some() && scenarios.all(|scenario| scenario.outcome == Some(StepOutcome::Passed))
+    };
+    record.selected.iter().filter(|name| !passed(name)).cloned().collect()
+}
+
+fn find(wanted: Option<&str>) -> Result<Utf8PathBuf, RunOutcome> {
+    if let Some(folder) = wanted.map(Utf8PathBuf::from).filter(|folder| folder.join(journal::FILE).is_file()) {
+        return Ok(folder);
+    }
+    let (place, runs) = all()?;
+    let Some(wanted) = wanted else {
+        let help = "`meshproof e2e` records one";
+        let newest = runs.into_iter().next().map(|run| run.path);
+        return newest
+            .ok_or_else(|| complain(&format!("no run is recorded in {place}"), help, RunOutcome::NothingSelected));
+    };
+    let is_it = |run: &&RunFolder| run.name == wanted || (wanted.len() >= 2 && run.run_id().starts_with(wanted));
+    let found: Vec<&RunFolder> = runs.iter().filter(is_it).collect();
+    match found[..] {
+        [run] => Ok(run.path.clone()),
+        [] => Err(complain(
+            &format!("no recorded run has the id {wanted}, and it is no folder of a run"),
+            "`meshproof report --list` lists them",
+            RunOutcome::WrongUsage,
+        )),
+        _ => Err(complain(
+            &format!("the ids of {} runs begin with {wanted}", found.len()),
+            "write more of it",
+            RunOutcome::WrongUsage,
+        )),
+    }
+}
+
+/// The folder of all runs, and the runs, newest first.
+fn all() -> Result<(Utf8PathBuf, Vec<RunFolder>), RunOutcome> {
+    let root = state_root().map_err(|message| {
+        eprintln!("error: {message}");
+        RunOutcome::EnvironmentFailed
+    })?;
+    let place = root.join(runs::FOLDER);
+    let runs = Runs::new(&root).list().map_err(|error| unreadable(&place, &error))?;
+    Ok((place, runs))
+}
+
+fn read(folder: &Utf8Path) -> io::Result<Record> {
+    let (events, unreadable) = journal::read(folder)?;
+    let mut record = Record::default();
+    events.iter().for_each(|event| record.add(event));
+    if unreadable > 0 {
+        record
+            .warnings
+            .push(format!("{unreadable} lines of {} could not be read and were left out", folder.join(journal::FILE)));
+    }
+    Ok(record)
+}
+
+fn unreadable(path: &Utf8Path, error: &io::Error) -> RunOutcome {
+    complain(
+        &format!("cannot read {path}: {error}"),
+        "`meshproof report --list` lists the runs that can be read",
+        RunOutcome::EnvironmentFailed,
+    )
+}
+
+fn complain(message: &str, help: &str, outcome: RunOutcome) -> RunOutcome {
+    eprintln!("error: {message}\n  help: {help}");
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::report::{Event, EventKind};
+
+    fn add(record: &mut Record, kind: EventKind) {
+        record.add(&Event { elapsed: Duration::ZERO, kind });
+    }
+
+    #[test]
+    fn what_was_not_reached_did_not_pass_either() {
+        let mut record = Record::default();
+        let scenarios = ["good", "bad", "unreached", "unfinished"].map(str::to_owned);
+        add(&mut record, EventKind::PlanReady { text: String::new(), scenarios: scenarios.to_vec(), requests: 0 });
+        for (name, outcome) in
+            [("good", Some(StepOutcome::Passed)), ("bad", Some(StepOutcome::Inconclusive)), ("unfinished", None)]
+        {
+            add(
+                &mut record,
+                EventKind::ScenarioStarted { scenario: name.into(), description: String::new(), file: String::new() },
+            );
+            if let Some(outcome) = outcome {
+                add(&mut record, EventKind::ScenarioFinished { scenario: name.into(), outcome });
+            }
+        }
+        assert_eq!(not_passed(&record), ["bad", "unreached", "unfinished"]);
+    }
+}
