@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: starts `meshproof` several times and joins the numbers of its reports. Measures nothing itself.
+//! `cargo xtask bench`: what can be measured, and `bring-up`, which starts `meshproof` several times and joins the numbers
+//! of its reports.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -7,13 +8,15 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{envoy, exit, numbers, paths, start};
+use crate::{envoy, exit, load, numbers, paths, start};
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Bench {
     /// From the command to the verdict: phases and memory
     BringUp(Args),
+    /// How fast and how punctual the probe sends, beside wrk and h2load
+    Load(load::Args),
 }
 
 /// Options of a measurement.
@@ -35,7 +38,10 @@ pub(crate) struct Args {
 
 /// Runs a measurement; prints one JSON document. Ends with 0 where every run ended with 0.
 pub(crate) fn run(what: &Bench) -> anyhow::Result<ExitCode> {
-    let Bench::BringUp(args) = what;
+    let args = match what {
+        Bench::BringUp(args) => args,
+        Bench::Load(args) => return load::run(args),
+    };
     let envoy = match start::prepare()? {
         Ok(envoy) => envoy,
         Err(findings) => return Ok(start::refuse(&findings)),
@@ -115,7 +121,7 @@ fn read_report(path: &std::path::Path) -> Option<Value> {
 }
 
 /// What numbers depend on.
-fn machine() -> Value {
+pub(crate) fn machine() -> Value {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();

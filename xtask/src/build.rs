@@ -21,6 +21,14 @@ pub(crate) fn start() -> anyhow::Result<Build> {
     Ok(Build { child, done: false })
 }
 
+/// Builds one program, which stands in the package of its name.
+pub(crate) fn program(name: &str) -> anyhow::Result<()> {
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--package", name, "--bin", name]);
+    let child = command.spawn().context("cannot start cargo")?;
+    Build { child, done: false }.finish()
+}
+
 /// A build that runs. It is ended when it is dropped before its end.
 pub(crate) struct Build {
     child: Child,
