@@ -3,15 +3,20 @@
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::Router;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::identity::ServedBy;
+use crate::line;
 use crate::probe;
 use crate::server;
 use crate::services::{self, reviews::ReviewsVersion};
+use crate::streams::{self, First, Kind};
 
 #[derive(Debug, Parser)]
 #[command(name = "bookinfo", version, about = "The bookinfo sample applications and a probe client")]
@@ -30,8 +35,8 @@ enum Part {
     Reviews(ReviewsArgs),
     /// The stars that reviewers gave
     Ratings(ServiceArgs),
-    /// Answers every request with what it saw of it
-    Echo(ServiceArgs),
+    /// Answers every request with what it saw of it, in many protocols
+    Echo(EchoArgs),
     /// A client that measures: closed and open loop, connection attempts
     Probe {
         #[command(subcommand)]
@@ -68,6 +73,30 @@ struct ReviewsArgs {
     /// Which version of the service to be
     #[arg(long, value_enum, default_value_t = ReviewsVersion::V1)]
     version: ReviewsVersion,
+}
+
+#[derive(Debug, Args)]
+struct EchoArgs {
+    #[command(flatten)]
+    service: ServiceArgs,
+    /// More ports for HTTP, gRPC and WebSockets
+    #[arg(long, value_name = "PORT")]
+    also_http: Vec<u16>,
+    /// Ports for lines over TCP
+    #[arg(long, value_name = "PORT")]
+    tcp: Vec<u16>,
+    /// Ports for lines over TCP, on which the server speaks first
+    #[arg(long, value_name = "PORT")]
+    server_first: Vec<u16>,
+    /// Ports for TLS: HTTP where the client asks for it by ALPN, else lines
+    #[arg(long, value_name = "PORT", requires = "tls_certificate", requires = "tls_key")]
+    tls: Vec<u16>,
+    /// Certificate chain of the TLS ports, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<String>,
+    /// Key of the certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -123,14 +152,42 @@ async fn run_part(part: Part) -> anyhow::Result<ExitCode> {
             (args.listen, services::ratings::router(app))
         }
         Part::Echo(args) => {
-            let app = app("echo", &args.version, args.listen.access_log);
-            (args.listen, services::echo::router(app))
+            let app = app("echo", &args.service.version, args.service.listen.access_log);
+            let router = services::echo::router(app.clone());
+            listen_more(&args, &app, &router, &stop).await?;
+            (args.service.listen, router)
         }
         Part::Probe { command } => return probe::main(*command, stop).await,
     };
     let listener = server::listen(SocketAddr::new(listen.address, listen.port)).await?;
     server::serve(listener, router, stop).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves the ports that only echo has. A port that cannot be had ends the program: a part of echo would be none.
+async fn listen_more(
+    args: &EchoArgs,
+    app: &services::App,
+    router: &Router,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let address = args.service.listen.address;
+    for port in &args.also_http {
+        let listener = server::listen(SocketAddr::new(address, *port)).await?;
+        tokio::spawn(server::serve(listener, router.clone(), stop.clone()));
+    }
+    let mut streams: Vec<(u16, Kind)> = args.tcp.iter().map(|port| (*port, Kind::Lines(First::Client))).collect();
+    streams.extend(args.server_first.iter().map(|port| (*port, Kind::Lines(First::Server))));
+    if let (Some(certificate), Some(key)) = (&args.tls_certificate, &args.tls_key) {
+        let acceptor = streams::acceptor(certificate, key)?;
+        streams.extend(args.tls.iter().map(|port| (*port, Kind::Tls(acceptor.clone(), router.clone()))));
+    }
+    let name: Arc<str> = line::server(&app.served_by).into();
+    for (port, kind) in streams {
+        let listener = server::listen(SocketAddr::new(address, port)).await?;
+        tokio::spawn(streams::serve(listener, kind, Arc::clone(&name), stop.clone()));
+    }
+    Ok(())
 }
 
 fn app(service: &str, version: &str, access_log: bool) -> services::App {

@@ -5,20 +5,24 @@
 //! identity the server's proxy vouched for; a caller nests what its own upstreams said, so that one answer of
 //! productpage shows every hop.
 //!
-//! The applications know no mesh: they read headers and environment variables, and speak plain HTTP.
+//! The applications know no mesh: they read headers and environment variables, and speak plain HTTP; `echo` also speaks gRPC,
+//! WebSocket, TCP and TLS of its own.
 
 use std::process::ExitCode;
 
 mod cli;
 pub mod context;
 pub mod forward;
+pub mod grpc;
 pub mod hop;
 pub mod identity;
+pub mod line;
 pub mod metrics;
 pub mod probe;
 pub mod respond;
 pub mod server;
 pub mod services;
+pub mod streams;
 pub mod upstream;
 pub mod xfcc;
 

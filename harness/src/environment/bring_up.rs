@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::first_request::{self, first_request};
 use crate::cluster::Cluster;
+use crate::install::echo::Certificate;
 use crate::install::{apps, mesh, remote_secret};
 use crate::provider::embedded::{self, World};
 use crate::provider::memory;
@@ -122,8 +123,10 @@ async fn install(topology: &Topology, world: &World, events: &EventSender) -> Re
     }
     let clusters = world.clusters().await?;
     let authorities = mesh::authorities(topology)?;
-    let installs =
-        clusters.iter().map(|cluster| install_cluster(topology, cluster, &authorities[cluster.name()], events));
+    let certificate = Certificate::of(topology).map_err(mesh::Error::from)?;
+    let installs = clusters
+        .iter()
+        .map(|cluster| install_cluster(topology, cluster, &authorities[cluster.name()], certificate.as_ref(), events));
     futures::future::try_join_all(installs).await?;
     if topology.discovery == Discovery::RemoteSecrets {
         link_all(&clusters, events).await?;
@@ -140,6 +143,7 @@ async fn install_cluster(
     topology: &Topology,
     cluster: &Cluster,
     authority: &BTreeMap<String, String>,
+    certificate: Option<&Certificate>,
     events: &EventSender,
 ) -> Result<(), Error> {
     let name = cluster.name();
@@ -155,7 +159,8 @@ async fn install_cluster(
         Ok(((), format!("{count} gateways ready")))
     });
     let applications = phase(events, format!("apps/{name}"), format!("start the applications of {name}"), async {
-        cluster.apply_all(&apps::objects(topology, cluster, &placeholders)?).await.map_err(mesh::Error::from)?;
+        let objects = apps::objects(topology, cluster, &placeholders, certificate)?;
+        cluster.apply_all(&objects).await.map_err(mesh::Error::from)?;
         let count = apps::ready(topology, cluster).await?;
         Ok(((), format!("{count} workloads ready")))
     });

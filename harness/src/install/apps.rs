@@ -2,41 +2,52 @@
 
 use serde_json::{Value, json};
 
+use super::echo::Certificate;
 use super::manifest::{self, Placeholders};
 use super::mesh::{Error, rolled_out};
 use crate::cluster::Cluster;
 use crate::topology::apps::AppName;
 use crate::topology::{App, GatewayKind, Topology};
 
-macro_rules! bookinfo {
+macro_rules! manifest {
     ($name:literal) => {
-        (concat!("manifests/bookinfo/", $name), include_str!(concat!("../../../manifests/bookinfo/", $name)))
+        (concat!("manifests/", $name), include_str!(concat!("../../../manifests/", $name)))
     };
 }
 
 /// The manifest of each Deployment that a placement can name.
 const DEPLOYMENTS: &[(&str, (&str, &str))] = &[
-    ("productpage-v1", bookinfo!("productpage.yaml")),
-    ("details-v1", bookinfo!("details.yaml")),
-    ("ratings-v1", bookinfo!("ratings.yaml")),
-    ("reviews-v1", bookinfo!("reviews-v1.yaml")),
-    ("reviews-v2", bookinfo!("reviews-v2.yaml")),
-    ("reviews-v3", bookinfo!("reviews-v3.yaml")),
-    ("probe", bookinfo!("probe.yaml")),
+    ("productpage-v1", manifest!("bookinfo/productpage.yaml")),
+    ("details-v1", manifest!("bookinfo/details.yaml")),
+    ("ratings-v1", manifest!("bookinfo/ratings.yaml")),
+    ("reviews-v1", manifest!("bookinfo/reviews-v1.yaml")),
+    ("reviews-v2", manifest!("bookinfo/reviews-v2.yaml")),
+    ("reviews-v3", manifest!("bookinfo/reviews-v3.yaml")),
+    ("probe", manifest!("bookinfo/probe.yaml")),
+    ("echo-v1", manifest!("echo/echo-v1.yaml")),
+    ("echo-v2", manifest!("echo/echo-v2.yaml")),
+    ("sleep", manifest!("sleep/sleep.yaml")),
 ];
-const SERVICES: (&str, &str) = bookinfo!("services.yaml");
-const GATEWAY: (&str, &str) = bookinfo!("gateway.yaml");
+const SERVICES: (&str, &str) = manifest!("bookinfo/services.yaml");
+const GATEWAY: (&str, &str) = manifest!("bookinfo/gateway.yaml");
+const ECHO_SERVICES: (&str, &str) = manifest!("echo/services.yaml");
 
 /// Everything that a topology puts onto one cluster, in the order in which it is applied.
 ///
 /// # Errors
 /// [`Error::Manifest`] where a manifest of ours is broken.
-pub fn objects(topology: &Topology, cluster: &Cluster, placeholders: &Placeholders) -> Result<Vec<Value>, Error> {
+pub fn objects(
+    topology: &Topology,
+    cluster: &Cluster,
+    placeholders: &Placeholders,
+    certificate: Option<&Certificate>,
+) -> Result<Vec<Value>, Error> {
     let mut objects = Vec::new();
     for app in &topology.apps {
         let workloads = app.placements.iter().find(|placement| placement.cluster == cluster.name());
         let Some(placement) = workloads else { continue };
         objects.push(namespace(app));
+        objects.extend(certificate.and_then(|certificate| certificate.object(app)));
         let mut values = placeholders.clone();
         values.insert("NAMESPACE", app.namespace.clone());
         for (file, text) in manifests(topology, app, &placement.workloads) {
@@ -61,6 +72,9 @@ fn manifests<'text>(topology: &Topology, app: &App, workloads: &[String]) -> Vec
         if topology.mesh.gateways.contains(&GatewayKind::Ingress) {
             chosen.push(GATEWAY);
         }
+    }
+    if app.app == AppName::Echo {
+        chosen.push(ECHO_SERVICES);
     }
     let named = DEPLOYMENTS.iter().filter(|(name, _)| workloads.iter().any(|workload| workload == name));
     chosen.extend(named.map(|(_, manifest)| *manifest));

@@ -4,6 +4,7 @@
 
 pub mod apps;
 mod diagnosis;
+pub mod echo;
 pub mod manifest;
 pub mod mesh;
 pub mod remote_secret;

@@ -14,6 +14,10 @@ pub enum AppName {
     Bookinfo,
     /// The client that traffic is sent with.
     Probe,
+    /// A server that answers in every protocol with what it saw, in two versions.
+    Echo,
+    /// A client like the probe, with a ServiceAccount of its own.
+    Sleep,
 }
 
 /// A Deployment of an application, on one cluster.
@@ -81,12 +85,22 @@ const BOOKINFO: &[Declared] = &[
 ];
 const PROBE: &[Declared] =
     &[Declared { name: "probe", app: "probe", version: None, service_account: "probe", port: None }];
+const ECHO: &[Declared] = &[echo("echo-v1", "v1"), echo("echo-v2", "v2")];
+const SLEEP: &[Declared] =
+    &[Declared { name: "sleep", app: "sleep", version: None, service_account: "sleep", port: None }];
+
+/// Its port is that for HTTP; the others are in `manifests/echo/services.yaml`.
+const fn echo(name: &'static str, version: &'static str) -> Declared {
+    Declared { name, app: "echo", version: Some(version), service_account: "echo", port: Some(8080) }
+}
 
 impl AppName {
     fn declared(self) -> &'static [Declared] {
         match self {
             Self::Bookinfo => BOOKINFO,
             Self::Probe => PROBE,
+            Self::Echo => ECHO,
+            Self::Sleep => SLEEP,
         }
     }
 

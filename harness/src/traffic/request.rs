@@ -25,6 +25,45 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 without TLS.
     Http2,
+    /// HTTP/1.1 over the server's own TLS, which the mesh passes through.
+    Https,
+    /// Unary calls of `echo`.
+    Grpc,
+    /// Messages over one long stream of `echo` for each connection.
+    GrpcStream,
+    /// Messages over a WebSocket of `echo`, at the path `/ws`.
+    WebSocket,
+    /// Lines over TCP to `echo`.
+    Tcp,
+    /// The same on a port where the server speaks first.
+    TcpServerFirst,
+    /// Lines over the server's own TLS.
+    Tls,
+}
+
+impl Protocol {
+    /// The scheme by which the probe knows it.
+    #[must_use]
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::Http1 | Self::Http2 => "http",
+            Self::Https => "https",
+            Self::Grpc | Self::GrpcStream => "grpc",
+            Self::WebSocket => "ws",
+            Self::Tcp | Self::TcpServerFirst => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// The probe's flag for it, where the scheme alone does not say it.
+    fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::Http2 => Some("--http2"),
+            Self::GrpcStream => Some("--stream"),
+            Self::TcpServerFirst => Some("--server-first"),
+            Self::Http1 | Self::Https | Self::Grpc | Self::WebSocket | Self::Tcp | Self::Tls => None,
+        }
+    }
 }
 
 /// What to send. Build it from [`Request::to`] and set what differs.
@@ -37,13 +76,13 @@ pub enum Protocol {
 /// [`super::background::start`] does not.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Absolute `http` URL as the pod resolves it.
+    /// Absolute URL as the pod resolves it, such as `http://echo:9000/`. Its scheme gives way to the protocol's.
     pub url: String,
     /// What to speak.
     pub protocol: Protocol,
     /// HTTP method; `None` is `GET`.
     pub method: Option<String>,
-    /// Body; `None` is empty.
+    /// Body of a request, text of a message or a line; `None` is an empty body, and `hello` where a text is needed.
     pub body: Option<String>,
     /// Additional headers.
     pub headers: BTreeMap<String, String>,
@@ -94,7 +133,9 @@ impl Request {
 
     /// The probe's command line.
     pub(super) fn command(&self) -> Vec<String> {
-        let mut command = Command(["bookinfo", "probe", "run", "--url", &self.url].map(str::to_owned).to_vec());
+        let place = self.url.split_once("://").map_or(self.url.as_str(), |(_, place)| place);
+        let url = format!("{}://{place}", self.protocol.scheme());
+        let mut command = Command(["bookinfo", "probe", "run", "--url", &url].map(str::to_owned).to_vec());
         command.option("--connections", Some(self.connections));
         command.option("--timeout", Some(milliseconds(self.timeout)));
         command.option("--requests", self.requests);
@@ -110,7 +151,7 @@ impl Request {
         command.option("--samples", (self.samples > 0).then_some(self.samples));
         command.flag("--histogram", self.histogram);
         command.flag("--new-connection-per-request", self.new_connection_per_request);
-        command.flag("--http2", self.protocol == Protocol::Http2);
+        command.0.extend(self.protocol.flag().map(str::to_owned));
         command.0
     }
 
@@ -187,6 +228,15 @@ mod tests {
         ] {
             assert!(command.contains(word), "{word}: {command}");
         }
+    }
+
+    #[test]
+    fn the_protocol_decides_about_the_scheme() {
+        let command = |protocol| Request { protocol, ..Request::to("http://echo:9001/") }.command();
+        assert_eq!(command(Protocol::Tls)[4], "tls://echo:9001/");
+        let first = command(Protocol::TcpServerFirst);
+        assert_eq!((first[4].as_str(), first.last().map(String::as_str)), ("tcp://echo:9001/", Some("--server-first")));
+        assert!(command(Protocol::GrpcStream).contains(&"--stream".to_owned()));
     }
 
     #[test]

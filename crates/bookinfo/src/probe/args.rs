@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Uri};
+
+use super::url::Url;
 
 /// Options of `probe run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// What to request: an `http://` URL
+    /// What to request: http://, https://, grpc://, ws://, tcp:// or tls://; the last four mean `bookinfo echo`
     #[arg(long, value_parser = Url::parse)]
     pub url: Url,
     /// How many requests to send; 1 without --duration, no end with --controlled
@@ -34,15 +35,27 @@ pub struct RunArgs {
     /// Method of the requests
     #[arg(long, default_value = "GET")]
     pub method: Method,
-    /// Body of the requests
+    /// Body of the requests; text of messages and lines, `hello` without one
     #[arg(long, default_value = "")]
     pub body: String,
     /// Close the connection after each answer
     #[arg(long)]
     pub new_connection_per_request: bool,
-    /// Speak HTTP/2 without TLS
+    /// http, https: speak HTTP/2
     #[arg(long)]
     pub http2: bool,
+    /// grpc: send messages over one long stream for each connection, in place of calls
+    #[arg(long)]
+    pub stream: bool,
+    /// tcp, tls: wait for the server's greeting before sending
+    #[arg(long)]
+    pub server_first: bool,
+    /// https, tls: take only a server that an authority of this PEM file vouches for; any without it
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<String>,
+    /// https, tls: name to ask for and to check in place of the URL's host
+    #[arg(long, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
     /// How long one request may take, connecting included
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub timeout: Duration,
@@ -86,39 +99,6 @@ pub struct ConnectArgs {
     pub host: Option<String>,
 }
 
-/// An `http` URL in the parts that a client needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
-    /// The URL as it was given.
-    pub text: String,
-    /// Host name or address, without brackets.
-    pub host: String,
-    /// TCP port; 80 when the URL has none.
-    pub port: u16,
-    /// `host[:port]` as it stands in the URL: the host header.
-    pub authority: Authority,
-    /// Path and query.
-    pub path: String,
-}
-
-impl Url {
-    fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some(other) => return Err(format!("the probe speaks http only, not {other}: the mesh adds TLS")),
-            None => return Err("write it as http://host:port/path".to_owned()),
-        }
-        let authority = uri.authority().cloned().ok_or("the host is missing")?;
-        if authority.as_str().contains('@') {
-            return Err("user and password have no place in it".to_owned());
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-        Ok(Self { text: text.to_owned(), host, port: authority.port_u16().unwrap_or(80), authority, path })
-    }
-}
-
 fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration = text.parse().map_err(|_| "write it as 5s, 250ms or 2m".to_owned())?;
     Duration::try_from(span).map_err(|_| "it must not be negative".to_owned())
@@ -148,22 +128,6 @@ fn path(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_comes_apart() {
-        let url = Url::parse("http://reviews:9080/reviews/0?a=b").unwrap();
-        assert_eq!((url.host.as_str(), url.port, url.authority.as_str()), ("reviews", 9080, "reviews:9080"));
-        assert_eq!(url.path, "/reviews/0?a=b");
-        let url = Url::parse("http://[::1]").unwrap();
-        assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("::1", 80, "/"));
-    }
-
-    #[test]
-    fn urls_that_the_probe_cannot_request_are_refused() {
-        for url in ["https://reviews/", "reviews:9080", "/reviews", "http://a:b@c/", "http:///x", ""] {
-            assert!(Url::parse(url).is_err(), "{url}");
-        }
-    }
 
     #[test]
     fn values_out_of_range_are_refused() {

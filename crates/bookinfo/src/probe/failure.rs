@@ -27,11 +27,13 @@ pub enum ErrorClass {
     Timeout,
     /// The answer was not HTTP, or longer than the probe reads.
     Protocol,
+    /// No TLS came about, or the server was not who it had to be.
+    Tls,
 }
 
 impl ErrorClass {
     /// All classes, in the order of reports.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Dns,
         Self::ConnectRefused,
         Self::ConnectTimeout,
@@ -40,6 +42,7 @@ impl ErrorClass {
         Self::Reset,
         Self::Timeout,
         Self::Protocol,
+        Self::Tls,
     ];
 }
 
@@ -109,6 +112,6 @@ mod tests {
     fn class_names_are_those_of_the_report() {
         let names = serde_json::to_value(ErrorClass::ALL).unwrap();
         assert_eq!(names[1], "connect-refused");
-        assert_eq!(names[7], "protocol");
+        assert_eq!(names[8], "tls");
     }
 }

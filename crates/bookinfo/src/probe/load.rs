@@ -6,25 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Uri, header};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{RunArgs, Url};
+use super::args::RunArgs;
 use super::clock::Noted;
-use super::connection::{Answer, Connection, RequestTemplate, Sent, Target};
+use super::connection::{Answer, Connection, Sent, Target};
 use super::control::{self, Begun};
 use super::failure::{ErrorClass, Failure};
 use super::pace::Pacer;
 use super::report::{Frame, Report, Resolved};
 use super::tally::{Exchange, Tally};
+use super::target::target;
 
 /// What all connections of a run share.
 struct Plan {
     target: Target,
-    template: RequestTemplate,
     pacer: Pacer,
     timeout: Duration,
     new_connection_per_request: bool,
@@ -58,7 +56,7 @@ pub(super) async fn run(args: &RunArgs, stop: CancellationToken) -> anyhow::Resu
         tally.failed(failure);
     }
     if let Some(address) = resolved.used {
-        tally = send_all(plan(args, address, pacer, tally), args).await?;
+        tally = send_all(plan(args, address, pacer, tally)?, args).await?;
     }
     let interrupted = stop.is_cancelled();
     let looked_up = started_at.duration_since(begun).unsigned_abs();
@@ -85,45 +83,15 @@ async fn resolve(args: &RunArgs) -> (Resolved, Option<Failure>) {
     (resolved, failure)
 }
 
-fn plan(args: &RunArgs, address: SocketAddr, pacer: Pacer, tally: Tally) -> Plan {
-    Plan {
-        target: Target { address, http2: args.http2 },
-        template: template(args),
+fn plan(args: &RunArgs, address: SocketAddr, pacer: Pacer, tally: Tally) -> anyhow::Result<Plan> {
+    Ok(Plan {
+        target: target(args, address)?,
         pacer,
         timeout: args.timeout,
         new_connection_per_request: args.new_connection_per_request,
         opened: AtomicU64::new(0),
         tally: Mutex::new(tally),
-    }
-}
-
-fn template(args: &RunArgs) -> RequestTemplate {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::USER_AGENT, HeaderValue::from_static("meshproof-probe"));
-    let mut given = HeaderMap::new();
-    for (name, value) in &args.headers {
-        given.append(name.clone(), value.clone());
-    }
-    headers.extend(given);
-    let host = headers.get(header::HOST).cloned();
-    if host.is_none()
-        && let Ok(host) = HeaderValue::from_str(args.url.authority.as_str())
-    {
-        headers.insert(header::HOST, host);
-    }
-    RequestTemplate {
-        method: args.method.clone(),
-        uri: uri(&args.url, host.as_ref()),
-        headers,
-        body: Bytes::from(args.body.clone()),
-    }
-}
-
-/// The whole URI for HTTP/2, in which a host that was given as a header takes the URL's place.
-fn uri(url: &Url, host: Option<&HeaderValue>) -> Uri {
-    let authority = host.and_then(|host| host.to_str().ok()).unwrap_or(url.authority.as_str());
-    let whole = Uri::builder().scheme("http").authority(authority).path_and_query(url.path.as_str()).build();
-    whole.unwrap_or_else(|_| Uri::from_static("/"))
+    })
 }
 
 /// Starts the connections, and in an open loop more of them as they are lacking.
@@ -199,7 +167,7 @@ impl Attempt {
                 None => self.open(plan, deadline).await?,
             };
             self.connection = Some(connection.number);
-            let sent = connection.exchange(&plan.template, deadline, plan.timeout).await;
+            let sent = connection.exchange(&plan.target, deadline, plan.timeout).await;
             self.noted = connection.noted();
             match sent {
                 Sent::Answered(answer) => {
@@ -218,7 +186,7 @@ impl Attempt {
 
     async fn open(&mut self, plan: &Plan, deadline: Instant) -> Result<Connection, Failure> {
         self.opened = true;
-        let mut connection = Connection::open(plan.target, deadline).await?;
+        let mut connection = Connection::open(&plan.target, deadline).await?;
         connection.number = plan.opened.fetch_add(1, Ordering::Relaxed);
         plan.tally().connections_opened += 1;
         Ok(connection)

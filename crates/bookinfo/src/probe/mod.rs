@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 mod args;
+mod call;
 mod clock;
 mod connect;
 mod connection;
@@ -18,20 +19,27 @@ mod control;
 mod failure;
 mod flags;
 mod group;
+mod http;
+mod lines;
 mod load;
 mod pace;
 mod report;
 mod sample;
 mod tally;
+mod target;
 mod timer;
+mod transport;
+mod url;
+mod websocket;
 
-pub use args::{ConnectArgs, RunArgs, Url};
+pub use args::{ConnectArgs, RunArgs};
 pub use connect::{ConnectReport, HttpOutcome, TcpOutcome};
 pub use control::Begun;
 pub use failure::ErrorClass;
 pub use group::Group;
 pub use report::{HistogramUs, LatencyMs, Report, Resolved};
 pub use sample::{Row, Samples, TargetOf};
+pub use url::{Scheme, Url};
 
 /// What the probe can do.
 #[derive(Debug, Subcommand)]

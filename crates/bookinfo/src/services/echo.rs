@@ -1,4 +1,4 @@
-//! `echo`: answers any request with what it saw of it.
+//! `echo`: answers any request with what it saw of it. On every HTTP port also gRPC, and WebSockets at `/ws`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::catalogue::object;
-use super::{App, finish};
+use super::{App, finish, grpc, websocket};
 use crate::context::SharedContext;
 use crate::respond::{answer, refuse};
 
@@ -30,6 +30,8 @@ struct Wishes {
 pub fn router(app: App) -> Router {
     let routes = Router::new()
         .route("/health", get(async || "Echo is healthy"))
+        .route("/ws", axum::routing::any(websocket::accept))
+        .merge(grpc::routes())
         .route("/", axum::routing::any(echo))
         .route("/{*path}", axum::routing::any(echo))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
@@ -43,6 +45,9 @@ async fn echo(
     (method, uri, headers): (Method, Uri, HeaderMap),
     body: Bytes,
 ) -> Response {
+    if grpc::is_call(&headers) {
+        return grpc::unimplemented();
+    }
     let wish = wishes.status.unwrap_or(200);
     let Some(status) = StatusCode::from_u16(wish).ok().filter(|_| wish >= 200) else {
         return refuse(&app, &context, StatusCode::BAD_REQUEST, "status is a number from 200 to 999");

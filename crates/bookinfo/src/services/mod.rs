@@ -15,11 +15,13 @@ use crate::upstream::{Answer, Endpoint, UpstreamClient};
 pub mod catalogue;
 pub mod details;
 pub mod echo;
+mod grpc;
 mod page;
 pub mod productpage;
 pub mod ratings;
 pub mod reviews;
 mod session;
+mod websocket;
 
 /// What the handlers of a service share. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -184,7 +184,7 @@ async fn error_answers_are_quoted() {
 async fn wrong_usage_ends_with_2() {
     for args in [
         &["probe", "run"][..],
-        &["probe", "run", "--url", "https://reviews/"],
+        &["probe", "run", "--url", "ftp://reviews/"],
         &["probe", "run", "--url", "http://reviews/", "--requests", "0"],
         &["probe", "run", "--url", "http://reviews/", "--rate", "-1"],
         &["probe", "connect", "--address", "reviews:9080"],
