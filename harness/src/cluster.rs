@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{Api, AttachParams, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::discovery::{self, ApiCapabilities, Scope};
@@ -72,13 +73,23 @@ pub struct Cluster {
     resources: Arc<Mutex<HashMap<GroupVersionKind, (ApiResource, ApiCapabilities)>>>,
 }
 
-/// What a command in a container wrote.
+/// What a command in a container wrote, and how it ended.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
     /// Standard output.
     pub stdout: Vec<u8>,
     /// Standard error.
     pub stderr: String,
+    /// Exit code.
+    pub code: i32,
+}
+
+impl Output {
+    /// The last line of standard error.
+    #[must_use]
+    pub fn last_words(&self) -> &str {
+        tail(&self.stderr)
+    }
 }
 
 impl Cluster {
@@ -186,12 +197,27 @@ impl Cluster {
         command: &[&str],
         deadline: Duration,
     ) -> Result<Output, Error> {
-        let failed = |message: String| Error::Exec {
-            cluster: self.name.to_string(),
-            pod: format!("{namespace}/{pod}"),
-            command: command.join(" "),
-            message,
-        };
+        let output = self.exec_any(namespace, pod, container, command, deadline).await?;
+        if output.code == 0 {
+            return Ok(output);
+        }
+        let message = format!("exit code {}: {}", output.code, output.last_words());
+        Err(self.exec_error(namespace, pod, command, message))
+    }
+
+    /// Runs a command in a container and returns what it wrote and its exit code, whichever that is.
+    ///
+    /// # Errors
+    /// [`Error::Exec`] where it cannot be started or does not end within `deadline`.
+    pub async fn exec_any(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        command: &[&str],
+        deadline: Duration,
+    ) -> Result<Output, Error> {
+        let failed = |message: String| self.exec_error(namespace, pod, command, message);
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let parameters = AttachParams::default().container(container).stderr(true);
         let run = async {
@@ -208,15 +234,33 @@ impl Cluster {
             output.stderr = String::from_utf8_lossy(&error_bytes).into_owned();
             let status =
                 status.await.ok_or_else(|| failed("the connection ended without an exit status".to_owned()))?;
-            if status.status.as_deref() == Some("Success") {
-                return Ok(output);
-            }
-            let message = status.message.unwrap_or_default();
-            Err(failed(format!("{message}: {}", tail(&output.stderr))))
+            output.code = exit_code(&status).ok_or_else(|| {
+                let message = status.message.clone().unwrap_or_default();
+                failed(format!("{message}: {}", output.last_words()))
+            })?;
+            Ok(output)
         };
         tokio::time::timeout(deadline, run)
             .await
             .unwrap_or_else(|_elapsed| Err(failed(format!("did not end within {} s", deadline.as_secs_f64()))))
+    }
+
+    fn exec_error(&self, namespace: &str, pod: &str, command: &[&str], message: String) -> Error {
+        Error::Exec {
+            cluster: self.name.to_string(),
+            pod: format!("{namespace}/{pod}"),
+            command: command.join(" "),
+            message,
+        }
+    }
+
+    /// The API for the kind and namespace of the object that a manifest names, and the object in words.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub async fn api_of(&self, manifest: &Value) -> Result<(Api<DynamicObject>, String), Error> {
+        let (api, _, what) = self.locate(manifest).await?;
+        Ok((api, what))
     }
 
     async fn locate(&self, manifest: &Value) -> Result<(Api<DynamicObject>, String, String), Error> {
@@ -272,6 +316,16 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// The exit code in the status that ends an exec; `None` where the command could not be run.
+fn exit_code(status: &Status) -> Option<i32> {
+    if status.status.as_deref() == Some("Success") {
+        return Some(0);
+    }
+    let causes = status.details.iter().filter_map(|details| details.causes.as_ref()).flatten();
+    let mut codes = causes.filter(|cause| cause.reason.as_deref() == Some("ExitCode"));
+    codes.find_map(|cause| cause.message.as_deref()?.parse().ok())
 }
 
 fn tail(text: &str) -> &str {

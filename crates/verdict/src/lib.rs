@@ -8,12 +8,15 @@
 
 pub mod binomial;
 pub mod outcome;
+pub mod quantile;
 pub mod rate;
 mod region;
 pub mod split;
 pub mod text;
+pub mod timeline;
 
 pub use binomial::{Interval, clopper_pearson};
 pub use outcome::Outcome;
+pub use quantile::{QuantileEstimate, QuantilePlan};
 pub use rate::{RatePlan, RateVerdict};
 pub use split::{CategoryVerdict, ErrorRates, PlanError, SplitPlan, SplitVerdict, Target};

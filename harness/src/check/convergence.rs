@@ -1,7 +1,7 @@
 //! Convergence: every proxy concerned holds the configuration that carries a change, told by the control plane and
 //! agreed to by the proxies' own acknowledgements. Nothing is measured before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -85,6 +85,42 @@ pub struct Expectation {
     pub watched: Vec<String>,
     /// Clusters that must no longer be watched.
     pub not_watched: Vec<String>,
+    /// Pods that must be held as endpoints, exactly.
+    pub endpoints: Vec<Endpoints>,
+}
+
+/// The pods of a workload that are ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Their cluster.
+    pub cluster: String,
+    /// Their namespace.
+    pub namespace: String,
+    /// Name of the workload; its pods have names that begin with it.
+    pub workload: String,
+    /// Their names.
+    pub pods: BTreeSet<String>,
+}
+
+/// The control plane's account of services and their endpoints (`/debug/endpointz`).
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct HeldEndpoints {
+    /// The snapshot that they are of.
+    pub snapshot: u64,
+    /// By host and port.
+    #[serde(default)]
+    pub services: BTreeMap<String, BTreeMap<String, Vec<HeldEndpoint>>>,
+}
+
+/// An endpoint as the control plane holds it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HeldEndpoint {
+    /// Its cluster.
+    pub cluster: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its pod.
+    pub pod: String,
 }
 
 /// It did not arrive, or a proxy refused it.
@@ -94,7 +130,7 @@ pub enum Error {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// Its answer was not understood.
-    #[error("{cluster}: the control plane's /debug/syncz is not understood: {message}")]
+    #[error("{cluster}: the control plane's answer is not understood: {message}")]
     Answer {
         /// Cluster.
         cluster: String,
@@ -137,15 +173,19 @@ pub struct Converged {
 /// # Errors
 /// [`Error::Cluster`] or [`Error::Answer`].
 pub async fn sync_status(cluster: &Cluster) -> Result<SyncStatus, Error> {
+    ask(cluster, "/debug/syncz").await
+}
+
+async fn ask<T: for<'de> Deserialize<'de>>(cluster: &Cluster, path: &str) -> Result<T, Error> {
     let pods = cluster.pods(ISTIO_SYSTEM, "app=istiod").await?;
     let pod = pods.first().and_then(|pod| pod.metadata.name.clone()).ok_or_else(|| Error::Answer {
         cluster: cluster.name().to_owned(),
         message: "no pod with app=istiod runs".to_owned(),
     })?;
-    let command = ["pilot-discovery", "request", "GET", "/debug/syncz"];
+    let command = ["pilot-discovery", "request", "GET", path];
     let output = cluster.exec(ISTIO_SYSTEM, &pod, "discovery", &command, Duration::from_secs(10)).await?;
     serde_json::from_slice(&output.stdout)
-        .map_err(|error| Error::Answer { cluster: cluster.name().to_owned(), message: error.to_string() })
+        .map_err(|error| Error::Answer { cluster: cluster.name().to_owned(), message: format!("{path}: {error}") })
 }
 
 /// Waits until every connected proxy of the cluster has acknowledged what is expected, and no connection is left of what
@@ -166,8 +206,13 @@ async fn acknowledged(cluster: &Cluster, expectation: &Expectation, deadline: Du
     eventually::poll(what, deadline, STEP, async || {
         let expected = meshed_pods(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
         let expected: Vec<String> = expected.iter().map(|(namespace, pod)| format!("{namespace}/{pod}")).collect();
+        // First the endpoints: what is acknowledged is of this snapshot or a later one then.
+        let held = match expectation.endpoints.is_empty() {
+            true => HeldEndpoints::default(),
+            false => ask(cluster, "/debug/endpointz").await.map_err(|error| crate::cluster::chain(&error))?,
+        };
         let status = sync_status(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
-        match judge(&status, expectation, &expected) {
+        match judge(&status, expectation, &held, cluster.name(), &expected) {
             Ok(converged) => Ok(Ok(converged)),
             Err(Missing::Rejected(message)) => Ok(Err(message)),
             Err(Missing::Late(missing)) => Err(missing),
@@ -209,7 +254,13 @@ impl From<String> for Missing {
 }
 
 /// Whether the expectation holds, else what is missing in one line. Pure.
-fn judge(status: &SyncStatus, expectation: &Expectation, expected: &[String]) -> Result<Converged, Missing> {
+fn judge(
+    status: &SyncStatus,
+    expectation: &Expectation,
+    held: &HeldEndpoints,
+    own: &str,
+    expected: &[String],
+) -> Result<Converged, Missing> {
     let mut needed = 0;
     for (name, version) in &expectation.resources {
         let held = status.resources.get(name);
@@ -237,6 +288,13 @@ fn judge(status: &SyncStatus, expectation: &Expectation, expected: &[String]) ->
         }
         needed = needed.max(status.snapshot);
     }
+    let is_read = |wanted: &&Endpoints| {
+        wanted.cluster == own || status.clusters.iter().any(|cluster| cluster.id == wanted.cluster)
+    };
+    for wanted in expectation.endpoints.iter().filter(is_read) {
+        held.agrees_with(wanted)?;
+        needed = needed.max(held.snapshot);
+    }
     let connected: Vec<&ProxyStatus> = status.proxies.iter().filter(|proxy| proxy.connected).collect();
     if connected.is_empty() {
         return Err("no proxy is connected".to_owned().into());
@@ -255,6 +313,26 @@ fn judge(status: &SyncStatus, expectation: &Expectation, expected: &[String]) ->
         return Ok(Converged { snapshot: needed, proxies: connected.len() });
     }
     Err(format!("snapshot {needed} is not acknowledged by {}", lagging.join(", ")).into())
+}
+
+impl HeldEndpoints {
+    /// Whether exactly the wanted pods are held of a workload, else which are not.
+    fn agrees_with(&self, wanted: &Endpoints) -> Result<(), String> {
+        let all = self.services.values().flat_map(BTreeMap::values).flatten();
+        let held: BTreeSet<&str> = all
+            .filter(|one| one.cluster == wanted.cluster && one.namespace == wanted.namespace)
+            .map(|one| one.pod.as_str())
+            .filter(|pod| pod.strip_prefix(wanted.workload.as_str()).is_some_and(|rest| rest.starts_with('-')))
+            .collect();
+        let of = format!("of {}/{}", wanted.cluster, wanted.workload);
+        if let Some(missing) = wanted.pods.iter().find(|pod| !held.contains(pod.as_str())) {
+            return Err(format!("the control plane does not hold the endpoint {missing} {of}"));
+        }
+        match held.into_iter().find(|pod| !wanted.pods.contains(*pod)) {
+            Some(stale) => Err(format!("the control plane still holds the endpoint {stale} {of}")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The words of a proxy that was sent what is needed and refused it. A refusal of something older may be healed by it.
@@ -277,89 +355,4 @@ fn lag(proxy: &ProxyStatus, needed: u64) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn status(acked: u64, error: Option<&str>) -> SyncStatus {
-        serde_json::from_value(json!({
-            "snapshot": 7,
-            "clusters": [{ "id": "cluster2", "synced": true }],
-            "resources": { "VirtualService/bookinfo/reviews": { "resourceVersion": "12", "snapshot": 6 } },
-            "proxies": [
-                { "pod": "probe-1", "namespace": "bookinfo", "connected": true,
-                  "types": { "rds": { "sent": 7, "acked": acked, "error": error } } },
-                { "pod": "gone-1", "namespace": "bookinfo", "connected": false, "types": {} },
-            ],
-        }))
-        .expect("a status")
-    }
-
-    fn look(status: &SyncStatus, expectation: &Expectation) -> Result<Converged, Missing> {
-        judge(status, expectation, &["bookinfo/probe-1".to_owned()])
-    }
-
-    fn expectation(version: Option<&str>) -> Expectation {
-        let resources = BTreeMap::from([("VirtualService/bookinfo/reviews".to_owned(), version.map(str::to_owned))]);
-        Expectation { resources, ..Expectation::default() }
-    }
-
-    #[test]
-    fn a_proxy_that_acknowledged_the_snapshot_of_the_change_is_enough() {
-        let converged = look(&status(6, None), &expectation(Some("12"))).expect("converged");
-        assert_eq!((converged.snapshot, converged.proxies), (6, 1));
-    }
-
-    #[test]
-    fn a_proxy_that_lags_is_named() {
-        let missing = look(&status(5, None), &expectation(Some("12"))).expect_err("lags");
-        let text = "snapshot 6 is not acknowledged by bookinfo/probe-1 (rds at 5)";
-        assert_eq!(missing, Missing::Late(text.to_owned()));
-    }
-
-    #[test]
-    fn a_rejection_is_final_and_quoted() {
-        let missing = look(&status(5, Some("bad route")), &expectation(Some("12"))).expect_err("rejected");
-        assert_eq!(missing, Missing::Rejected("bookinfo/probe-1 rejected rds: bad route".to_owned()));
-    }
-
-    #[test]
-    fn a_rejection_of_something_older_may_be_healed() {
-        let mut status = status(5, Some("bad route"));
-        for held in status.proxies[0].types.values_mut() {
-            held.sent = 5;
-        }
-        assert!(matches!(look(&status, &expectation(Some("12"))), Err(Missing::Late(_))));
-    }
-
-    #[test]
-    fn a_pod_whose_proxy_is_not_connected_is_named() {
-        let expected = ["bookinfo/probe-1".to_owned(), "bookinfo/reviews-1".to_owned()];
-        let missing = judge(&status(7, None), &expectation(Some("12")), &expected).expect_err("absent");
-        assert_eq!(missing, Missing::Late("not connected: bookinfo/reviews-1".to_owned()));
-    }
-
-    #[test]
-    fn an_older_version_of_the_object_does_not_count() {
-        assert!(look(&status(7, None), &expectation(Some("13"))).is_err());
-    }
-
-    #[test]
-    fn a_deleted_object_must_be_gone() {
-        assert!(look(&status(7, None), &expectation(None)).is_err());
-    }
-
-    #[test]
-    fn a_watched_cluster_needs_the_newest_snapshot() {
-        let expectation = Expectation { watched: vec!["cluster2".to_owned()], ..Expectation::default() };
-        assert!(look(&status(6, None), &expectation).is_err());
-        assert!(look(&status(7, None), &expectation).is_ok());
-    }
-
-    #[test]
-    fn no_proxy_at_all_is_not_convergence() {
-        let mut status = status(7, None);
-        status.proxies.clear();
-        assert!(look(&status, &expectation(Some("12"))).is_err());
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use verdict::Outcome;
 use verdict::text::thousands;
 
 use super::observation::{ConnectionObservation, GatewayCounters, Observation, TrafficObservation, UNKNOWN};
+use super::{assertions, failover};
 use crate::scenario::keys::{ConnectionOutcome, FAILED, FailureReason};
 use crate::scenario::plan::{Check, Failures, MutualTls, Split};
 
@@ -23,7 +24,7 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    fn new(outcome: Outcome, evidence: impl Into<String>, figures: Value) -> Self {
+    pub(super) fn new(outcome: Outcome, evidence: impl Into<String>, figures: Value) -> Self {
         Self { outcome, evidence: vec![evidence.into()], figures }
     }
 
@@ -38,6 +39,10 @@ pub fn judge(check: &Check, observation: &Observation) -> Judgement {
     match (check, observation) {
         (Check::Connection(allowed), Observation::Connection(seen)) => connection(allowed, seen),
         (Check::Reached(wanted), Observation::Connection(seen)) => reached(*wanted, seen),
+        (Check::Denied(expected), Observation::Connection(seen)) => assertions::connection_denied(expected, seen),
+        (Check::Cel(text), Observation::Connection(seen)) => assertions::of_connection(text, seen),
+        (Check::Cel(text), Observation::Config(seen)) => assertions::of_config(text, seen),
+        (check, Observation::Config(_)) => Judgement::not_applicable(check, "what a proxy holds"),
         (check, Observation::Connection(_)) => Judgement::not_applicable(check, "a connection attempt"),
         (check, Observation::Traffic(seen)) => traffic(check, seen),
     }
@@ -59,6 +64,11 @@ fn traffic(check: &Check, seen: &TrafficObservation) -> Judgement {
         Check::Split(expected) => split(expected, seen),
         Check::MutualTls(expected) => mutual_tls(expected, seen),
         Check::Failures(expected) => failures(expected, seen),
+        Check::Identity(expected) => assertions::identity(expected, seen),
+        Check::Denied(expected) => assertions::requests_denied(expected, seen),
+        Check::Failover(expected) => failover::failover(expected, seen),
+        Check::Latency(bounds) => assertions::latency(bounds, seen),
+        Check::Cel(text) => assertions::of_traffic(text, seen),
         Check::Connection(_) | Check::Reached(_) => Judgement::not_applicable(check, "requests"),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::scenario::keys::{ConnectionOutcome, KeyPart, SplitKey};
-use crate::scenario::plan::Gateway;
+use crate::scenario::plan::{Deployment, Gateway};
 use crate::traffic::probe::{Group, Samples};
 
 /// Stands for a property of a workload that its answer did not tell.
@@ -15,9 +15,29 @@ pub const UNKNOWN: &str = "unknown";
 #[derive(Clone, Debug)]
 pub enum Observation {
     /// Requests and their answers.
-    Traffic(TrafficObservation),
+    Traffic(Box<TrafficObservation>),
     /// One connection attempt.
     Connection(ConnectionObservation),
+    /// What a proxy holds.
+    Config(ConfigObservation),
+}
+
+/// What a proxy answered at its administration interface.
+#[derive(Clone, Debug)]
+pub struct ConfigObservation {
+    /// Which proxy and path.
+    pub place: String,
+    /// The answer.
+    pub value: serde_json::Value,
+}
+
+/// Growth of the counters of a workload's proxies during a measurement, by their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// Whose proxies.
+    pub of: Deployment,
+    /// By name; only those that could matter.
+    pub growth: BTreeMap<String, u64>,
 }
 
 /// Requests, their answers, and what gateways counted meanwhile.
@@ -29,6 +49,27 @@ pub struct TrafficObservation {
     pub samples: Samples,
     /// Counters of gateways that expectations name: growth during the measurement.
     pub gateways: Vec<(Gateway, GatewayCounters)>,
+    /// Counters of other proxies that expectations name.
+    pub proxies: Vec<Counters>,
+    /// Times until the answer in milliseconds, rising, and how many answers took so long.
+    pub latencies: Vec<(f64, u64)>,
+    /// Requests that were to be sent a second; 0 where each waited for an answer.
+    pub rate: u32,
+    /// What failed meanwhile.
+    pub faults: Vec<FaultSeen>,
+}
+
+/// Something that failed while requests were sent. Times in milliseconds since the first was to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultSeen {
+    /// Name of the step.
+    pub step: String,
+    /// What failed.
+    pub what: String,
+    /// When it began.
+    pub began_ms: f64,
+    /// When it had been healed; `None` where it was not meanwhile.
+    pub healed_ms: Option<f64>,
 }
 
 /// Growth of a gateway's counters during a measurement.
@@ -56,6 +97,8 @@ pub struct ConnectionObservation {
     pub target: String,
     /// The pod that answered, as `cluster/pod`, where one did and said so.
     pub answered_by: Option<String>,
+    /// Counters of proxies that expectations name.
+    pub proxies: Vec<Counters>,
 }
 
 impl TrafficObservation {
@@ -64,6 +107,13 @@ impl TrafficObservation {
     pub fn not_answered(&self) -> u64 {
         let good: u64 = self.samples.by_status.get("200").copied().unwrap_or(0);
         self.samples.requests.saturating_sub(good)
+    }
+
+    /// Times until the answer in milliseconds, one for each answer, rising.
+    #[must_use]
+    pub fn latencies_ms(&self) -> Vec<f64> {
+        let repeated = self.latencies.iter().map(|(value, count)| (*value, usize::try_from(*count).unwrap_or(0)));
+        repeated.flat_map(|(value, count)| std::iter::repeat_n(value, count)).collect()
     }
 
     /// Good answers by category.

@@ -96,10 +96,10 @@ pub enum Format {
 /// Which scenarios.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Selection {
-    /// Scenario files; without any, the whole catalogue
+    /// Scenarios and suites; without any, the whole catalogue, for `e2e` its smoke scenarios
     #[arg(value_name = "FILE")]
     pub files: Vec<Utf8PathBuf>,
-    /// Only scenarios that match: name(x), tag(x), area(x), joined by & | ! ( ); a word alone is part of a name
+    /// Only scenarios that match: all(), name(x), tag(x), area(x), joined by & | ! ( ); a word alone is part of a name
     #[arg(short = 'E', long = "filter", value_name = "EXPRESSION")]
     pub filter: Option<Filter>,
     /// Topology to run on, in place of the one that each scenario names
@@ -334,6 +334,8 @@ pub enum SchemaName {
     Topology,
     /// Scenario files.
     Scenario,
+    /// Suite files.
+    Suite,
     /// report.json.
     Report,
     /// A line of events.jsonl.

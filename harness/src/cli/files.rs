@@ -6,13 +6,16 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::args::Selection;
-use crate::diagnostic::Problems;
+use crate::diagnostic::{Document, Problems};
 use crate::scenario::check::{Checked, NamedText, ReadFile};
+use crate::scenario::suite::{self, Defaults};
 use crate::scenario::{self, Plan};
 use crate::topology::{Topology, validate};
 
 /// Where topologies are, below the root.
 pub const TOPOLOGIES: &str = "scenarios/topologies";
+/// Where suites are, below the root.
+pub const SUITES: &str = "scenarios/suites";
 /// Where scenarios are, below the root.
 pub const CATALOGUE: &str = "scenarios/catalogue";
 /// The topology that is used when none is named.
@@ -33,6 +36,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A file is something else than text.
+    #[error("{0} is no text file: scenarios, suites and topologies are YAML in UTF-8")]
+    NoText(Utf8PathBuf),
     /// A file cannot be written.
     #[error("cannot write {path}")]
     Unwritable {
@@ -85,13 +91,73 @@ pub fn topology(path: &Utf8Path) -> Result<Topology, Error> {
     validate::read(path.as_str(), &text(path)?).map_err(Error::Problems)
 }
 
-/// Reads and checks one scenario.
+/// Reads and checks one scenario, or every scenario of a suite.
 ///
 /// # Errors
 /// [`Error::Unreadable`]; mistakes are in the result.
-pub fn scenario(path: &Utf8Path, topology: Option<&Topology>) -> Result<Checked, Error> {
-    let folder = Folder(path.parent().unwrap_or(Utf8Path::new("")).to_owned());
-    Ok(scenario::read(path.as_str(), &text(path)?, topology, &folder))
+pub fn scenario(path: &Utf8Path, given: &Defaults) -> Result<Checked, Error> {
+    let text = text(path)?;
+    if kind(path, &text).as_deref() == Some("Suite") {
+        return Ok(of_suite(path, &text, given).unwrap_or_else(|problems| Checked { plans: Vec::new(), problems }));
+    }
+    let folder = Folder(folder_of(path));
+    Ok(scenario::read(path.as_str(), &text, given, &folder))
+}
+
+/// What a file says that it is.
+pub(super) fn kind(path: &Utf8Path, text: &str) -> Option<String> {
+    let document = Document::parse(path.as_str(), text).ok()?;
+    document.root.get("kind")?.to_json().as_str().map(str::to_owned)
+}
+
+fn of_suite(path: &Utf8Path, text: &str, given: &Defaults) -> Result<Checked, Problems> {
+    let (suite, problems) = suite::read(path.as_str(), text)?;
+    let folder = folder_of(path);
+    let named = suite.file.defaults.topology.as_ref();
+    let topology = match (&given.topology, named) {
+        (Some(topology), _) => Some(topology.clone()),
+        (None, Some(file)) => {
+            let file = normal(&folder.join(file));
+            Some(topology(&file).map_err(|error| match error {
+                Error::Problems(problems) => problems,
+                error => suite.scenario_problem(0, format!("{error}")),
+            })?)
+        }
+        (None, None) => None,
+    };
+    let defaults = suite.defaults(topology);
+    let mut all = Checked { plans: Vec::new(), problems };
+    for (index, name) in suite.file.scenarios.iter().enumerate() {
+        let named = normal(&folder.join(name));
+        let files = if named.is_dir() { yaml_files(&named) } else { Ok(vec![named]) };
+        let read = files.and_then(|files| {
+            files.iter().map(|file| scenario_of_suite(file, &defaults)).collect::<Result<Vec<_>, _>>()
+        });
+        match read {
+            Ok(read) => read.into_iter().for_each(|one| {
+                all.plans.extend(one.plans);
+                all.problems.extend(one.problems);
+            }),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+                all.problems.extend(suite.scenario_problem(index, format!("{error}{cause}")));
+            }
+        }
+    }
+    if all.problems.has_errors() {
+        all.plans.clear();
+    }
+    Ok(all)
+}
+
+/// A suite in a suite would have to say whose defaults count, so there is none.
+fn scenario_of_suite(path: &Utf8Path, given: &Defaults) -> Result<Checked, Error> {
+    let folder = Folder(folder_of(path));
+    Ok(scenario::read(path.as_str(), &text(path)?, given, &folder))
+}
+
+fn folder_of(path: &Utf8Path) -> Utf8PathBuf {
+    path.parent().unwrap_or(Utf8Path::new("")).to_owned()
 }
 
 /// Reads the scenarios that a command line asks for.
@@ -105,14 +171,16 @@ pub fn select(selection: &Selection) -> Result<Selected, Error> {
     } else {
         selection.files.clone()
     };
-    let mut selected = Selected { known: files.len(), ..Selected::default() };
+    let given = Defaults { topology, ..Defaults::default() };
+    let mut selected = Selected::default();
     let mut broken = false;
     for file in &files {
-        let checked = scenario(file, topology.as_ref())?;
-        broken |= checked.plan.is_none();
+        let checked = scenario(file, &given)?;
+        broken |= checked.plans.is_empty();
+        selected.known += checked.plans.len();
         selected.warnings.extend(checked.problems);
         let matches = |plan: &Plan| selection.filter.as_ref().is_none_or(|filter| filter.matches(plan));
-        selected.plans.extend(checked.plan.filter(matches));
+        selected.plans.extend(checked.plans.into_iter().filter(matches));
     }
     if broken { Err(Error::Problems(selected.warnings)) } else { Ok(selected) }
 }
@@ -138,7 +206,11 @@ pub fn yaml_files(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
 }
 
 pub(crate) fn text(path: &Utf8Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })
+    let bytes = fs::read(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(text),
+        _ => Err(Error::NoText(path.to_owned())),
+    }
 }
 
 /// Reads what a scenario refers to, relative to its folder.

@@ -1,7 +1,8 @@
 //! The language of `-E`: which scenarios to select.
 //!
-//! `name(shift)`, `tag(mtls)`, `area(failover)`; `&`, `|`, `!` and parentheses join them; a word alone is part of a
-//! name. A name matches when it contains the text, a tag or an area when it is the text.
+//! `all()`, `name(shift)`, `tag(mtls)`, `area(failover)`; `&`, `|`, `!` and parentheses join them; a word alone is part
+//! of a name. A name matches when it contains the text, a tag or an area when it is the text. The name of a case of a
+//! matrix, `name[protocol=http,client=probe]`, can be written as it is.
 
 use std::str::FromStr;
 
@@ -10,6 +11,8 @@ use crate::scenario::Plan;
 /// A selection of scenarios.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
+    /// Every scenario.
+    All,
     /// The name contains this.
     Name(String),
     /// One of the tags is this.
@@ -43,6 +46,7 @@ impl Filter {
 
     fn matches_parts(&self, name: &str, area: &str, tags: &[String]) -> bool {
         match self {
+            Self::All => true,
             Self::Name(text) => name.contains(text.as_str()),
             Self::Tag(text) => tags.contains(text),
             Self::Area(text) => area == text,
@@ -103,12 +107,16 @@ impl Parser {
             return Ok(Filter::Name(word));
         }
         let make = match word.as_str() {
+            "all" => {
+                self.close()?;
+                return Ok(Filter::All);
+            }
             "name" => Filter::Name,
             "tag" => Filter::Tag,
             "area" => Filter::Area,
             _ => {
                 self.position = start;
-                return Err(self.error(format!("`{word}` is neither `name`, `tag` nor `area`")));
+                return Err(self.error(format!("`{word}` is neither `all`, `name`, `tag` nor `area`")));
             }
         };
         let text = self.word()?;
@@ -119,7 +127,9 @@ impl Parser {
     fn word(&mut self) -> Result<String, FilterError> {
         self.peek();
         let start = self.position;
-        let allowed = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_' | '.' | '/');
+        let allowed = |character: char| {
+            character.is_alphanumeric() || matches!(character, '-' | '_' | '.' | '/' | '[' | ']' | '=' | ',')
+        };
         while self.characters.get(self.position).copied().is_some_and(allowed) {
             self.position += 1;
         }
@@ -165,6 +175,7 @@ mod tests {
     #[test]
     fn filters_select() {
         for filter in [
+            "all()",
             "bookinfo",
             "name(75-15)",
             "tag(mtls)",
@@ -175,6 +186,8 @@ mod tests {
         ] {
             assert!(selects(filter), "{filter}");
         }
+        let case = "name(bookinfo[protocol=http,client=probe])".parse::<Filter>().expect("a filter");
+        assert!(case.matches_parts("bookinfo[protocol=http,client=probe]", "mtls", &[]));
         for filter in
             ["failover", "tag(mtl)", "area(traffic)", "!bookinfo", "bookinfo & tag(x)", "tag(x) & (tag(y) | bookinfo)"]
         {
@@ -187,7 +200,7 @@ mod tests {
         let error = |text: &str| text.parse::<Filter>().expect_err(text).to_string();
         assert_eq!(error(""), "at character 1: expected a word, found the end");
         assert_eq!(error("tag(mtls"), "at character 9: expected `)`");
-        assert_eq!(error("a & tags(x)"), "at character 5: `tags` is neither `name`, `tag` nor `area`");
+        assert_eq!(error("a & tags(x)"), "at character 5: `tags` is neither `all`, `name`, `tag` nor `area`");
         assert_eq!(error("a b"), "at character 3: unexpected `b`");
         assert_eq!(error("a &"), "at character 4: expected a word, found the end");
     }

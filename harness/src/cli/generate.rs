@@ -8,6 +8,8 @@ use super::args::{GenerateArgs, SchemaName};
 use super::files::{self, Error};
 use super::schema;
 use crate::report::RunOutcome;
+use crate::scenario::page;
+use crate::scenario::suite::Defaults;
 use crate::topology::kind;
 
 pub(super) fn run(args: &GenerateArgs) -> RunOutcome {
@@ -59,6 +61,7 @@ fn generated(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Error> {
     let mut all = vec![
         ("schemas/topology.json".into(), schema::text(SchemaName::Topology)),
         ("schemas/scenario.json".into(), schema::text(SchemaName::Scenario)),
+        ("schemas/suite.json".into(), schema::text(SchemaName::Suite)),
         ("schemas/report.json".into(), schema::text(SchemaName::Report)),
         ("schemas/events.json".into(), schema::text(SchemaName::Events)),
     ];
@@ -67,6 +70,18 @@ fn generated(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Error> {
         let origin = path.strip_prefix(root).unwrap_or(&path);
         let configs = kind::files(&topology, origin.as_str()).into_iter();
         all.extend(configs.map(|(path, content)| (Utf8Path::new("kind-configs").join(path), content)));
+    }
+    let catalogue = root.join(files::CATALOGUE);
+    if catalogue.is_dir() {
+        let mut plans = Vec::new();
+        for path in files::yaml_files(&catalogue)? {
+            let checked = files::scenario(&path, &Defaults::default())?;
+            if checked.plans.is_empty() {
+                return Err(Error::Problems(checked.problems));
+            }
+            plans.extend(checked.plans);
+        }
+        all.push(("docs/catalogue.md".into(), page::catalogue(&plans)));
     }
     Ok(all)
 }
@@ -94,7 +109,7 @@ mod tests {
         let source = repository().join(files::DEFAULT_TOPOLOGY);
         fs::copy(source, topologies.join("two-clusters.yaml")).expect("copied");
         let paths = generate(root, true).expect("readable");
-        assert_eq!(paths.len(), 6, "{paths:?}");
+        assert_eq!(paths.len(), 7, "{paths:?}");
         assert!(!root.join("schemas").exists(), "a check writes nothing");
         generate(root, false).expect("written");
         assert!(generate(root, true).expect("readable").is_empty());

@@ -6,9 +6,11 @@ use serde_json::json;
 use super::args::{Format, LintArgs};
 use super::files::{self, Error};
 use super::pretty;
-use crate::diagnostic::{Document, Problems};
+use crate::diagnostic::tree::Path;
+use crate::diagnostic::{Document, Problems, Severity};
 use crate::report::RunOutcome;
-use crate::topology::validate;
+use crate::scenario::suite::Defaults;
+use crate::topology::{support, validate};
 
 pub(super) fn run(args: &LintArgs) -> RunOutcome {
     match lint(args) {
@@ -34,19 +36,34 @@ fn everything(root: Option<&Utf8Path>) -> Result<Vec<Utf8PathBuf>, Error> {
     let root = files::root(root)?;
     let mut all = files::yaml_files(&root.join(files::TOPOLOGIES))?;
     all.extend(files::yaml_files(&root.join(files::CATALOGUE))?);
+    let suites = root.join(files::SUITES);
+    if suites.is_dir() {
+        all.extend(files::yaml_files(&suites)?);
+    }
     Ok(all)
 }
 
 /// A file says itself what it is; one that does not is checked as a scenario, whose problems then say what is missing.
 fn one(path: &Utf8Path) -> Result<Problems, Error> {
     let text = files::text(path)?;
-    let kind = Document::parse(path.as_str(), &text)
-        .ok()
-        .and_then(|document| document.root.get("kind").map(crate::diagnostic::tree::Node::to_json));
-    if kind == Some("Topology".into()) {
-        return Ok(validate::check(path.as_str(), &text).1);
+    if files::kind(path, &text).as_deref() == Some("Topology") {
+        let (topology, mut problems) = validate::check(path.as_str(), &text);
+        let document = Document::parse(path.as_str(), &text).ok();
+        if let (Some(lack), Some(document)) = (topology.as_ref().and_then(support::lack), document) {
+            let path = Path::root().key(lack.field);
+            problems.add(document.problem(Severity::Error, &path, lack.message)).help(lack.cure);
+        }
+        return Ok(problems);
     }
-    Ok(files::scenario(path, None)?.problems)
+    let checked = files::scenario(path, &Defaults::default())?;
+    let mut problems = checked.problems;
+    if let Some((plan, lack)) = checked.plans.iter().find_map(|plan| Some((plan, support::lack(&plan.topology)?))) {
+        let document = Document::parse(path.as_str(), &text).map_err(Error::Problems)?;
+        let at = Path::root().key("topology");
+        let message = format!("topology {}: {}", plan.topology.name, lack.message);
+        problems.add(document.problem(Severity::Error, &at, message)).help(lack.cure);
+    }
+    Ok(problems)
 }
 
 fn report(format: Format, files: usize, problems: &Problems) {

@@ -4,6 +4,7 @@ use crate::cli::args::{SchemaArgs, SchemaName};
 use crate::diagnostic::structure::schema_of;
 use crate::report::{Event, Record, RunOutcome};
 use crate::scenario::file::ScenarioFile;
+use crate::scenario::suite::SuiteFile;
 use crate::topology::file::TopologyFile;
 
 pub(super) fn run(args: &SchemaArgs) -> RunOutcome {
@@ -16,6 +17,7 @@ pub(super) fn text(name: SchemaName) -> String {
     let schema = match name {
         SchemaName::Topology => schema_of::<TopologyFile>(),
         SchemaName::Scenario => schema_of::<ScenarioFile>(),
+        SchemaName::Suite => schema_of::<SuiteFile>(),
         SchemaName::Report => schema_of::<Record>(),
         SchemaName::Events => schema_of::<Event>(),
     };

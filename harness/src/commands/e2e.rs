@@ -7,16 +7,18 @@ use super::report;
 use super::session::{Reports, Session, new_run_id};
 use super::up::supported;
 use crate::cli::args::{E2eArgs, RunArgs, Selection};
+use crate::cli::filter::Filter;
 use crate::cli::{files, plan};
 use crate::environment::state_root;
 use crate::report::{EventKind, RunOutcome};
 use crate::run::{self, Job};
 use crate::scenario::Plan;
-use crate::topology::{Provider, Topology};
+use crate::topology::Topology;
 
 /// Brings up, runs, reports, tears down; once for each topology that the scenarios name.
 pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
-    let mut plans = match selected(&args.selection, args.last_failed) {
+    let selection = if args.last_failed { args.selection.clone() } else { or_smoke(&args.selection) };
+    let mut plans = match selected(&selection, args.last_failed) {
         Ok(plans) => plans,
         Err(outcome) => return outcome,
     };
@@ -111,6 +113,15 @@ pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
     session.finish(outcome).await
 }
 
+/// The main job is the smoke scenarios; who wants others says which.
+fn or_smoke(selection: &Selection) -> Selection {
+    let mut selection = selection.clone();
+    if selection.files.is_empty() && selection.filter.is_none() {
+        selection.filter = Some(Filter::Tag("smoke".to_owned()));
+    }
+    selection
+}
+
 fn selected(selection: &Selection, last_failed: bool) -> Result<Vec<Plan>, RunOutcome> {
     match files::select(selection) {
         Ok(selected) if selected.plans.is_empty() => Err(plan::nothing_selected(&selected)),
@@ -146,13 +157,4 @@ fn by_topology(plans: Vec<Plan>) -> Vec<(Topology, Vec<Plan>)> {
         }
     }
     groups
-}
-
-/// The provider that a topology asks for; for messages.
-pub(super) fn provider_word(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Embedded => "embedded",
-        Provider::Kind => "kind",
-        Provider::Existing => "existing",
-    }
 }

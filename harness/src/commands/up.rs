@@ -2,14 +2,13 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::e2e::provider_word;
 use super::session::{Reports, Session, new_run_id};
 use crate::cli::args::{DemoArgs, UpArgs};
 use crate::cli::{files, plan};
 use crate::report::{EventKind, RunOutcome, runs};
 use crate::run::{self, Job};
 use crate::topology::validate::dns_label;
-use crate::topology::{Discovery, Provider, Topology, draw};
+use crate::topology::{Topology, draw, support};
 
 /// Brings an environment up and leaves it.
 pub(super) async fn run(args: &UpArgs) -> RunOutcome {
@@ -56,16 +55,9 @@ pub(super) async fn demo(args: &DemoArgs) -> RunOutcome {
 /// # Errors
 /// The exit code, after it was said why not.
 pub(super) fn supported(topology: &Topology) -> Result<(), RunOutcome> {
-    if topology.discovery == Discovery::Hub {
-        eprintln!("error: `discovery: hub` needs the management plane, which is not part of this version");
-        eprintln!("  help: write `discovery: remote-secrets`");
-        return Err(RunOutcome::WrongUsage);
-    }
-    if topology.provider == Provider::Embedded {
-        return Ok(());
-    }
-    eprintln!("error: provider `{}` is not part of this version", provider_word(topology.provider));
-    eprintln!("  help: use `--provider embedded`; kind clusters can be made by hand from kind-configs/");
+    let Some(lack) = support::lack(topology) else { return Ok(()) };
+    eprintln!("error: {}", lack.message);
+    eprintln!("  help: {}", lack.cure);
     Err(RunOutcome::WrongUsage)
 }
 

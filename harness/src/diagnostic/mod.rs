@@ -6,6 +6,7 @@
 pub mod document;
 pub mod location;
 pub mod problem;
+pub mod repair;
 pub mod structure;
 pub mod suggest;
 pub mod tree;
@@ -13,3 +14,4 @@ pub mod tree;
 pub use document::{Document, decode};
 pub use location::Location;
 pub use problem::{Problem, Problems, Severity};
+pub use repair::{Repaired, decode_repaired};

@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json};
 
 use super::document::Document;
-use super::problem::{Problems, Severity};
+use super::problem::{Problem, Problems, Severity};
 use super::suggest;
 use super::tree::{Node, Path, Value};
 
@@ -25,13 +25,20 @@ pub struct Deviations {
     pub problems: Problems,
     /// Where unknown fields are. Without them the document may fit its type, so that more can be checked.
     pub unknown: Vec<Path>,
+    /// Where the others are.
+    pub places: Vec<Path>,
 }
 
 impl Deviations {
     /// Whether there are others than unknown fields.
     #[must_use]
     pub fn beyond_unknown(&self) -> bool {
-        self.problems.iter().count() > self.unknown.len()
+        !self.places.is_empty()
+    }
+
+    fn add(&mut self, path: &Path, problem: Problem) {
+        self.problems.add(problem);
+        self.places.push(path.clone());
     }
 }
 
@@ -70,7 +77,7 @@ impl Walk<'_> {
             if expected == "text" && matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Bool(_)) {
                 problem.help("put it in quotes");
             }
-            found.problems.add(problem);
+            found.add(path, problem);
             return;
         }
         match &node.value {
@@ -126,7 +133,7 @@ impl Walk<'_> {
             if let Some(text) = schema.get("properties").and_then(|all| all.get(field)).and_then(description) {
                 problem.help(format!("`{field}`: {text}"));
             }
-            found.problems.add(problem);
+            found.add(path, problem);
         }
     }
 
@@ -136,13 +143,13 @@ impl Walk<'_> {
             Value::Text(text) => {
                 let mut problem = self.document.problem(Severity::Error, path, format!("unknown value `{text}`"));
                 problem.help(suggest::help(text, choices.iter().copied()));
-                found.problems.add(problem);
+                found.add(path, problem);
             }
             _ => {
                 let message = format!("{} is none of the words allowed here", describe(node, path));
                 let mut problem = self.document.problem(Severity::Error, path, message);
                 problem.help(suggest::help("", choices.iter().copied()));
-                found.problems.add(problem);
+                found.add(path, problem);
             }
         }
     }
@@ -165,6 +172,7 @@ impl Walk<'_> {
         if let (Some(best), false) = (best, allows_null && node.value == Value::Null) {
             found.problems.extend(best.problems);
             found.unknown.extend(best.unknown);
+            found.places.extend(best.places);
         }
     }
 
@@ -182,7 +190,7 @@ impl Walk<'_> {
                 (true, false) => format!("{value} is below {minimum}"),
                 _ => format!("{value} is above {maximum}"),
             };
-            found.problems.add(self.document.problem(Severity::Error, path, message));
+            found.add(path, self.document.problem(Severity::Error, path, message));
         }
     }
 }

@@ -93,6 +93,19 @@ impl Path {
         self.with(Segment::Index(index))
     }
 
+    /// Whether it leads to the value at `other` or into it.
+    #[must_use]
+    pub fn starts_with(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
+    }
+
+    /// The elements of lists that the value is in or is itself, the innermost first.
+    #[must_use]
+    pub fn list_items(&self) -> Vec<Self> {
+        let ends = (1..=self.0.len()).rev().filter(|end| matches!(self.0[*end - 1], Segment::Index(_)));
+        ends.map(|end| Self(self.0[..end].to_vec())).collect()
+    }
+
     /// The value that this one is in, and the key or index in it.
     #[must_use]
     pub fn split_last(&self) -> Option<(Self, &Segment)> {
@@ -155,24 +168,26 @@ impl Node {
 
     /// Removes the entry of a mapping that a path leads to; does nothing when there is none.
     pub fn remove(&mut self, path: &Path) {
-        let Some((last, rest)) = path.0.split_last() else { return };
-        let mut node = self;
-        for segment in rest {
-            let child = match (&mut node.value, segment) {
-                (Value::Map(entries), Segment::Key(key)) => {
-                    entries.iter_mut().find(|(known, _)| known.text == *key).map(|(_, node)| node)
-                }
-                (Value::List(items), Segment::Index(index)) => items.get_mut(*index),
-                _ => None,
-            };
-            match child {
-                Some(child) => node = child,
-                None => return,
-            }
-        }
+        let Some((parent, last)) = path.split_last() else { return };
+        let Some(node) = self.find_mut(&parent) else { return };
         if let (Value::Map(entries), Segment::Key(key)) = (&mut node.value, last) {
             entries.retain(|(known, _)| known.text != *key);
         }
+    }
+
+    /// The value at a path, to be changed.
+    pub fn find_mut(&mut self, path: &Path) -> Option<&mut Self> {
+        let mut node = self;
+        for segment in &path.0 {
+            node = match (&mut node.value, segment) {
+                (Value::Map(entries), Segment::Key(key)) => {
+                    entries.iter_mut().find(|(known, _)| known.text == *key).map(|(_, node)| node)?
+                }
+                (Value::List(items), Segment::Index(index)) => items.get_mut(*index)?,
+                _ => return None,
+            };
+        }
+        Some(node)
     }
 
     fn child(&self, segment: &Segment) -> Option<&Self> {

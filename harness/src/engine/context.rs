@@ -6,7 +6,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::check::convergence;
 use crate::cluster::{self, Cluster};
-use crate::links::Links;
+use crate::links::{self, Links};
+use crate::scenario::keys::Capability;
 use crate::scenario::plan::ObjectRef;
 
 /// The clusters of a run, and what else its provider has.
@@ -23,6 +24,9 @@ pub enum Error {
     /// A cluster refused or did not answer.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// A link between networks could not be made to fail, or did not heal.
+    #[error(transparent)]
+    Links(#[from] links::Error),
     /// The configuration did not arrive everywhere.
     #[error(transparent)]
     Convergence(#[from] convergence::Error),
@@ -37,6 +41,33 @@ pub enum Error {
         /// Name of the workload.
         workload: String,
     },
+    /// The pods of a workload did not come to be as asked.
+    #[error("{workload} did not roll out within {waited}; {last}")]
+    NotRolledOut {
+        /// Which.
+        workload: String,
+        /// How long was waited.
+        waited: String,
+        /// What was seen last.
+        last: String,
+    },
+    /// A proxy answered with something else than JSON.
+    #[error("{place} is no JSON: {message}")]
+    NoDocument {
+        /// Which proxy and path.
+        place: String,
+        /// Cause.
+        message: String,
+    },
+    /// This environment cannot do that.
+    #[error("this environment cannot do that: {0}")]
+    Lacking(String),
+    /// What is to be healed or stopped was never begun.
+    #[error("`{0}` was not begun")]
+    NotBegun(String),
+    /// Traffic in the background ended before it was stopped.
+    #[error("the traffic of `{0}` ended by itself")]
+    EndedEarly(String),
     /// A control refers to a step that measures nothing; the plan's check lets none through.
     #[error("step {0:?} measures nothing")]
     NoMeasurement(String),
@@ -77,6 +108,23 @@ impl Environment {
     /// Where the state of scenarios that do not pass is saved, if it is.
     pub(super) fn artifacts(&self) -> Option<&Utf8Path> {
         self.artifacts.as_deref()
+    }
+
+    /// What it lacks of what a scenario requires, as a reason not to run it.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    pub async fn lacks(&self, required: &[Capability]) -> Result<Option<String>, Error> {
+        for one in required {
+            let missing = match &self.links {
+                Some(links) => links.missing(one.of_links()).await?,
+                None => Some("its provider has no such links".to_owned()),
+            };
+            if let Some(reason) = missing {
+                return Ok(Some(format!("this environment lacks {}: {reason}", one.word())));
+            }
+        }
+        Ok(None)
     }
 
     /// A cluster by name.

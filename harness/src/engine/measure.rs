@@ -5,16 +5,22 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 
 use super::context::{Environment, Error};
-use crate::check::observation::{ConnectionObservation, GatewayCounters, Observation, TrafficObservation};
+use crate::check::observation::{
+    ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, TrafficObservation,
+};
 use crate::check::proxies;
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::scenario::keys::ConnectionOutcome;
-use crate::scenario::plan::{Check, Connect, Expectation, Gateway, Traffic};
+use crate::scenario::plan::{Check, ConfigOf, Connect, Deployment, Expectation, Gateway, Traffic};
 use crate::topology::{GatewayKind, Workload};
-use crate::traffic::probe::{self, Connection, Request, Source};
+use crate::traffic::probe::{self, Connection, Request, Samples, Source};
 
 /// Counters that tell what a gateway did: what it passed on, and what it turned away.
 const GATEWAY_COUNTERS: &str = "(outbound_.*(upstream_cx_tx_bytes_total|upstream_cx_none_healthy))|no_filter_chain_match|ssl.connection_error|ssl.fail_verify";
+
+/// Counters of refusals.
+const REFUSALS: &str =
+    "rbac.denied|no_route|upstream_cx_none_healthy|no_filter_chain_match|ssl.connection_error|ssl.fail_verify";
 
 /// Sends the requests of a step.
 pub(super) async fn traffic(
@@ -24,6 +30,8 @@ pub(super) async fn traffic(
 ) -> Result<Observation, Error> {
     let gateways = gateways(traffic.expectations.iter().chain(more));
     let before = counters(environment, &gateways).await?;
+    let refusing = refusing(traffic.expectations.iter().chain(more));
+    let counted = refusals(environment, &refusing).await?;
     let cluster = environment.cluster(&traffic.from.cluster)?;
     let request = Request {
         requests: Some(traffic.requests),
@@ -31,20 +39,48 @@ pub(super) async fn traffic(
         headers: traffic.headers.clone(),
         timeout: traffic.timeout,
         new_connection_per_request: traffic.new_connection_per_request,
+        rate: traffic.rate,
+        histogram: traffic.expectations.iter().chain(more).any(|one| matches!(one.check, Check::Latency(_))),
         ..Request::to(traffic.url.clone())
     };
     let samples = probe::send(cluster, &source(&traffic.from), &request).await?;
     let after = counters(environment, &gateways).await?;
-    let growth = after.into_iter().zip(before).map(|(after, before)| after.since(before));
-    Ok(Observation::Traffic(TrafficObservation {
+    let proxies = growth(counted, refusals(environment, &refusing).await?);
+    let growth_of_gateways = after.into_iter().zip(before).map(|(after, before)| after.since(before));
+    let latencies = latencies(&samples);
+    Ok(Observation::Traffic(Box::new(TrafficObservation {
         from_cluster: traffic.from.cluster.clone(),
         samples,
-        gateways: gateways.into_iter().zip(growth).collect(),
-    }))
+        gateways: gateways.into_iter().zip(growth_of_gateways).collect(),
+        proxies,
+        latencies,
+        rate: traffic.rate.unwrap_or(0),
+        faults: Vec::new(),
+    })))
+}
+
+/// Asks a proxy what it holds.
+pub(super) async fn config(environment: &Environment, config: &ConfigOf) -> Result<Observation, Error> {
+    let cluster = environment.cluster(&config.of.cluster)?;
+    let pods = cluster.pods(&config.of.namespace, &config.of.selector).await?;
+    let pod = pods
+        .first()
+        .ok_or_else(|| Error::NoPod { cluster: config.of.cluster.clone(), workload: config.of.name.clone() })?;
+    let text = proxies::request(cluster, &config.of.namespace, &pod.name_any(), &config.path).await?;
+    let place = format!("{} of {}/{}", config.path, config.of.cluster, pod.name_any());
+    let value = serde_json::from_str(&text)
+        .map_err(|error| Error::NoDocument { place: place.clone(), message: error.to_string() })?;
+    Ok(Observation::Config(ConfigObservation { place, value }))
 }
 
 /// Opens the connection of a step.
-pub(super) async fn connect(environment: &Environment, connect: &Connect) -> Result<Observation, Error> {
+pub(super) async fn connect(
+    environment: &Environment,
+    connect: &Connect,
+    more: &[Expectation],
+) -> Result<Observation, Error> {
+    let refusing = refusing(connect.expectations.iter().chain(more));
+    let counted = refusals(environment, &refusing).await?;
     let target = environment.cluster(&connect.to.cluster)?;
     let no_pod = || Error::NoPod { cluster: connect.to.cluster.clone(), workload: connect.to.name.clone() };
     let pods = target.pods(&connect.to.namespace, &connect.to.selector()).await?;
@@ -61,10 +97,52 @@ pub(super) async fn connect(environment: &Environment, connect: &Connect) -> Res
             .http
             .and_then(|http| http.served_by)
             .and_then(|by| Some(format!("{}/{}", by.cluster?, by.pod?))),
+        proxies: growth(counted, refusals(environment, &refusing).await?),
     }))
 }
 
-fn source(workload: &Workload) -> Source {
+/// Workloads whose proxies must have refused something.
+fn refusing<'step>(expectations: impl Iterator<Item = &'step Expectation>) -> Vec<Deployment> {
+    let mut all: Vec<Deployment> = Vec::new();
+    for expectation in expectations {
+        if let Check::Denied(denied) = &expectation.check
+            && !all.contains(&denied.at)
+        {
+            all.push(denied.at.clone());
+        }
+    }
+    all
+}
+
+async fn refusals(environment: &Environment, refusing: &[Deployment]) -> Result<Vec<Counters>, Error> {
+    let mut all = Vec::with_capacity(refusing.len());
+    for of in refusing {
+        let cluster = environment.cluster(&of.cluster)?;
+        let counted = proxies::counters(cluster, &of.namespace, &of.selector, REFUSALS).await?;
+        all.push(Counters { of: of.clone(), growth: counted });
+    }
+    Ok(all)
+}
+
+/// How much each counter grew; one that was not there before began at zero.
+fn growth(before: Vec<Counters>, after: Vec<Counters>) -> Vec<Counters> {
+    let one = |(before, after): (Counters, Counters)| {
+        let grown = after.growth.into_iter().map(|(name, now)| {
+            let then = before.growth.get(&name).copied().unwrap_or(0);
+            (name, now.checked_sub(then).unwrap_or(now))
+        });
+        Counters { of: after.of, growth: grown.collect() }
+    };
+    before.into_iter().zip(after).map(one).collect()
+}
+
+/// Milliseconds by bucket, rising.
+pub(super) fn latencies(samples: &Samples) -> Vec<(f64, u64)> {
+    let buckets = samples.histogram.iter().flat_map(|histogram| &histogram.buckets);
+    buckets.map(|(microseconds, count)| (*microseconds as f64 / 1_000.0, *count)).collect()
+}
+
+pub(super) fn source(workload: &Workload) -> Source {
     Source {
         namespace: workload.namespace.clone(),
         selector: workload.selector(),

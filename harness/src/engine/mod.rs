@@ -1,11 +1,18 @@
 //! Runs checked plans on running clusters. Everything that happens is sent as an event; nothing is printed here.
 
 mod artifacts;
+mod background;
 mod context;
+mod fault;
+mod judged;
 mod measure;
+mod objects;
+mod rollout;
+mod runner;
 mod scenario;
-mod step;
 mod told;
+mod watch;
 
 pub use context::{Environment, Error};
+pub(crate) use fault::heal_left;
 pub use scenario::run_scenario;

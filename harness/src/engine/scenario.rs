@@ -1,16 +1,22 @@
 //! One scenario from its first step to the last of its clean-up.
 
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
-use super::artifacts;
-use super::context::{Applied, Environment};
-use super::step::Runner;
+use super::context::Environment;
+use super::runner::Runner;
 use crate::report::event::{EventKind, StepOutcome};
 use crate::report::stream::EventSender;
+use crate::scenario::keys::duration_text;
 use crate::scenario::plan::Plan;
 
+/// Id of the step that stands in the report for a time budget that was not kept.
+const BUDGET_STEP: &str = "budget";
+
 /// Runs a scenario. The steps of `finally` run in any case, also after an interruption; that one of them fails does not
-/// hide the verdict of the others.
+/// hide the verdict of the others. What the environment cannot do is not tried.
 pub async fn run_scenario(
     environment: &Environment,
     plan: &Plan,
@@ -22,32 +28,54 @@ pub async fn run_scenario(
         description: plan.description.clone(),
         file: plan.file.clone(),
     });
-    let mut runner = Runner { environment, events, scenario: &plan.name, cancel, applied: Applied::default() };
-    let verdict = runner.sequence(&plan.steps).await;
-    if is_worth_a_look(&verdict)
-        && !cancel.is_cancelled()
-        && let Some(out) = environment.artifacts()
-    {
-        cancel.run_until_cancelled(artifacts::take(environment, &plan.name, out, events)).await;
-    }
-    let undisturbed = CancellationToken::new();
-    runner.cancel = &undisturbed;
-    let mut cleaned = StepOutcome::Passed;
-    for step in &plan.finally {
-        let outcome = runner.step(step).await;
-        if cleaned == StepOutcome::Passed {
-            cleaned = outcome;
+    let outcome = match environment.lacks(&plan.requires).await {
+        Err(error) => StepOutcome::Errored { message: crate::cluster::chain(&error) },
+        Ok(Some(reason)) => StepOutcome::Skipped { reason },
+        Ok(None) => {
+            let runner = Runner {
+                environment,
+                events,
+                scenario: &plan.name,
+                applied: RefCell::default(),
+                faults: RefCell::default(),
+                running: RefCell::default(),
+                saved: Cell::new(false),
+            };
+            let verdict = within_budget(&runner, plan, cancel).await;
+            runner.save_state(&verdict, cancel).await;
+            let cleaned = runner.undisturbed(&plan.finally).await;
+            if verdict == StepOutcome::Passed { cleaned } else { verdict }
         }
-    }
-    let outcome = if verdict == StepOutcome::Passed { cleaned } else { verdict };
+    };
     events.send(EventKind::ScenarioFinished { scenario: plan.name.clone(), outcome: outcome.clone() });
     outcome
 }
 
-/// Whether somebody will want to know what the clusters held.
-fn is_worth_a_look(verdict: &StepOutcome) -> bool {
-    match verdict {
-        StepOutcome::Failed | StepOutcome::Inconclusive | StepOutcome::Errored { .. } => true,
-        StepOutcome::Passed | StepOutcome::Skipped { .. } => false,
+/// Runs the steps; when their time is up, the one at hand is ended and the verdict is that there is none.
+async fn within_budget(runner: &Runner<'_>, plan: &Plan, cancel: &CancellationToken) -> StepOutcome {
+    let Some(budget) = plan.time_budget else { return runner.sequence(&plan.steps, cancel).await };
+    let token = cancel.child_token();
+    let mut steps = std::pin::pin!(runner.sequence(&plan.steps, &token));
+    if let Ok(outcome) = tokio::time::timeout(budget, steps.as_mut()).await {
+        return outcome;
     }
+    token.cancel();
+    match steps.await {
+        // It was over, or refuted, at the last moment; or the user ended it.
+        outcome @ (StepOutcome::Passed | StepOutcome::Failed) => outcome,
+        outcome if cancel.is_cancelled() => outcome,
+        _ => {
+            tell_exceeded(runner, budget);
+            StepOutcome::Inconclusive
+        }
+    }
+}
+
+fn tell_exceeded(runner: &Runner<'_>, budget: Duration) {
+    let (scenario, step) = (runner.scenario.to_owned(), BUDGET_STEP.to_owned());
+    let name = format!("within {}", duration_text(budget));
+    runner.events.send(EventKind::StepStarted { scenario: scenario.clone(), step: step.clone(), name });
+    let evidence = vec!["budget exceeded: the steps took longer, and the one at hand was ended".to_owned()];
+    let outcome = StepOutcome::Inconclusive;
+    runner.events.send(EventKind::StepFinished { scenario, step, outcome, evidence });
 }

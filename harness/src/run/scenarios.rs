@@ -18,25 +18,43 @@ pub(super) async fn run_all(
     if plans.is_empty() {
         return RunOutcome::NothingSelected;
     }
+    heal_left(environment, events).await;
     let mut worst = RunOutcome::Passed;
+    let mut skipped = 0;
     for plan in plans {
         let scenario = run_scenario(environment, plan, events, interruption.token());
         if let Some(outcome) = interruption.insisted().run_until_cancelled(scenario).await {
+            skipped += usize::from(matches!(outcome, StepOutcome::Skipped { .. }));
             worst = worst.worse(outcome_of(&outcome));
         }
         if let Some(interrupted) = interruption.outcome() {
             return interrupted;
         }
     }
-    worst
+    // Where every scenario was skipped, nothing was proved.
+    if skipped == plans.len() { RunOutcome::Inconclusive } else { worst }
+}
+
+/// A run that was killed could not undo its faults; nobody may measure through them.
+async fn heal_left(environment: &Environment, events: &EventSender) {
+    for cluster in environment.clusters() {
+        match crate::engine::heal_left(cluster).await {
+            Ok(healed) => {
+                for workload in healed {
+                    events.warn(format!("a run that was killed left {workload} without pods; it gets them back"), None);
+                }
+            }
+            Err(error) => events.warn(crate::cluster::chain(&error), None),
+        }
+    }
 }
 
 fn outcome_of(outcome: &StepOutcome) -> RunOutcome {
     match outcome {
-        StepOutcome::Passed => RunOutcome::Passed,
+        // What this environment cannot do says nothing about the rest; the report names it.
+        StepOutcome::Passed | StepOutcome::Skipped { .. } => RunOutcome::Passed,
         StepOutcome::Failed => RunOutcome::MeshFailed,
-        // A scenario that was skipped proved nothing.
-        StepOutcome::Inconclusive | StepOutcome::Skipped { .. } => RunOutcome::Inconclusive,
+        StepOutcome::Inconclusive => RunOutcome::Inconclusive,
         StepOutcome::Errored { .. } => RunOutcome::EnvironmentFailed,
     }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use verdict::text::{one_in, points, thousands};
 
-use super::plan::{Action, Check, Expectation, Plan, Step};
+use super::keys::duration_text;
+use super::plan::{Action, Check, Expectation, Failover, Plan, Step};
 
 /// Requests a second that one closed loop manages on a small machine; only for the estimate that `plan` prints.
 const RATE_OF_ONE: u64 = 400;
 /// Requests a second of many connections at once.
 const RATE_OF_MANY: u64 = 1_200;
+/// Time in which pods are replaced and ready.
+const ROLLOUT: Duration = Duration::from_secs(2);
 /// Time that any other step takes.
 const OTHER: Duration = Duration::from_millis(200);
 
@@ -25,6 +28,13 @@ pub fn explain(plan: &Plan) -> String {
         thousands(plan.requests()),
         estimate(plan).as_secs().max(1)
     );
+    if !plan.requires.is_empty() {
+        let words: Vec<&str> = plan.requires.iter().map(|one| one.word()).collect();
+        let _infallible = writeln!(text, "  requires {}", words.join(", "));
+    }
+    if let Some(budget) = plan.time_budget {
+        let _infallible = writeln!(text, "  within {}", duration_text(budget));
+    }
     for step in &plan.steps {
         write_step(&mut text, step, 1);
     }
@@ -40,11 +50,19 @@ pub fn explain(plan: &Plan) -> String {
 /// How long the steps should take, convergence included, bring-up not.
 #[must_use]
 pub fn estimate(plan: &Plan) -> Duration {
-    plan.flattened().into_iter().map(duration).sum()
+    in_order(&plan.steps) + in_order(&plan.finally)
+}
+
+fn in_order(steps: &[Step]) -> Duration {
+    steps.iter().map(|step| duration(step) + in_order(&step.cleanup)).sum()
 }
 
 fn duration(step: &Step) -> Duration {
     match &step.action {
+        Action::Sequence(steps) => in_order(steps),
+        Action::Parallel(steps) => steps.iter().map(duration).max().unwrap_or_default(),
+        // `catch` is the exception.
+        Action::Try(attempt) => in_order(&attempt.steps) + in_order(&attempt.finally),
         Action::Traffic(traffic) => {
             let rate = if traffic.connections == 1 { RATE_OF_ONE } else { RATE_OF_MANY };
             OTHER + Duration::from_millis(traffic.requests * 1_000 / rate)
@@ -53,8 +71,11 @@ fn duration(step: &Step) -> Duration {
             let changes = control.change.len() + control.restore.len();
             duration(&control.measure) + OTHER * u32::try_from(changes).unwrap_or(u32::MAX)
         }
-        Action::Sequence(_) => Duration::ZERO,
-        Action::Apply(_) | Action::Delete(_) | Action::Link(_) | Action::Converge(_) | Action::Connect(_) => OTHER,
+        Action::Note(_) => Duration::ZERO,
+        Action::Await(wait) => wait.time,
+        Action::Scale(_) | Action::Replace(_) | Action::Heal(_) => ROLLOUT,
+        Action::Background(_) => OTHER,
+        _ => OTHER,
     }
 }
 
@@ -66,13 +87,25 @@ fn write_step(text: &mut String, step: &Step, depth: usize) {
     };
     let _infallible = writeln!(text, "{indent}{} {}{requests}", step.id, step.name);
     match &step.action {
-        Action::Sequence(steps) => steps.iter().for_each(|step| write_step(text, step, depth + 1)),
+        Action::Sequence(steps) | Action::Parallel(steps) => write_steps(text, steps, depth + 1),
+        Action::Try(attempt) => {
+            write_steps(text, &attempt.steps, depth + 1);
+            for (word, steps) in [("catch", &attempt.catch), ("finally", &attempt.finally)] {
+                if !steps.is_empty() {
+                    let _infallible = writeln!(text, "{indent}  {word}");
+                    write_steps(text, steps, depth + 2);
+                }
+            }
+        }
         Action::Control(control) => {
             for change in &control.change {
                 let _infallible = writeln!(text, "{indent}  change: {}", change.name);
             }
-            let refuted: Vec<&str> =
-                control.refuted.iter().map(|index| control.measure.expectations()[*index].name.as_str()).collect();
+            let refuted: Vec<&str> = control
+                .refuted
+                .iter()
+                .map(|index| control.measure.judged().expectations()[*index].name.as_str())
+                .collect();
             let _infallible = writeln!(
                 text,
                 "{indent}  repeat `{}`: {} must be refuted",
@@ -88,13 +121,58 @@ fn write_step(text: &mut String, step: &Step, depth: usize) {
     for expectation in step.expectations() {
         let _infallible = writeln!(text, "{indent}  expect {}", sentence(expectation));
     }
+    if !step.cleanup.is_empty() {
+        let _infallible = writeln!(text, "{indent}  at the end of the group");
+        write_steps(text, &step.cleanup, depth + 2);
+    }
+}
+
+fn write_steps(text: &mut String, steps: &[Step], depth: usize) {
+    steps.iter().for_each(|step| write_step(text, step, depth));
+}
+
+fn promises(failover: &Failover) -> String {
+    let times = [
+        ("detected", failover.detect),
+        ("no gap above", failover.gap),
+        ("recovered", failover.recover),
+        ("failed back", failover.fail_back),
+    ];
+    let numbers = [("lost", failover.lost), ("slow", failover.slow), ("of wrong targets", failover.wrong)];
+    let times = times.into_iter().filter_map(|(word, limit)| {
+        let limit = duration_text(limit?);
+        Some(if word.ends_with("above") { format!("{word} {limit}") } else { format!("{word} within {limit}") })
+    });
+    let numbers = numbers.into_iter().filter_map(|(word, limit)| Some(format!("at most {} {word}", limit?)));
+    let all: Vec<String> = times.chain(numbers).collect();
+    format!("failover from {} to {}: {}", failover.from.join(", "), failover.to.join(", "), all.join(", "))
 }
 
 /// An expectation in words.
 #[must_use]
 pub fn sentence(expectation: &Expectation) -> String {
     match &expectation.check {
+        Check::Answered(plan) if plan.limit > 0.0 => format!(
+            "at most {} % of the requests failed; that takes {} requests without a failure",
+            plan.limit * 100.0,
+            thousands(plan.clean_trials_needed().unwrap_or(0))
+        ),
         Check::Answered(_) => "every request answered with status 200".to_owned(),
+        Check::Identity(identity) => {
+            let parts = [("client", &identity.client), ("server", &identity.server)];
+            let words = parts.into_iter().filter_map(|(word, peer)| Some(format!("{word} {}", peer.as_ref()?)));
+            words.collect::<Vec<_>>().join(" and ")
+        }
+        Check::Denied(denied) => format!("a refusal because of {} at {}", denied.reason.word(), denied.at),
+        Check::Latency(bounds) => {
+            let words = bounds.iter().map(|bound| {
+                let percent = bound.plan.quantile * 100.0;
+                format!("{percent} % answered within {}", duration_text(bound.at_most))
+            });
+            words.collect::<Vec<_>>().join(", ")
+        }
+        Check::Failover(failover) => promises(failover),
+        Check::Cel(text) => format!("`{text}`"),
         Check::Split(split) => {
             let targets: Vec<String> = split
                 .plan

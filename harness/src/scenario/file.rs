@@ -10,7 +10,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::keys::{ConnectionOutcome, FailureReason};
+mod change;
+mod expect;
+mod fault;
+
+pub use change::{ConditionFile, ExecFile, KillFile, PatchFile, RestartFile, ScaleFile, WaitFile};
+pub use expect::{ConfigFile, DeniedFile, ErrorsFile, IdentityFile, LatencyFile};
+pub use fault::{BackgroundFile, DelayFile, FailoverFile, FaultFile, HealFile, LinkFaultFile, LossFile, PauseFile};
+
+use super::keys::{Capability, ConnectionOutcome, FailureReason};
 use crate::topology::GatewayKind;
 use crate::topology::file::ApiVersion;
 
@@ -43,11 +51,31 @@ pub struct ScenarioFile {
     /// Values by name; `${parameters.name}` in any text below stands for them.
     #[serde(default)]
     pub parameters: BTreeMap<String, Value>,
+    /// Values by name; the scenario is run once for each combination, as a case of its own with the name
+    /// `scenario[name=value]`. `${matrix.name}` in any text below stands for the value of the case.
+    #[serde(default)]
+    pub matrix: BTreeMap<String, Vec<Value>>,
+    /// What the environment must be able to do; where it cannot, the scenario is skipped and the report says why.
+    #[serde(default)]
+    pub requires: Vec<Capability>,
+    /// The most that it may take.
+    #[serde(default)]
+    pub budget: BudgetFile,
     /// What is done, in order. The first step that fails ends the scenario.
     pub steps: Vec<StepFile>,
     /// What is done afterwards, whatever happened.
     #[serde(default)]
     pub finally: Vec<StepFile>,
+}
+
+/// The most that a scenario may take.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BudgetFile {
+    /// Longest time of its steps, such as `60s`. A run that takes longer is inconclusive.
+    pub time: Option<String>,
+    /// Most requests that it may send; a plan that needs more is refused.
+    pub requests: Option<u64>,
 }
 
 /// One step: a name and exactly one thing to do.
@@ -58,10 +86,35 @@ pub struct StepFile {
     pub name: Option<String>,
     /// Steps one after the other, under one name.
     pub sequence: Option<Vec<StepFile>>,
+    /// Steps at once, under one name. It ends when all have ended; the worst of their outcomes is its own.
+    pub parallel: Option<Vec<StepFile>>,
+    /// Steps one after the other; `catch` and `finally` beside it say what follows.
+    #[serde(rename = "try")]
+    pub attempt: Option<Vec<StepFile>>,
+    /// Beside `try`: what is done when one of its steps did not pass. The verdict stays what it is.
+    pub catch: Option<Vec<StepFile>>,
+    /// Beside `try`: what is done afterwards, whatever happened.
+    pub finally: Option<Vec<StepFile>>,
+    /// What undoes this step: done at the end of its group, whatever happened, that of the last step first.
+    pub cleanup: Option<Vec<StepFile>>,
+    /// A remark in the report.
+    pub note: Option<String>,
     /// Creates or changes objects, by server-side apply.
     pub apply: Option<ApplyFile>,
     /// Deletes objects.
     pub delete: Option<DeleteFile>,
+    /// Changes parts of an object.
+    pub patch: Option<PatchFile>,
+    /// Sets the number of pods of a workload and waits until it is so.
+    pub scale: Option<ScaleFile>,
+    /// Replaces the pods of a workload, as `kubectl rollout restart` does, and waits until that is done.
+    pub restart: Option<RestartFile>,
+    /// Kills the pods of a workload without notice and waits until others are ready in their place.
+    pub kill: Option<KillFile>,
+    /// Runs a command in a pod.
+    pub exec: Option<ExecFile>,
+    /// Waits until an object is as described.
+    pub wait: Option<WaitFile>,
     /// Creates remote secrets, so that the control planes of these clusters read each other.
     pub link: Option<LinkFile>,
     /// Removes remote secrets.
@@ -72,9 +125,19 @@ pub struct StepFile {
     pub traffic: Option<TrafficFile>,
     /// Opens one connection to the address of a pod.
     pub connect: Option<ConnectFile>,
+    /// Lets something fail.
+    pub fault: Option<FaultFile>,
+    /// Ends a fault and checks that it has healed.
+    pub heal: Option<HealFile>,
+    /// Lets traffic in the background go on for some requests more.
+    pub during: Option<BackgroundFile>,
+    /// Ends traffic in the background; what is expected beside it is expected of all of it.
+    pub stop: Option<BackgroundFile>,
+    /// Asks a proxy what it holds.
+    pub config: Option<ConfigFile>,
     /// A negative control: breaks the mesh on purpose and demands that an earlier measurement is refuted.
     pub control: Option<ControlFile>,
-    /// What must hold of `traffic` or `connect`.
+    /// What must hold of `traffic`, `stop`, `connect` or `config`.
     pub expect: Option<Vec<ExpectFile>>,
 }
 
@@ -167,6 +230,13 @@ pub struct TrafficFile {
     /// Whether each request opens its own connection.
     #[serde(default)]
     pub new_connection_per_request: bool,
+    /// Requests to send a second, whether or not earlier ones were answered. Needed in the background.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub rate: Option<u32>,
+    /// With `true`, requests are sent while the next steps are done, until a step with `stop`.
+    #[serde(default)]
+    pub background: bool,
     /// Longest time for one answer, such as `5s`.
     #[serde(default)]
     pub timeout: Option<String>,
@@ -202,7 +272,7 @@ pub struct ConnectFile {
 pub struct ControlFile {
     /// Changes of the mesh or of its configuration. Never of the measurement: that is repeated as it was.
     pub change: Vec<StepFile>,
-    /// Name of an earlier step with `traffic` or `connect`, to be measured again.
+    /// Name of an earlier step with `traffic`, `connect` or `config`, to be measured again.
     pub repeat: String,
     /// Which of its expectations must be refuted now, by their keys.
     pub refutes: Vec<String>,
@@ -224,6 +294,18 @@ pub struct ExpectFile {
     pub mtls: Option<MtlsFile>,
     /// Some requests fail, all for one reason in one place.
     pub failures: Option<FailuresFile>,
+    /// At most such a share of the requests fails.
+    pub errors: Option<ErrorsFile>,
+    /// Who calls and who answers, as each other's proxies saw them.
+    pub identity: Option<IdentityFile>,
+    /// Every request or connection is refused, for one reason in one place.
+    pub denied: Option<DeniedFile>,
+    /// Answers come in time.
+    pub latency: Option<LatencyFile>,
+    /// What traffic in the background sees of a fault.
+    pub failover: Option<FailoverFile>,
+    /// An expression in CEL that must be true of what was observed, such as `statuses["200"] == requests`.
+    pub cel: Option<String>,
     /// How the connection attempt ends: any of these.
     pub connection: Option<Vec<ConnectionOutcome>>,
     /// Whether the pod itself is reached. An answer of another pod with the same address does not count.

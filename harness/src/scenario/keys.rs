@@ -145,6 +145,128 @@ impl FailureReason {
     }
 }
 
+/// Why a proxy refuses, as its own counters tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DenialReason {
+    /// A policy: status 403 with `RBAC: access denied`, or a connection closed by the same filter.
+    Rbac,
+    /// A TLS handshake that fails, or plain text where TLS is demanded.
+    TlsHandshake,
+    /// No route for the host or path: status 404.
+    NoRoute,
+    /// No healthy endpoint: status 503.
+    NoHealthyUpstream,
+    /// No such service or subset, on a gateway that passes TLS on.
+    NoFilterChainMatch,
+}
+
+impl DenialReason {
+    /// The word used in files and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Rbac => "rbac",
+            Self::TlsHandshake => "tls-handshake",
+            Self::NoRoute => "no-route",
+            Self::NoHealthyUpstream => "no-healthy-upstream",
+            Self::NoFilterChainMatch => "no-filter-chain-match",
+        }
+    }
+
+    /// The status that a client then sees; several where it depends on the protocol of the hop.
+    #[must_use]
+    pub fn statuses(self) -> &'static [u16] {
+        match self {
+            Self::Rbac => &[403],
+            Self::NoRoute => &[404],
+            Self::TlsHandshake | Self::NoHealthyUpstream | Self::NoFilterChainMatch => &[503],
+        }
+    }
+
+    /// How a connection attempt then ends; empty where only requests are refused so.
+    #[must_use]
+    pub fn connections(self) -> &'static [ConnectionOutcome] {
+        match self {
+            Self::Rbac | Self::TlsHandshake | Self::NoFilterChainMatch => {
+                &[ConnectionOutcome::Reset, ConnectionOutcome::Refused]
+            }
+            Self::NoRoute | Self::NoHealthyUpstream => &[],
+        }
+    }
+
+    /// How the names of Envoy's counters end that count it.
+    #[must_use]
+    pub fn counters(self) -> &'static [&'static str] {
+        match self {
+            Self::Rbac => &["rbac.denied"],
+            Self::TlsHandshake => &[
+                "ssl.connection_error",
+                "ssl.fail_verify_error",
+                "ssl.fail_verify_no_cert",
+                "ssl.fail_verify_san",
+                "no_filter_chain_match",
+            ],
+            Self::NoRoute => &["no_route"],
+            Self::NoHealthyUpstream => &["upstream_cx_none_healthy"],
+            Self::NoFilterChainMatch => &["no_filter_chain_match"],
+        }
+    }
+}
+
+/// Which way a link is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkDirection {
+    /// Both ways.
+    #[default]
+    Both,
+    /// From the first to the second only.
+    Forward,
+}
+
+/// Something that an environment may be able to do, and another may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// Links between networks can be cut.
+    Cut,
+    /// Links between networks can be made slow.
+    Delay,
+    /// Links between networks can be made lossy.
+    Loss,
+    /// What passes a link can be recorded.
+    Tap,
+    /// API servers can be paused.
+    PauseApiServer,
+}
+
+impl Capability {
+    /// The same, as the links of an environment know it.
+    #[must_use]
+    pub fn of_links(self) -> crate::links::Capability {
+        match self {
+            Self::Cut => crate::links::Capability::Cut,
+            Self::Delay => crate::links::Capability::Delay,
+            Self::Loss => crate::links::Capability::Loss,
+            Self::Tap => crate::links::Capability::Tap,
+            Self::PauseApiServer => crate::links::Capability::PauseApiServer,
+        }
+    }
+
+    /// The word used in files and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Delay => "delay",
+            Self::Loss => "loss",
+            Self::Tap => "tap",
+            Self::PauseApiServer => "pause-api-server",
+        }
+    }
+}
+
 /// The text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no duration; write a number and a unit, such as `500ms`, `30s` or `2m`")]
@@ -178,6 +300,13 @@ pub fn duration_text(duration: Duration) -> String {
 
 pub(crate) fn serialize_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&duration_text(*duration))
+}
+
+pub(crate) fn serialize_some_duration<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration.map(duration_text).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -6,10 +6,14 @@
 
 pub mod check;
 pub mod explain;
+pub mod expression;
 pub mod file;
 pub mod keys;
+mod matrix;
+pub mod page;
 pub mod parameters;
 pub mod plan;
+pub mod suite;
 
 pub use check::{ReadFile, read};
 pub use keys::{ConnectionOutcome, FailureReason, KeyPart, SplitKey};

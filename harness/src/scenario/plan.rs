@@ -10,7 +10,15 @@ use serde::Serialize;
 use serde_json::Value;
 use verdict::{RatePlan, SplitPlan};
 
-use super::keys::{ConnectionOutcome, FailureReason, SplitKey};
+mod change;
+mod expect;
+mod fault;
+
+pub use change::{Change, Deployment, Exec, Patch, Replace, Scale, Until, Wait};
+pub use expect::{ConfigOf, Denied, Identity, LatencyBound, Peer};
+pub use fault::{Await, Background, Between, Failover, Fault, FaultKind, Stop};
+
+use super::keys::{Capability, ConnectionOutcome, FailureReason, SplitKey};
 use crate::diagnostic::Location;
 use crate::topology::{GatewayKind, Topology, Workload};
 
@@ -18,7 +26,7 @@ use crate::topology::{GatewayKind, Topology, Workload};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// Name, unique in the catalogue; a DNS label.
+    /// Name, unique in the catalogue: a DNS label, and for a case of a matrix its values in brackets.
     pub name: String,
     /// What it shows, for people.
     pub description: String,
@@ -31,6 +39,12 @@ pub struct Plan {
     /// The topology it runs on.
     #[serde(skip)]
     pub topology: Topology,
+    /// What the environment must be able to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Capability>,
+    /// Longest time of the steps, clean-up not included.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "super::keys::serialize_some_duration")]
+    pub time_budget: Option<Duration>,
     /// What is done, in order. The first step that fails ends the scenario.
     pub steps: Vec<Step>,
     /// What is done afterwards in any case, in order; a failure here does not stop the rest.
@@ -49,6 +63,9 @@ pub struct Step {
     pub location: Location,
     /// What it does.
     pub action: Action,
+    /// What undoes it at the end of its group, in any case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cleanup: Vec<Step>,
 }
 
 /// What a step does.
@@ -57,6 +74,22 @@ pub struct Step {
 pub enum Action {
     /// Steps one after the other, under one name.
     Sequence(Vec<Step>),
+    /// Steps at once, under one name.
+    Parallel(Vec<Step>),
+    /// Steps one after the other, and what follows.
+    Try(Try),
+    /// A remark for the report.
+    Note(String),
+    /// Parts of an object are changed.
+    Patch(Patch),
+    /// A workload gets another number of pods.
+    Scale(Scale),
+    /// The pods of a workload are replaced.
+    Replace(Replace),
+    /// A command runs in a pod.
+    Exec(Exec),
+    /// An object comes to be as described.
+    Wait(Wait),
     /// Server-side apply of objects on clusters.
     Apply(Apply),
     /// Deletion of objects on clusters; an object that is not there is no error.
@@ -69,8 +102,32 @@ pub enum Action {
     Traffic(Traffic),
     /// One connection attempt to a pod address, judged.
     Connect(Connect),
+    /// Something fails until it is healed.
+    Fault(Fault),
+    /// A fault, by the name of its step, is ended and checked to have healed.
+    Heal(String),
+    /// Requests are sent from here on, while the next steps are done.
+    Background(Background),
+    /// Traffic in the background goes on for a while.
+    Await(Await),
+    /// Traffic in the background is ended and judged.
+    Stop(Stop),
+    /// A proxy is asked what it holds, and the answer is judged.
+    Config(ConfigOf),
     /// A negative control: after a change of the mesh, an earlier measurement must be refuted.
     Control(Control),
+}
+
+/// Steps one after the other, and what follows. What follows changes a passed verdict only.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Try {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// Done when one of them did not pass.
+    pub catch: Vec<Step>,
+    /// Done afterwards in any case.
+    pub finally: Vec<Step>,
 }
 
 /// Objects to apply.
@@ -153,6 +210,9 @@ pub struct ClusterConvergence {
     pub watched: Vec<String>,
     /// Clusters that must not be watched.
     pub not_watched: Vec<String>,
+    /// Workloads whose pods changed: proxies must hold exactly those that are ready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Deployment>,
 }
 
 /// Requests to send and what to expect of them.
@@ -171,6 +231,8 @@ pub struct Traffic {
     pub connections: u32,
     /// Whether each request opens its own connection.
     pub new_connection_per_request: bool,
+    /// Requests a second, whether or not earlier ones were answered; `None` sends the next after an answer.
+    pub rate: Option<u32>,
     /// Longest time for one answer.
     #[serde(serialize_with = "super::keys::serialize_duration")]
     pub timeout: Duration,
@@ -239,6 +301,16 @@ pub enum Check {
     MutualTls(MutualTls),
     /// Requests that failed did so for one reason in one place, and some did.
     Failures(Failures),
+    /// Who calls and who answers.
+    Identity(Identity),
+    /// Everything is refused, for one reason in one place.
+    Denied(Denied),
+    /// What traffic in the background sees of a fault.
+    Failover(Failover),
+    /// Quantiles of the time until an answer.
+    Latency(Vec<LatencyBound>),
+    /// An expression in CEL is true of the observation.
+    Cel(String),
     /// The connection attempt ends in one of these ways.
     Connection(Vec<ConnectionOutcome>),
     /// Whether the pod itself was reached. An answer of another pod, which may have the same address on its own
@@ -298,9 +370,10 @@ impl Plan {
         fn collect<'plan>(steps: &'plan [Step], into: &mut Vec<&'plan Step>) {
             for step in steps {
                 into.push(step);
-                if let Action::Sequence(inner) = &step.action {
-                    collect(inner, into);
-                }
+                step.members().into_iter().for_each(|members| collect(members, into));
+            }
+            for step in steps.iter().rev() {
+                collect(&step.cleanup, into);
             }
         }
         let mut steps = Vec::new();
@@ -322,10 +395,60 @@ impl Step {
     pub fn requests(&self) -> u64 {
         match &self.action {
             Action::Traffic(traffic) => traffic.requests,
-            Action::Control(control) => control.measure.requests(),
+            Action::Control(control) => control.measure.requests_within(),
             Action::Connect(_) => 1,
-            Action::Sequence(_) | Action::Apply(_) | Action::Delete(_) | Action::Link(_) | Action::Converge(_) => 0,
+            Action::Await(wait) => wait.requests,
+            _ => 0,
         }
+    }
+
+    /// How many requests the step and its members send.
+    #[must_use]
+    pub fn requests_within(&self) -> u64 {
+        let members = self.members().into_iter().flatten().map(Self::requests_within).sum::<u64>();
+        self.requests() + members
+    }
+
+    /// The steps of a group, list by list in the order in which they are done; nothing for other steps.
+    #[must_use]
+    pub fn members(&self) -> Vec<&[Step]> {
+        match &self.action {
+            Action::Sequence(steps) | Action::Parallel(steps) => vec![steps],
+            Action::Try(attempt) => vec![&attempt.steps, &attempt.catch, &attempt.finally],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The step that carries what a measurement expects: this one, or the `stop` in this group.
+    #[must_use]
+    pub fn judged(&self) -> &Self {
+        let stops = |step: &&Self| matches!(step.action, Action::Stop(_));
+        match &self.action {
+            Action::Sequence(steps) => steps.iter().find(stops).unwrap_or(self),
+            _ => self,
+        }
+    }
+
+    /// This step and those inside it under other ids, so that they can be done again.
+    #[must_use]
+    pub fn renumbered(mut self, id: &str) -> Self {
+        let renumber = |steps: &mut Vec<Self>, prefix: &str| {
+            for (index, step) in std::mem::take(steps).into_iter().enumerate() {
+                steps.push(step.renumbered(&format!("{id}.{prefix}{}", index + 1)));
+            }
+        };
+        match &mut self.action {
+            Action::Sequence(steps) | Action::Parallel(steps) => renumber(steps, ""),
+            Action::Try(attempt) => {
+                renumber(&mut attempt.steps, "");
+                renumber(&mut attempt.catch, "x");
+                renumber(&mut attempt.finally, "f");
+            }
+            _ => {}
+        }
+        renumber(&mut self.cleanup, "u");
+        self.id = id.to_owned();
+        self
     }
 
     /// What the step expects; nothing for steps that measure nothing.
@@ -334,6 +457,8 @@ impl Step {
         match &self.action {
             Action::Traffic(traffic) => &traffic.expectations,
             Action::Connect(connect) => &connect.expectations,
+            Action::Config(config) => &config.expectations,
+            Action::Stop(stop) => &stop.expectations,
             _ => &[],
         }
     }

@@ -8,6 +8,7 @@ pub mod cidr;
 pub mod draw;
 pub mod file;
 pub mod kind;
+pub mod support;
 pub mod validate;
 
 use schemars::JsonSchema;

@@ -52,7 +52,7 @@ fn what_succeeds(#[case] arguments: &[&str], #[case] expected: i32, #[case] said
 #[case::nothing_asked(&[], 2, "Usage:")]
 #[case::misspelt_command(&["pln"], 2, "plan")]
 #[case::misspelt_option(&["e2e", "--topologie", "x"], 2, "--topology")]
-#[case::misspelt_filter(&["plan", "-E", "tags(x)"], 2, "neither `name`, `tag` nor `area`")]
+#[case::misspelt_filter(&["plan", "-E", "tags(x)"], 2, "neither `all`, `name`, `tag` nor `area`")]
 #[case::nothing_selected(&["plan", "-E", "tag(none-such)"], 4, "no scenario is selected")]
 #[case::nothing_to_run(&["e2e", "-E", "tag(none-such)"], 4, "no scenario is selected")]
 #[case::missing_file(&["lint", "none-such.yaml"], 2, "cannot read none-such.yaml")]
@@ -102,10 +102,75 @@ fn mistakes_in_files_are_shown_in_place_for_people_and_for_programs() {
 
 #[test]
 fn a_plan_for_programs_has_the_numbers() {
-    let output = meshproof(&["plan", "--format", "json"]);
+    let output = meshproof(&["plan", "-E", "tag(smoke)", "--format", "json"]);
     let document: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
     assert_eq!(document["topologies"][0]["name"], "two-clusters");
     assert!(document["scenarios"][0]["requests"].as_u64().expect("a number") > 3992);
+}
+
+#[test]
+fn every_scenario_of_the_catalogue_has_a_negative_control() {
+    let output = meshproof(&["plan", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let scenarios = document["scenarios"].as_array().expect("a list");
+    assert!(scenarios.len() >= 20, "{}", scenarios.len());
+    for scenario in scenarios {
+        let plan = &scenario["plan"];
+        assert!(plan["steps"].to_string().contains("\"control\""), "{} has none", plan["name"]);
+    }
+}
+
+#[test]
+fn the_words_of_lint_and_up_agree_on_what_cannot_be_brought_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hub.yaml");
+    let shipped = std::fs::read_to_string(root().join("scenarios/topologies/two-clusters.yaml")).expect("read");
+    std::fs::write(&path, shipped.replace("discovery: remote-secrets", "discovery: hub")).expect("written");
+    let path = path.to_str().expect("UTF-8");
+    let (lint, up) = (meshproof(&["lint", path]), meshproof(&["up", "--topology", path]));
+    assert_eq!((code(&lint), code(&up)), (2, 2));
+    for output in [&lint, &up] {
+        let words = "`discovery: hub` needs the management plane, which is not part of this version";
+        assert!(stderr(output).contains(words), "{}", stderr(output));
+    }
+}
+
+#[rstest]
+#[case::empty(b"", "the file is empty")]
+#[case::only_a_comment(b"# nothing\n", "the file is empty")]
+#[case::binary(b"\x7fELF\x00\x01", "is no text file")]
+#[case::other_encoding(b"name: gr\xfc\xdfe", "is no text file")]
+fn what_is_no_scenario_is_said_so(#[case] content: &[u8], #[case] said: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.yaml");
+    std::fs::write(&path, content).expect("written");
+    let output = meshproof(&["lint", path.to_str().expect("UTF-8")]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains(said), "{}", stderr(&output));
+}
+
+#[test]
+fn a_suite_runs_its_scenarios_with_its_defaults() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("suite.yaml");
+    let area = root().join("scenarios/catalogue/trust");
+    let text = format!(
+        "apiVersion: meshproof.dev/v1alpha1\nkind: Suite\nname: nightly\ndescription: d\n\
+         scenarios: [{}]\ndefaults: {{tags: [nightly], budget: {{requests: 1000}}}}\n",
+        area.display()
+    );
+    std::fs::write(&path, &text).expect("written");
+    let file = path.to_str().expect("UTF-8");
+    let output = meshproof(&["plan", file, "-E", "tag(nightly) & name([service=details])"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("accounts-are-identities[service=details]"), "{}", stdout(&output));
+    assert_eq!(code(&meshproof(&["lint", file])), 0);
+    std::fs::write(&path, text.replace("requests: 1000", "requests: 10")).expect("written");
+    let output = meshproof(&["lint", file]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("and the budget is 10"), "{}", stderr(&output));
+    std::fs::write(&path, text.replace(&area.display().to_string(), "missing.yaml")).expect("written");
+    assert!(stderr(&meshproof(&["lint", file])).contains("missing.yaml"));
 }
 
 #[test]

@@ -41,7 +41,12 @@ fn traffic(groups: Vec<Group>) -> TrafficObservation {
     }
     let requests = groups.iter().map(|group| group.count).sum();
     let samples = Samples { requests, answered: requests, by_status, groups, ..Samples::default() };
-    TrafficObservation { from_cluster: "cluster1".to_owned(), samples, gateways: Vec::new() }
+    TrafficObservation {
+        from_cluster: "cluster1".to_owned(),
+        samples,
+        gateways: Vec::new(),
+        ..TrafficObservation::default()
+    }
 }
 
 fn with_counters(mut seen: TrafficObservation, counters: GatewayCounters) -> TrafficObservation {
@@ -50,13 +55,13 @@ fn with_counters(mut seen: TrafficObservation, counters: GatewayCounters) -> Tra
 }
 
 fn outcome(check: &Check, seen: &TrafficObservation) -> Outcome {
-    let judgement = judge(check, &Observation::Traffic(seen.clone()));
+    let judgement = judge(check, &Observation::Traffic(Box::new(seen.clone())));
     assert!(!judgement.evidence.is_empty(), "{check:?} says nothing");
     judgement.outcome
 }
 
 fn first_words(check: &Check, seen: &TrafficObservation) -> String {
-    judge(check, &Observation::Traffic(seen.clone())).evidence.swap_remove(0)
+    judge(check, &Observation::Traffic(Box::new(seen.clone()))).evidence.swap_remove(0)
 }
 
 #[test]
@@ -66,7 +71,7 @@ fn one_request_without_an_answer_refutes_that_all_are_answered() {
     let mut lost = traffic(vec![group("v1", "cluster1", 200, 499)]);
     lost.samples.requests = 500;
     lost.samples.errors = BTreeMap::from([("reset".to_owned(), 1)]);
-    let judgement = judge(&check, &Observation::Traffic(lost));
+    let judgement = judge(&check, &Observation::Traffic(Box::new(lost)));
     assert_eq!(judgement.outcome, Fail);
     assert!(judgement.evidence.iter().any(|line| line.contains("reset: 1")), "{:?}", judgement.evidence);
     assert_eq!(outcome(&check, &traffic(vec![group("v1", "cluster1", 503, 1)])), Fail);
@@ -157,6 +162,7 @@ fn attempt(outcome: ConnectionOutcome, answered_by: Option<&str>) -> Observation
         outcome,
         address: "10.244.0.8:9080".to_owned(),
         target: "cluster2/reviews-v3-x".to_owned(),
+        proxies: Vec::new(),
         answered_by: answered_by.map(str::to_owned),
     })
 }

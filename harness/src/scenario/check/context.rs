@@ -8,7 +8,7 @@ use crate::diagnostic::tree::Path;
 use crate::diagnostic::{Document, Problem, Problems, Severity, suggest};
 use crate::scenario::file::{GatewayFile, ScenarioFile, WorkloadFile};
 use crate::scenario::keys;
-use crate::scenario::plan::{Gateway, Step};
+use crate::scenario::plan::{FaultKind, Gateway, Step};
 use crate::topology::{Topology, Workload, validate};
 
 use super::convergence::Pending;
@@ -19,8 +19,18 @@ pub(super) struct Context<'input> {
     pub(super) files: &'input dyn ReadFile,
     pub(super) workloads: Vec<Workload>,
     pub(super) problems: Problems,
+    /// Places of the file that do not fit its schema, and were taken out. What is said about them follows from that.
+    pub(super) damaged: Vec<Path>,
+    /// What is not worth saying: it follows from something that is said.
+    unsaid: Problems,
     /// Steps with expectations so far, for controls to repeat.
     pub(super) measured: Vec<Step>,
+    /// Faults so far, by the names of their steps.
+    pub(super) faults: Vec<(String, FaultKind)>,
+    /// Traffic that runs in the background, and its rate.
+    pub(super) running: BTreeMap<String, u32>,
+    /// Names of steps that measure, but of which no expectation could be read.
+    pub(super) unmeasured: Vec<String>,
     /// Names given so far and where.
     pub(super) names: BTreeMap<String, Path>,
     /// What was changed and not yet waited for.
@@ -35,7 +45,12 @@ impl<'input> Context<'input> {
             files,
             workloads: topology.workloads(),
             problems: Problems::none(),
+            damaged: Vec::new(),
+            unsaid: Problems::none(),
             measured: Vec::new(),
+            faults: Vec::new(),
+            running: BTreeMap::new(),
+            unmeasured: Vec::new(),
             names: BTreeMap::new(),
             pending: Pending::default(),
         }
@@ -46,11 +61,23 @@ impl<'input> Context<'input> {
     }
 
     pub(super) fn error(&mut self, path: &Path, message: impl Into<String>) -> &mut Problem {
-        self.problems.add(self.document.problem(Severity::Error, path, message))
+        let problem = self.document.problem(Severity::Error, path, message);
+        self.said_about(path).add(problem)
     }
 
     pub(super) fn key_error(&mut self, path: &Path, message: impl Into<String>) -> &mut Problem {
-        self.problems.add(self.document.problem_with_key(Severity::Error, path, message))
+        let problem = self.document.problem_with_key(Severity::Error, path, message);
+        self.said_about(path).add(problem)
+    }
+
+    /// An error that would also arise from a step that is missing: not said of a file of which something was taken out.
+    pub(super) fn sequel(&mut self, path: &Path, message: impl Into<String>) -> &mut Problem {
+        let problem = self.document.problem(Severity::Error, path, message);
+        if self.damaged.is_empty() { self.problems.add(problem) } else { self.unsaid.add(problem) }
+    }
+
+    fn said_about(&mut self, path: &Path) -> &mut Problems {
+        if self.damaged.iter().any(|damaged| path.starts_with(damaged)) { &mut self.unsaid } else { &mut self.problems }
     }
 
     pub(super) fn warn(&mut self, path: &Path, message: impl Into<String>) -> &mut Problem {

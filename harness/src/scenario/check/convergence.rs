@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::scenario::plan::{ClusterConvergence, ObjectRef};
+use crate::scenario::plan::{ClusterConvergence, Deployment, ObjectRef};
 
 /// Groups whose objects proxies hold; others (a Deployment, a Namespace) reach proxies by other ways.
 const MESH_GROUPS: [&str; 3] = ["networking.istio.io", "security.istio.io", "telemetry.istio.io"];
@@ -42,6 +42,29 @@ impl Pending {
         out_of.retain(|name| name != of);
         if !into.iter().any(|name| name == of) {
             into.push(of.to_owned());
+        }
+    }
+
+    /// The pods of a workload are others than before, as the control plane of `cluster` may see it.
+    pub(super) fn replaced(&mut self, cluster: &str, workload: &Deployment) {
+        let entry = self.entry(cluster);
+        if !entry.endpoints.contains(workload) {
+            entry.endpoints.push(workload.clone());
+        }
+    }
+
+    /// Takes over what another list has to wait for.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (cluster, theirs) in other.clusters {
+            for object in theirs.present {
+                self.applied(&cluster, object);
+            }
+            for object in theirs.absent {
+                self.deleted(&cluster, object);
+            }
+            theirs.watched.iter().for_each(|of| self.linked(&cluster, of, true));
+            theirs.not_watched.iter().for_each(|of| self.linked(&cluster, of, false));
+            theirs.endpoints.iter().for_each(|workload| self.replaced(&cluster, workload));
         }
     }
 

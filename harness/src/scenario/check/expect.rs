@@ -13,21 +13,30 @@ use crate::scenario::plan::{Check, Expectation, Failures, MutualTls, Split};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Measurement {
     Traffic,
+    /// Traffic in the background, when it is stopped.
+    Background,
     Connect,
+    Config,
 }
 
 impl Measurement {
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Traffic => &["answered", "split", "mtls", "failures"],
-            Self::Connect => &["connection", "reached"],
+            Self::Traffic => {
+                &["answered", "errors", "split", "mtls", "identity", "failures", "denied", "latency", "cel"]
+            }
+            Self::Background => &["failover", "answered", "identity", "latency", "cel"],
+            Self::Connect => &["connection", "reached", "denied", "cel"],
+            Self::Config => &["cel"],
         }
     }
 
     fn word(self) -> &'static str {
         match self {
             Self::Traffic => "traffic",
+            Self::Background => "stop",
             Self::Connect => "connect",
+            Self::Config => "config",
         }
     }
 }
@@ -66,12 +75,12 @@ impl Context<'_> {
             self.key_error(&path, message).help(format!("possible here: `{}`", measurement.keys().join("`, `")));
             return None;
         }
-        let check = self.one_check(&path, file)?;
+        let check = self.one_check(&path, file, measurement)?;
         let location = self.document.source.location(self.document.root.key_span(&path).start);
         Some(Expectation { name: (*name).to_owned(), location, check })
     }
 
-    fn one_check(&mut self, path: &Path, file: &ExpectFile) -> Option<Check> {
+    fn one_check(&mut self, path: &Path, file: &ExpectFile, measurement: Measurement) -> Option<Check> {
         if let Some(AnsweredFile::All) = file.answered {
             return Some(Check::Answered(RatePlan { limit: 0.0, alpha: ErrorRates::default().false_pass }));
         }
@@ -83,6 +92,24 @@ impl Context<'_> {
         }
         if let Some(failures) = &file.failures {
             return Some(Check::Failures(self.failures(path, failures)));
+        }
+        if let Some(errors) = &file.errors {
+            return self.errors(path, errors).map(Check::Answered);
+        }
+        if let Some(identity) = &file.identity {
+            return self.both_identities(path, identity).map(Check::Identity);
+        }
+        if let Some(denied) = &file.denied {
+            return self.denied(path, denied, measurement).map(Check::Denied);
+        }
+        if let Some(failover) = &file.failover {
+            return self.failover(path, failover).map(Check::Failover);
+        }
+        if let Some(latency) = &file.latency {
+            return self.latency(path, latency).map(Check::Latency);
+        }
+        if let Some(text) = &file.cel {
+            return self.expression(path, text, measurement).map(Check::Cel);
         }
         if let Some(outcomes) = &file.connection {
             if outcomes.is_empty() {
@@ -208,7 +235,7 @@ impl Context<'_> {
         MutualTls { client: file.client.clone(), server: file.server.clone(), through }
     }
 
-    fn identity(&mut self, path: &Path, identity: &str) {
+    pub(super) fn identity(&mut self, path: &Path, identity: &str) {
         let domain = &self.topology.trust.domain;
         let gateways = self.topology.mesh.gateways.iter().map(|gateway| gateway.identity(domain));
         let known: std::collections::BTreeSet<String> =
@@ -242,6 +269,12 @@ fn given(file: &ExpectFile) -> Vec<&'static str> {
         ("split", file.split.is_some()),
         ("mtls", file.mtls.is_some()),
         ("failures", file.failures.is_some()),
+        ("failover", file.failover.is_some()),
+        ("errors", file.errors.is_some()),
+        ("identity", file.identity.is_some()),
+        ("denied", file.denied.is_some()),
+        ("latency", file.latency.is_some()),
+        ("cel", file.cel.is_some()),
         ("connection", file.connection.is_some()),
         ("reached", file.reached.is_some()),
     ]
@@ -256,9 +289,9 @@ pub(super) fn samples_needed(expectations: &[Expectation]) -> u64 {
     const LEAST: u64 = 100;
     let needed = expectations.iter().map(|expectation| match &expectation.check {
         Check::Split(split) => split.plan.n,
-        Check::Answered(_) | Check::MutualTls(_) | Check::Failures(_) | Check::Connection(_) | Check::Reached(_) => {
-            LEAST
-        }
+        Check::Answered(plan) => plan.clean_trials_needed().unwrap_or(LEAST),
+        Check::Latency(bounds) => bounds.iter().map(|bound| bound.plan.samples_needed()).max().unwrap_or(LEAST),
+        _ => LEAST,
     });
     needed.max().unwrap_or(LEAST)
 }

@@ -1,18 +1,28 @@
 //! From the YAML form to a [`Plan`]: every name resolved, every sample planned, every problem reported at once.
 
+mod assertions;
+mod budget;
+mod changes;
 mod context;
 mod convergence;
 mod expect;
+mod faults;
+mod groups;
 mod objects;
+mod said;
 mod steps;
 
 use crate::diagnostic::tree::Path;
 use crate::diagnostic::{self, Document, Problems};
 use crate::topology::{Topology, validate};
 
+use std::collections::BTreeSet;
+
 use super::file::ScenarioFile;
-use super::parameters;
-use super::plan::Plan;
+use super::keys::Capability;
+use super::plan::{Action, Plan, Step};
+use super::suite::Defaults;
+use super::{matrix, parameters};
 use context::Context;
 
 /// Gives the text of a file that a scenario refers to. Implemented by whoever may read files.
@@ -33,57 +43,102 @@ pub struct NamedText {
     pub text: String,
 }
 
-/// What reading gave: problems may be there even when there is a plan, but then only warnings.
+/// What reading gave: problems may be there even when there are plans, but then only warnings.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// The plan, unless something is wrong.
-    pub plan: Option<Plan>,
+    /// The plan, or one for each case of a matrix; none if something is wrong.
+    pub plans: Vec<Plan>,
     /// Everything found, in the order of the file.
     pub problems: Problems,
 }
 
-/// Reads and checks a scenario: `name` is the path of its file, whose folder also gives its area. A `topology` given
-/// replaces the one that the file names.
-pub fn read(name: &str, text: &str, topology: Option<&Topology>, files: &dyn ReadFile) -> Checked {
-    match try_read(name, text, topology, files) {
-        Ok((plan, problems)) => Checked { plan: Some(plan), problems: problems.sorted() },
-        Err(problems) => Checked { plan: None, problems: problems.sorted() },
+/// Reads and checks a scenario: `name` is the path of its file, whose folder also gives its area.
+pub fn read(name: &str, text: &str, given: &Defaults, files: &dyn ReadFile) -> Checked {
+    let mut checked = Checked::default();
+    let document = Document::parse(name, text);
+    let cases = document.and_then(|document| matrix::cases(&document).map(|cases| (document, cases)));
+    match cases {
+        Ok((document, cases)) => {
+            for case in cases {
+                match read_case(name, document.clone(), &case, given, files) {
+                    Ok((plan, problems)) => {
+                        checked.plans.push(plan);
+                        checked.problems.extend(problems);
+                    }
+                    Err(problems) => checked.problems.extend(problems),
+                }
+            }
+        }
+        Err(problems) => checked.problems = problems,
     }
+    if checked.problems.has_errors() {
+        checked.plans.clear();
+    }
+    checked.problems = checked.problems.sorted();
+    checked
 }
 
-fn try_read(
+fn read_case(
     name: &str,
-    text: &str,
-    topology: Option<&Topology>,
+    mut document: Document,
+    case: &matrix::Case,
+    given: &Defaults,
     files: &dyn ReadFile,
 ) -> Result<(Plan, Problems), Problems> {
-    let mut document = Document::parse(name, text)?;
-    parameters::substitute(&mut document)?;
-    let (file, unknown): (ScenarioFile, Problems) = diagnostic::decode(&document)?;
-    let topology = match topology {
+    let values = parameters::Given { case: case.values(), parameters: given.parameters.clone() };
+    parameters::substitute(&mut document, &values)?;
+    let repaired = diagnostic::decode_repaired::<ScenarioFile>(&document)?;
+    let file = repaired.value;
+    let topology = match &given.topology {
         Some(topology) => topology.clone(),
-        None => named_topology(&document, &file, files)?,
+        None => match named_topology(&document, &file, files) {
+            Ok(topology) => topology,
+            Err(mut problems) => {
+                problems.extend(repaired.problems);
+                return Err(problems);
+            }
+        },
     };
     let mut context = Context::new(&document, &topology, files);
-    context.problems.extend(unknown);
+    context.problems.extend(repaired.problems);
+    context.damaged = repaired.damaged;
     context.scenario(&file);
     let steps = context.steps(&Path::root().key("steps"), &file.steps, "");
-    let finally = context.steps(&Path::root().key("finally"), &file.finally, "f");
-    let problems = context.into_problems();
-    if problems.has_errors() {
-        return Err(problems);
-    }
+    let mut finally = context.steps(&Path::root().key("finally"), &file.finally, "f");
+    finally.extend(context.last_convergence(file.finally.len()));
+    context.all_stopped();
+    let time_budget = context.time_budget(&file.budget, &given.budget);
+    let requests = file.budget.requests.or(given.budget.requests);
     let plan = Plan {
-        name: file.name,
+        name: case.name(&file.name),
         description: file.description,
         area: area(name),
-        tags: file.tags,
+        tags: file.tags.into_iter().chain(given.tags.iter().cloned()).collect(),
         file: name.to_owned(),
-        topology,
+        topology: topology.clone(),
+        requires: requires(file.requires, &steps),
+        time_budget,
         steps,
         finally,
     };
-    Ok((plan, problems))
+    context.within_budget(&plan, requests);
+    let problems = context.into_problems();
+    if problems.has_errors() { Err(problems) } else { Ok((plan, problems)) }
+}
+
+/// What the scenario says that it needs, and what its faults do.
+fn requires(said: Vec<Capability>, steps: &[Step]) -> Vec<Capability> {
+    fn collect(steps: &[Step], into: &mut BTreeSet<Capability>) {
+        for step in steps {
+            if let Action::Fault(fault) = &step.action {
+                into.extend(fault.kind.requires());
+            }
+            step.members().into_iter().for_each(|members| collect(members, into));
+        }
+    }
+    let mut all: BTreeSet<Capability> = said.into_iter().collect();
+    collect(steps, &mut all);
+    all.into_iter().collect()
 }
 
 fn named_topology(document: &Document, file: &ScenarioFile, files: &dyn ReadFile) -> Result<Topology, Problems> {
@@ -105,5 +160,7 @@ fn area(name: &str) -> String {
     name.rsplit(['/', '\\']).nth(1).unwrap_or("").to_owned()
 }
 
+#[cfg(test)]
+mod step_tests;
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::expect::{Measurement, samples_needed};
+use super::said::said;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
-use crate::scenario::file::{ConnectFile, ControlFile, ConvergeFile, ExpectFile, LinkFile, StepFile, TrafficFile};
-use crate::scenario::plan::{Action, Check, Connect, Control, Converge, Expectation, Link, Step, Traffic};
+use crate::scenario::file::{
+    ConfigFile, ConnectFile, ControlFile, ConvergeFile, ExpectFile, LinkFile, StepFile, TrafficFile,
+};
+use crate::scenario::plan::{Action, Check, ConfigOf, Connect, Control, Converge, Expectation, Link, Step, Traffic};
 use crate::topology::Discovery;
 
 /// Default of `converge.timeout`: a push takes milliseconds; old connections end within `drainDuration`, which
@@ -19,35 +22,36 @@ const TRAFFIC_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Words of the actions, as they stand in files.
-const ACTIONS: [&str; 9] =
-    ["sequence", "apply", "delete", "link", "unlink", "converge", "traffic", "connect", "control"];
+const ACTIONS: [&str; 23] = [
+    "sequence", "parallel", "try", "note", "apply", "delete", "patch", "scale", "restart", "kill", "exec", "wait",
+    "link", "unlink", "converge", "traffic", "connect", "config", "fault", "heal", "during", "stop", "control",
+];
+/// Those that a control may do.
+const CHANGES: [&str; 11] =
+    ["note", "apply", "delete", "patch", "scale", "restart", "kill", "wait", "link", "unlink", "converge"];
 
 impl Context<'_> {
-    /// Checks a list of steps; their ids start with `prefix`.
-    pub(super) fn steps(&mut self, path: &Path, files: &[StepFile], prefix: &str) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for (index, file) in files.iter().enumerate() {
-            steps.extend(self.step(&path.index(index), file, format!("{prefix}{}", index + 1)));
-        }
-        steps
-    }
-
-    fn step(&mut self, path: &Path, file: &StepFile, id: String) -> Option<Step> {
+    pub(super) fn step(&mut self, path: &Path, file: &StepFile, id: String) -> Option<Step> {
         self.name(path, file.name.as_deref());
         let given = given(file);
         let [word] = given.as_slice() else {
             self.not_one_action(path, &given);
             return None;
         };
-        if file.expect.is_some() && !matches!(*word, "traffic" | "connect") {
-            self.key_error(&path.key("expect"), format!("`{word}` measures nothing that could be expected"))
-                .help("put `expect` beside `traffic` or `connect`");
-        }
-        let action = self.action(path, file, &id)?;
+        self.companions(path, file, word);
+        let Some(action) = self.action(path, file, &id) else {
+            self.unmeasured.extend(file.name.clone());
+            return None;
+        };
         let name = file.name.clone().unwrap_or_else(|| said(&action));
-        let step = Step { id, name, location: self.document.location(path), action };
-        if !step.expectations().is_empty() {
+        if let Action::Fault(fault) = &action {
+            self.faults.push((name.clone(), fault.kind.clone()));
+        }
+        let step = Step { id, name, location: self.document.location(path), action, cleanup: Vec::new() };
+        if !step.judged().expectations().is_empty() {
             self.measured.push(step.clone());
+        } else if file.expect.is_some() {
+            self.unmeasured.push(step.name.clone());
         }
         Some(step)
     }
@@ -79,16 +83,43 @@ impl Context<'_> {
     fn action(&mut self, path: &Path, file: &StepFile, id: &str) -> Option<Action> {
         let expect = file.expect.as_deref();
         if let Some(steps) = &file.sequence {
-            if steps.is_empty() {
-                self.key_error(&path.key("sequence"), "this sequence is empty");
+            return Some(self.sequence(&path.key("sequence"), steps, id));
+        }
+        if let Some(steps) = &file.parallel {
+            return Some(self.parallel(&path.key("parallel"), steps, id));
+        }
+        if file.attempt.is_some() {
+            return self.attempt(path, file, id);
+        }
+        if let Some(text) = &file.note {
+            if text.trim().is_empty() {
+                self.error(&path.key("note"), "this remark is empty");
             }
-            return Some(Action::Sequence(self.steps(&path.key("sequence"), steps, &format!("{id}."))));
+            return Some(Action::Note(text.clone()));
         }
         if let Some(apply) = &file.apply {
             return Some(Action::Apply(self.apply(&path.key("apply"), apply)));
         }
         if let Some(delete) = &file.delete {
             return Some(Action::Delete(self.delete(&path.key("delete"), delete)));
+        }
+        if let Some(patch) = &file.patch {
+            return self.patch(&path.key("patch"), patch).map(Action::Patch);
+        }
+        if let Some(scale) = &file.scale {
+            return self.scale(&path.key("scale"), scale).map(Action::Scale);
+        }
+        if let Some(restart) = &file.restart {
+            return self.replace(&path.key("restart"), restart, false).map(Action::Replace);
+        }
+        if let Some(kill) = &file.kill {
+            return self.replace(&path.key("kill"), kill, true).map(Action::Replace);
+        }
+        if let Some(exec) = &file.exec {
+            return self.exec(&path.key("exec"), exec).map(Action::Exec);
+        }
+        if let Some(wait) = &file.wait {
+            return self.wait(&path.key("wait"), wait).map(Action::Wait);
         }
         if let Some(link) = &file.link {
             return Some(Action::Link(self.link(&path.key("link"), link, true)));
@@ -99,6 +130,23 @@ impl Context<'_> {
         if let Some(converge) = &file.converge {
             return Some(Action::Converge(self.converge(&path.key("converge"), converge)));
         }
+        if let Some(fault) = &file.fault {
+            return self.fault(&path.key("fault"), fault).map(Action::Fault);
+        }
+        if let Some(heal) = &file.heal {
+            return self.heal(&path.key("heal"), heal);
+        }
+        if let Some(during) = &file.during {
+            return self.during(&path.key("during"), during);
+        }
+        if let Some(stop) = &file.stop {
+            return self.stop(&path.key("stop"), stop, expect, path);
+        }
+        if let Some(traffic) = file.traffic.as_ref().filter(|traffic| traffic.background) {
+            self.converged_before(&path.key("traffic"));
+            let traffic = self.traffic(&path.key("traffic"), traffic, Vec::new())?;
+            return self.background(&path.key("traffic"), file.name.as_deref(), traffic, expect.is_some());
+        }
         if let Some(traffic) = &file.traffic {
             self.converged_before(&path.key("traffic"));
             let expectations = self.expectations(&path.key("expect"), expect, Measurement::Traffic);
@@ -108,6 +156,11 @@ impl Context<'_> {
             self.converged_before(&path.key("connect"));
             let expectations = self.expectations(&path.key("expect"), expect, Measurement::Connect);
             return self.connect(&path.key("connect"), connect, expectations).map(Action::Connect);
+        }
+        if let Some(config) = &file.config {
+            self.converged_before(&path.key("config"));
+            let expectations = self.expectations(&path.key("expect"), expect, Measurement::Config);
+            return self.config(&path.key("config"), config, expectations).map(Action::Config);
         }
         let control = file.control.as_ref()?;
         self.control(&path.key("control"), control, id).map(Action::Control)
@@ -136,15 +189,27 @@ impl Context<'_> {
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), CONVERGE_TIMEOUT);
         let clusters = self.pending.take();
         if clusters.is_empty() {
-            self.key_error(path, "nothing was changed since the last `converge`, so there is nothing to wait for");
+            self.sequel(path, "nothing was changed since the last `converge`, so there is nothing to wait for");
         }
         Converge { clusters, timeout }
+    }
+
+    /// What the clean-up changed is waited for at the very end, so that the next scenario finds a mesh at rest.
+    pub(super) fn last_convergence(&mut self, position: usize) -> Option<Step> {
+        let clusters = self.pending.take();
+        if clusters.is_empty() {
+            return None;
+        }
+        let action = Action::Converge(Converge { clusters, timeout: CONVERGE_TIMEOUT });
+        let location = self.document.location(&Path::root().key("steps"));
+        let name = "every proxy concerned acknowledges the clean-up".to_owned();
+        Some(Step { id: format!("f{}", position + 1), name, location, action, cleanup: Vec::new() })
     }
 
     /// A measurement of a mesh that is still changing means nothing.
     fn converged_before(&mut self, path: &Path) {
         if !self.pending.is_empty() {
-            self.key_error(path, "this would measure before every proxy holds the changes made above")
+            self.sequel(path, "this would measure before every proxy holds the changes made above")
                 .help("add a step with `converge: {}` before it");
             // Said once; the steps after this one are not to blame.
             self.pending.take();
@@ -165,7 +230,7 @@ impl Context<'_> {
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), TRAFFIC_TIMEOUT);
         let needed = samples_needed(&expectations);
         if let Some(requests) = file.requests.filter(|requests| *requests < needed) {
-            let decides = expectations.iter().any(|expectation| matches!(expectation.check, Check::Split(_)));
+            let decides = expectations.iter().any(|expectation| decided_by_number(&expectation.check));
             if decides {
                 self.error(
                     &path.key("requests"),
@@ -181,9 +246,18 @@ impl Context<'_> {
             requests: file.requests.unwrap_or(needed),
             connections: file.connections,
             new_connection_per_request: file.new_connection_per_request,
+            rate: file.rate,
             timeout,
             expectations,
         })
+    }
+
+    fn config(&mut self, path: &Path, file: &ConfigFile, expectations: Vec<Expectation>) -> Option<ConfigOf> {
+        if !file.path.starts_with('/') {
+            self.error(&path.key("path"), format!("`{}` is no path", file.path))
+                .help("such as `/clusters?format=json`");
+        }
+        Some(ConfigOf { of: self.deployment(&path.key("of"), &file.of)?, path: file.path.clone(), expectations })
     }
 
     fn connect(
@@ -214,13 +288,21 @@ impl Context<'_> {
             &path.key("restore"),
             "converge after the restoration, so that later steps measure the restored mesh",
         );
+        let measure = measure.map(|measure| match measure.action {
+            Action::Sequence(_) => measure.renumbered(&format!("{id}.cm")),
+            _ => measure,
+        });
         Some(Control { change, measure: Box::new(measure?), refuted: refuted?, expectations: expectations?, restore })
     }
 
     /// What a control expects of its repetition, which sends as many requests as the step that it repeats.
     fn instead(&mut self, path: &Path, files: &[ExpectFile], measure: &Step) -> Vec<Expectation> {
-        let kind =
-            if matches!(measure.action, Action::Connect(_)) { Measurement::Connect } else { Measurement::Traffic };
+        let kind = match measure.action {
+            Action::Connect(_) => Measurement::Connect,
+            Action::Config(_) => Measurement::Config,
+            Action::Stop(_) | Action::Sequence(_) => Measurement::Background,
+            _ => Measurement::Traffic,
+        };
         let expectations = self.expectations(path, Some(files), kind);
         let needed = samples_needed(&expectations);
         if measure.requests() < needed && kind == Measurement::Traffic {
@@ -235,7 +317,7 @@ impl Context<'_> {
 
     fn settle(&mut self, path: &Path, help: &str) {
         if !self.pending.is_empty() {
-            self.key_error(path, "the last change here is not waited for").help(help);
+            self.sequel(path, "the last change here is not waited for").help(help);
             self.pending.take();
         }
     }
@@ -247,12 +329,13 @@ impl Context<'_> {
                 .help("a control changes the mesh or a manifest, and restores it");
         }
         for (index, file) in files.iter().enumerate() {
-            for word in ["sequence", "traffic", "connect", "control"] {
-                if given(file).contains(&word) {
-                    let path = path.index(index).key(word);
-                    self.key_error(&path, format!("a control cannot do `{word}`"))
-                        .help("it only changes the mesh; what it measures is repeated from an earlier step");
-                }
+            for word in given(file).into_iter().filter(|word| !CHANGES.contains(word)) {
+                let path = path.index(index).key(word);
+                self.key_error(&path, format!("a control cannot do `{word}`"))
+                    .help("it only changes the mesh; what it measures is repeated from an earlier step");
+            }
+            if file.cleanup.is_some() {
+                self.key_error(&path.index(index).key("cleanup"), "a control undoes its change in `restore`");
             }
         }
         self.steps(path, files, prefix)
@@ -260,9 +343,9 @@ impl Context<'_> {
 
     fn repeated(&mut self, path: &Path, name: &str) -> Option<Step> {
         let found = self.measured.iter().find(|step| step.name == name).cloned();
-        if found.is_none() {
+        if found.is_none() && !self.unmeasured.iter().any(|known| known == name) {
             let names: Vec<String> = self.measured.iter().map(|step| step.name.clone()).collect();
-            self.error(path, format!("no earlier step with expectations is named `{name}`"))
+            self.sequel(path, format!("no earlier step with expectations is named `{name}`"))
                 .help(suggest::help(name, names.iter().map(String::as_str)));
         }
         found
@@ -274,12 +357,12 @@ impl Context<'_> {
         }
         let mut refuted = Vec::new();
         for (index, key) in keys.iter().enumerate() {
-            match measure.expectations().iter().position(|expectation| expectation.name == *key) {
+            match measure.judged().expectations().iter().position(|expectation| expectation.name == *key) {
                 Some(position) => refuted.push(position),
                 None => {
                     let known: Vec<&str> =
-                        measure.expectations().iter().map(|expectation| expectation.name.as_str()).collect();
-                    self.error(&path.index(index), format!("step `{}` does not expect `{key}`", measure.name))
+                        measure.judged().expectations().iter().map(|expectation| expectation.name.as_str()).collect();
+                    self.sequel(&path.index(index), format!("step `{}` does not expect `{key}`", measure.name))
                         .help(suggest::help(key, known));
                 }
             }
@@ -288,50 +371,41 @@ impl Context<'_> {
     }
 }
 
+/// Whether a check is decided by the number of samples, and not by what any of them shows.
+fn decided_by_number(check: &Check) -> bool {
+    match check {
+        Check::Split(_) | Check::Latency(_) => true,
+        Check::Answered(plan) => plan.limit > 0.0,
+        _ => false,
+    }
+}
+
 /// The actions that a step has, by their words.
-fn given(file: &StepFile) -> Vec<&'static str> {
+pub(super) fn given(file: &StepFile) -> Vec<&'static str> {
     let there = [
         file.sequence.is_some(),
+        file.parallel.is_some(),
+        file.attempt.is_some(),
+        file.note.is_some(),
         file.apply.is_some(),
         file.delete.is_some(),
+        file.patch.is_some(),
+        file.scale.is_some(),
+        file.restart.is_some(),
+        file.kill.is_some(),
+        file.exec.is_some(),
+        file.wait.is_some(),
         file.link.is_some(),
         file.unlink.is_some(),
         file.converge.is_some(),
         file.traffic.is_some(),
         file.connect.is_some(),
+        file.config.is_some(),
+        file.fault.is_some(),
+        file.heal.is_some(),
+        file.during.is_some(),
+        file.stop.is_some(),
         file.control.is_some(),
     ];
     ACTIONS.into_iter().zip(there).filter_map(|(word, there)| there.then_some(word)).collect()
-}
-
-/// A name for a step that has none.
-fn said(action: &Action) -> String {
-    match action {
-        Action::Sequence(steps) => format!("{} steps", steps.len()),
-        Action::Apply(apply) => {
-            let objects: Vec<String> = apply
-                .objects
-                .iter()
-                .filter_map(|object| super::convergence::reference(object).ok())
-                .map(|object| object.key())
-                .collect();
-            format!("apply {} on {}", objects.join(", "), apply.clusters.join(", "))
-        }
-        Action::Delete(delete) => {
-            let objects: Vec<String> = delete.objects.iter().map(crate::scenario::plan::ObjectRef::key).collect();
-            format!("delete {} on {}", objects.join(", "), delete.clusters.join(", "))
-        }
-        Action::Link(link) => {
-            let verb = if link.linked { "create" } else { "remove" };
-            let pairs: Vec<String> = link.pairs.iter().map(|(reader, of)| format!("{of} on {reader}")).collect();
-            format!("{verb} remote secrets: {}", pairs.join(", "))
-        }
-        Action::Converge(converge) => {
-            let clusters: Vec<&str> = converge.clusters.iter().map(|cluster| cluster.cluster.as_str()).collect();
-            format!("every proxy concerned acknowledges ({})", clusters.join(", "))
-        }
-        Action::Traffic(traffic) => format!("{} requests to {}", traffic.requests, traffic.url),
-        Action::Connect(connect) => format!("connect from {} to {}", connect.from.name, connect.to.name),
-        Action::Control(control) => format!("control of `{}`", control.measure.name),
-    }
 }

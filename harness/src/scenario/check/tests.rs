@@ -4,6 +4,7 @@ use super::*;
 use crate::diagnostic::Problem;
 use crate::scenario::explain;
 use crate::scenario::plan::{Action, Check, Step};
+use crate::scenario::suite::Defaults;
 
 const SHIPPED: &str = include_str!("../../../../scenarios/catalogue/traffic-shift/bookinfo-75-15-10.yaml");
 const TOPOLOGY: &str = include_str!("../../../../scenarios/topologies/two-clusters.yaml");
@@ -25,9 +26,10 @@ impl ReadFile for Files {
 }
 
 fn shipped() -> Plan {
-    let checked = read("scenarios/catalogue/traffic-shift/bookinfo-75-15-10.yaml", SHIPPED, None, &Files);
+    let checked =
+        read("scenarios/catalogue/traffic-shift/bookinfo-75-15-10.yaml", SHIPPED, &Defaults::default(), &Files);
     assert!(checked.problems.is_empty(), "{}", checked.problems.render(false));
-    checked.plan.expect("a plan")
+    checked.plans.into_iter().next().expect("a plan")
 }
 
 fn step<'plan>(plan: &'plan Plan, name: &str) -> &'plan Step {
@@ -105,12 +107,17 @@ fn convergence_waits_for_exactly_what_was_changed() {
 }
 
 /// Place, message and help of each problem of a scenario with these steps.
-fn problems(steps: &str) -> String {
+pub(super) fn problems(steps: &str) -> String {
+    report(&checked("", steps))
+}
+
+/// What comes of a scenario with these lines at its head and these steps.
+pub(super) fn checked(head: &str, steps: &str) -> Checked {
     let text = format!(
         "apiVersion: meshproof.dev/v1alpha1\nkind: Scenario\nname: s\ndescription: d\n\
-         topology: ../../topologies/two-clusters.yaml\nsteps:\n{steps}"
+         topology: ../../topologies/two-clusters.yaml\n{head}steps:\n{steps}"
     );
-    report(&read("area/s.yaml", &text, None, &Files))
+    read("area/s.yaml", &text, &Defaults::default(), &Files)
 }
 
 fn report(checked: &Checked) -> String {
@@ -191,7 +198,7 @@ fn a_missing_topology_and_its_mistakes_are_reported_where_they_are() {
     let text =
         "apiVersion: meshproof.dev/v1alpha1\nkind: Scenario\nname: s\ndescription: d\ntopology: none.yaml\nsteps: []\n";
     assert_eq!(
-        report(&read("s.yaml", text, None, &Files)),
+        report(&read("s.yaml", text, &Defaults::default(), &Files)),
         "5:11 cannot read topology `none.yaml`: no such file [name a file relative to the folder of this one]"
     );
 }
@@ -201,8 +208,8 @@ proptest::proptest! {
     fn no_damage_to_a_file_makes_it_panic(at in 0..SHIPPED.len(), cut in 0_usize..60, insert in "[ -~\n]{0,6}") {
         let end = (at + cut).min(SHIPPED.len());
         let text = format!("{}{insert}{}", &SHIPPED[..at], &SHIPPED[end..]);
-        let checked = read("area/s.yaml", &text, None, &Files);
-        proptest::prop_assert!(checked.plan.is_some() || checked.problems.has_errors());
+        let checked = read("area/s.yaml", &text, &Defaults::default(), &Files);
+        proptest::prop_assert!(!checked.plans.is_empty() || checked.problems.has_errors());
         let _drawn = checked.problems.render(false);
     }
 }

@@ -1,0 +1,143 @@
+//! Steps that measure: what is seen is judged and told; controls demand that it is refuted.
+
+use tokio_util::sync::CancellationToken;
+use verdict::Outcome;
+
+use super::context::Error;
+use super::runner::{Done, Runner};
+use super::{measure, told};
+use crate::check::judge::judge;
+use crate::check::observation::Observation;
+use crate::report::event::{CheckReport, EventKind, StepOutcome};
+use crate::scenario::plan::{Action, Control, Expectation, Step};
+
+impl Runner<'_> {
+    /// Measures; gateways that `more` expectations name are watched besides those that the step's own name.
+    /// The traffic is told as that of `told_as`: a control repeats a step of another id.
+    async fn observe(&self, told_as: &Step, step: &Step, more: &[Expectation]) -> Result<Observation, Error> {
+        match &step.action {
+            Action::Traffic(traffic) => {
+                let observation = measure::traffic(self.environment, traffic, more).await?;
+                if let Observation::Traffic(seen) = &observation {
+                    let (scenario, step, traffic) =
+                        (self.scenario.to_owned(), told_as.id.clone(), told::figures(traffic, seen));
+                    self.events.send(EventKind::TrafficMeasured { scenario, step, traffic });
+                }
+                Ok(observation)
+            }
+            Action::Connect(connect) => measure::connect(self.environment, connect, more).await,
+            Action::Config(config) => measure::config(self.environment, config).await,
+            Action::Stop(stop) => self.stop(stop).await,
+            Action::Sequence(steps) => self.again(steps).await,
+            _ => Err(Error::NoMeasurement(step.name.clone())),
+        }
+    }
+
+    /// Does a group again up to the `stop` that says what was seen, and cleans up after it.
+    async fn again(&self, steps: &[Step]) -> Result<Observation, Error> {
+        let undisturbed = CancellationToken::new();
+        let mut seen = Err(Error::StepInside);
+        let mut begun = 0;
+        for step in steps {
+            begun += 1;
+            if let Action::Stop(stop) = &step.action {
+                seen = self.stop(stop).await;
+                break;
+            }
+            if self.step(step, &undisturbed).await != StepOutcome::Passed {
+                break;
+            }
+        }
+        match self.cleaned(&steps[..begun], StepOutcome::Passed).await {
+            StepOutcome::Passed => seen,
+            _ => Err(Error::NotRestored),
+        }
+    }
+
+    pub(super) async fn measure(&self, step: &Step) -> Result<Done, Error> {
+        let observation = self.observe(step, step, &[]).await?;
+        let mut outcomes = Vec::new();
+        for expectation in step.expectations() {
+            let judgement = judge(&expectation.check, &observation);
+            outcomes.push(judgement.outcome);
+            self.tell(step, expectation, &expectation.name, judgement.outcome, judgement.evidence, judgement.figures);
+        }
+        Ok(Done { outcome: Outcome::all(outcomes), evidence: vec![summary(&observation)] })
+    }
+
+    /// Changes the mesh, measures again, and demands that what held before is refuted. The change is undone also after
+    /// an interruption.
+    pub(super) async fn control(
+        &self,
+        step: &Step,
+        control: &Control,
+        cancel: &CancellationToken,
+    ) -> Result<Done, Error> {
+        let changed = self.sequence(&control.change, cancel).await;
+        let judged = match changed {
+            StepOutcome::Passed => {
+                cancel.run_until_cancelled(self.refute(step, control)).await.unwrap_or(Err(Error::Interrupted))
+            }
+            _ => Err(Error::StepInside),
+        };
+        let restored = self.sequence(&control.restore, &CancellationToken::new()).await;
+        let done = judged?;
+        if restored != StepOutcome::Passed {
+            return Err(Error::NotRestored);
+        }
+        Ok(done)
+    }
+
+    async fn refute(&self, step: &Step, control: &Control) -> Result<Done, Error> {
+        let observation = self.observe(step, &control.measure, &control.expectations).await?;
+        let expectations = control.measure.judged().expectations();
+        let mut outcomes = Vec::new();
+        for expectation in control.refuted.iter().filter_map(|index| expectations.get(*index)) {
+            let judgement = judge(&expectation.check, &observation);
+            let outcome = match judgement.outcome {
+                Outcome::Fail => Outcome::Pass,
+                Outcome::Pass => Outcome::Fail,
+                Outcome::Inconclusive => Outcome::Inconclusive,
+            };
+            outcomes.push(outcome);
+            let name = format!("{} must be refuted", expectation.name);
+            self.tell(step, expectation, &name, outcome, judgement.evidence, judgement.figures);
+        }
+        for expectation in &control.expectations {
+            let judgement = judge(&expectation.check, &observation);
+            outcomes.push(judgement.outcome);
+            let name = format!("{} instead", expectation.name);
+            self.tell(step, expectation, &name, judgement.outcome, judgement.evidence, judgement.figures);
+        }
+        if control.refuted.is_empty() || control.expectations.is_empty() {
+            return Err(Error::NoMeasurement(step.name.clone()));
+        }
+        Ok(Done { outcome: Outcome::all(outcomes), evidence: vec![summary(&observation)] })
+    }
+
+    fn tell(
+        &self,
+        step: &Step,
+        expectation: &Expectation,
+        name: &str,
+        outcome: Outcome,
+        evidence: Vec<String>,
+        figures: serde_json::Value,
+    ) {
+        let location = Some(expectation.location.clone());
+        let check = CheckReport { name: name.to_owned(), outcome, evidence, location, figures };
+        self.events.send(EventKind::CheckFinished { scenario: self.scenario.to_owned(), step: step.id.clone(), check });
+    }
+}
+
+fn summary(observation: &Observation) -> String {
+    match observation {
+        Observation::Traffic(seen) => format!(
+            "{} requests in {:.1} s",
+            verdict::text::thousands(seen.samples.requests),
+            seen.samples.duration_ms / 1000.0
+        ),
+        Observation::Config(seen) => seen.place.clone(),
+        Observation::Connection(seen) => format!("one connection to {}", seen.address),
+    }
+}

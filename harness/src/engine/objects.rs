@@ -1,0 +1,141 @@
+//! Steps that change objects, and those that wait for what was changed.
+
+use kube::ResourceExt as _;
+use kube::api::{Patch as KubePatch, PatchParams};
+use serde_json::json;
+use verdict::Outcome;
+
+use super::context::Error;
+use super::runner::{Done, Runner};
+use super::{rollout::seconds, watch};
+use crate::check::convergence::{self, Expectation as Convergence};
+use crate::cluster::FIELD_MANAGER;
+use crate::install::remote_secret;
+use crate::scenario::plan::{Apply, Change, ClusterConvergence, Converge, Delete, Link, ObjectRef, Patch, Wait};
+
+impl Runner<'_> {
+    pub(super) async fn apply(&self, apply: &Apply) -> Result<Done, Error> {
+        for name in &apply.clusters {
+            let cluster = self.environment.cluster(name)?;
+            for object in &apply.objects {
+                let applied = cluster.apply(object).await?;
+                let version = applied.resource_version().unwrap_or_default();
+                self.applied.borrow_mut().insert(name, reference(object), version);
+            }
+        }
+        let names: Vec<String> = apply.objects.iter().map(|object| reference(object).key()).collect();
+        Ok(Done::passed(format!("applied {} on {}", names.join(", "), apply.clusters.join(", "))))
+    }
+
+    pub(super) async fn delete(&self, delete: &Delete) -> Result<Done, Error> {
+        for name in &delete.clusters {
+            let cluster = self.environment.cluster(name)?;
+            for object in &delete.objects {
+                cluster.delete(&manifest(object)).await?;
+            }
+        }
+        let names: Vec<String> = delete.objects.iter().map(ObjectRef::key).collect();
+        Ok(Done::passed(format!("deleted {} on {}", names.join(", "), delete.clusters.join(", "))))
+    }
+
+    pub(super) async fn patch(&self, patch: &Patch) -> Result<Done, Error> {
+        for name in &patch.clusters {
+            let cluster = self.environment.cluster(name)?;
+            let (api, what) = cluster.api_of(&manifest(&patch.object)).await?;
+            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            let change = match &patch.change {
+                Change::Merge(value) => KubePatch::Merge(value.clone()),
+                Change::Json(operations) => KubePatch::Json(operations.clone()),
+            };
+            let patched = api
+                .patch(&patch.object.name, &parameters, &change)
+                .await
+                .map_err(|source| cluster.api_error(format!("patch {what}"), source))?;
+            let version = patched.resource_version().unwrap_or_default();
+            self.applied.borrow_mut().insert(name, patch.object.clone(), version);
+        }
+        Ok(Done::passed(format!("patched {} on {}", patch.object.key(), patch.clusters.join(", "))))
+    }
+
+    /// Watches the object until it is as described. That it never is refutes the step: its author said it would be.
+    pub(super) async fn wait(&self, wait: &Wait) -> Result<Done, Error> {
+        let cluster = self.environment.cluster(&wait.cluster)?;
+        let (api, what) = cluster.api_of(&manifest(&wait.object)).await?;
+        let watched = watch::until(api, &wait.object.name, wait.timeout, |object| {
+            if wait.until.holds(object) { Ok(()) } else { Err(wait.until.seen(object)) }
+        });
+        match watched.await {
+            Ok(waited) => Ok(Done::passed(format!("{what} came {} within {}", wait.until, seconds(waited)))),
+            Err(watch::Error::TimedOut { waited, last }) => {
+                let evidence = format!("waited {} for {what} {}; {last}", seconds(waited), wait.until);
+                Ok(Done { outcome: Outcome::Fail, evidence: vec![evidence] })
+            }
+            Err(watch::Error::Watch(source)) => Err(cluster.api_error(format!("watch {what}"), source).into()),
+        }
+    }
+
+    pub(super) async fn link(&self, link: &Link) -> Result<Done, Error> {
+        for (reader, read) in &link.pairs {
+            let reader = self.environment.cluster(reader)?;
+            if link.linked {
+                let secret = remote_secret::create(self.environment.cluster(read)?).await?;
+                reader.apply(&secret).await?;
+            } else {
+                reader.delete(&remote_secret::name_of(read)).await?;
+            }
+        }
+        let pairs: Vec<String> = link.pairs.iter().map(|(reader, read)| format!("{reader} reads {read}")).collect();
+        let verb = if link.linked { "created" } else { "removed" };
+        Ok(Done::passed(format!("remote secrets {verb}: {}", pairs.join(", "))))
+    }
+
+    pub(super) async fn converge(&self, converge: &Converge) -> Result<Done, Error> {
+        let mut evidence = Vec::with_capacity(converge.clusters.len());
+        for wanted in &converge.clusters {
+            let cluster = self.environment.cluster(&wanted.cluster)?;
+            let expectation = self.expectation(wanted).await?;
+            let converged = convergence::converge(cluster, &expectation, converge.timeout).await?;
+            evidence.push(format!(
+                "{}: {} proxies acknowledged snapshot {}",
+                wanted.cluster, converged.proxies, converged.snapshot
+            ));
+        }
+        Ok(Done { outcome: Outcome::Pass, evidence })
+    }
+
+    async fn expectation(&self, wanted: &ClusterConvergence) -> Result<Convergence, Error> {
+        let mut expectation = Convergence {
+            watched: wanted.watched.clone(),
+            not_watched: wanted.not_watched.clone(),
+            endpoints: self.endpoints(&wanted.endpoints).await?,
+            ..Convergence::default()
+        };
+        for object in &wanted.present {
+            let version = self.applied.borrow().version(&wanted.cluster, object).cloned();
+            expectation.resources.insert(object.key(), Some(version.unwrap_or_default()));
+        }
+        for object in &wanted.absent {
+            expectation.resources.insert(object.key(), None);
+        }
+        Ok(expectation)
+    }
+}
+
+fn reference(object: &serde_json::Value) -> ObjectRef {
+    let text = |pointer: &str| object.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
+    ObjectRef {
+        api_version: text("/apiVersion").unwrap_or_default(),
+        kind: text("/kind").unwrap_or_default(),
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name").unwrap_or_default(),
+    }
+}
+
+fn manifest(object: &ObjectRef) -> serde_json::Value {
+    let mut manifest =
+        json!({ "apiVersion": object.api_version, "kind": object.kind, "metadata": { "name": object.name } });
+    if let Some(namespace) = &object.namespace {
+        manifest["metadata"]["namespace"] = namespace.clone().into();
+    }
+    manifest
+}

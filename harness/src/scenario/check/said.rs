@@ -1,0 +1,47 @@
+//! Names for steps that their author gave none.
+
+use super::convergence::reference;
+use crate::scenario::plan::{Action, ObjectRef};
+
+/// What a step does, in a few words.
+pub(super) fn said(action: &Action) -> String {
+    match action {
+        Action::Sequence(steps) => format!("{} steps", steps.len()),
+        Action::Parallel(steps) => format!("{} steps at once", steps.len()),
+        Action::Try(attempt) => format!("try {} steps", attempt.steps.len()),
+        Action::Note(text) => text.clone(),
+        Action::Apply(apply) => {
+            let objects: Vec<String> =
+                apply.objects.iter().filter_map(|object| reference(object).ok()).map(|object| object.key()).collect();
+            format!("apply {} on {}", objects.join(", "), apply.clusters.join(", "))
+        }
+        Action::Delete(delete) => {
+            let objects: Vec<String> = delete.objects.iter().map(ObjectRef::key).collect();
+            format!("delete {} on {}", objects.join(", "), delete.clusters.join(", "))
+        }
+        Action::Patch(patch) => format!("patch {} on {}", patch.object.key(), patch.clusters.join(", ")),
+        Action::Scale(scale) => format!("scale {} to {}", scale.workload, scale.replicas),
+        Action::Replace(replace) if replace.by_force => format!("kill {}", replace.workload),
+        Action::Replace(replace) => format!("restart {}", replace.workload),
+        Action::Exec(exec) => format!("`{}` in {}", exec.command.join(" "), exec.within),
+        Action::Wait(wait) => format!("{} on {} comes {}", wait.object.key(), wait.cluster, wait.until),
+        Action::Link(link) => {
+            let verb = if link.linked { "create" } else { "remove" };
+            let pairs: Vec<String> = link.pairs.iter().map(|(reader, of)| format!("{of} on {reader}")).collect();
+            format!("{verb} remote secrets: {}", pairs.join(", "))
+        }
+        Action::Converge(converge) => {
+            let clusters: Vec<&str> = converge.clusters.iter().map(|cluster| cluster.cluster.as_str()).collect();
+            format!("every proxy concerned acknowledges ({})", clusters.join(", "))
+        }
+        Action::Traffic(traffic) => format!("{} requests to {}", traffic.requests, traffic.url),
+        Action::Connect(connect) => format!("connect from {} to {}", connect.from.name, connect.to.name),
+        Action::Fault(fault) => fault.kind.to_string(),
+        Action::Heal(fault) => format!("`{fault}` heals"),
+        Action::Background(background) => format!("requests to {} from here on", background.traffic.url),
+        Action::Await(wait) => format!("{} requests more of `{}`", wait.requests, wait.traffic),
+        Action::Stop(stop) => format!("stop `{}`", stop.traffic),
+        Action::Config(config) => format!("{} of the proxy of {}", config.path, config.of),
+        Action::Control(control) => format!("control of `{}`", control.measure.name),
+    }
+}

@@ -1,0 +1,130 @@
+//! The YAML form of faults, and of traffic that runs through them.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::WorkloadFile;
+use crate::scenario::keys::LinkDirection;
+
+/// Something that fails, until it is healed: exactly one of these. What is not healed by a `heal` step heals at the end
+/// of the group of the step, whatever happened.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FaultFile {
+    /// The pods of a workload are killed without notice; it is healed when others are ready.
+    pub kill: Option<WorkloadFile>,
+    /// A workload has no pods; it is healed when it has as many as before. With `istiod`, the control plane is down.
+    pub scale_to_zero: Option<WorkloadFile>,
+    /// What one network sends to another is dropped.
+    pub cut: Option<LinkFaultFile>,
+    /// What one network sends to another comes later.
+    pub delay: Option<DelayFile>,
+    /// What one network sends to another is lost at random.
+    pub loss: Option<LossFile>,
+    /// A cluster's API server answers nothing.
+    pub pause_api_server: Option<PauseFile>,
+    /// After this time it heals in any case, where the environment keeps such a limit; `60s` when left out.
+    pub limit: Option<String>,
+}
+
+/// A link between two networks.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkFaultFile {
+    /// A network.
+    pub from: String,
+    /// Another network.
+    pub to: String,
+    /// Which way.
+    #[serde(default)]
+    pub direction: LinkDirection,
+}
+
+/// A slow link.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DelayFile {
+    /// A network.
+    pub from: String,
+    /// Another network.
+    pub to: String,
+    /// Which way.
+    #[serde(default)]
+    pub direction: LinkDirection,
+    /// How much later, such as `50ms`.
+    pub by: String,
+    /// Up to how much earlier or later than that.
+    #[serde(default)]
+    pub jitter: Option<String>,
+}
+
+/// A lossy link.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LossFile {
+    /// A network.
+    pub from: String,
+    /// Another network.
+    pub to: String,
+    /// Which way.
+    #[serde(default)]
+    pub direction: LinkDirection,
+    /// How many of a hundred packets.
+    #[schemars(range(min = 0.001, max = 100.0))]
+    pub percent: f64,
+}
+
+/// A cluster whose API server is paused.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PauseFile {
+    /// Name of the cluster.
+    pub cluster: String,
+}
+
+/// Ends a fault and checks that it has healed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HealFile {
+    /// Name of the step with the `fault`.
+    pub fault: String,
+}
+
+/// Traffic in the background.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackgroundFile {
+    /// Name of the step with the `traffic`.
+    pub traffic: String,
+    /// How many requests more.
+    #[serde(default)]
+    pub requests: Option<u64>,
+}
+
+/// A timeline of requests through a fault, each promise with its largest value. What is not promised is not judged.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FailoverFile {
+    /// Name of the step with the `fault`.
+    pub fault: String,
+    /// Clusters that answer as long as nothing has failed.
+    pub from: Vec<String>,
+    /// Clusters that answer instead.
+    pub to: Vec<String>,
+    /// An answer later than this is slow; `500ms` when left out.
+    pub slow_after: Option<String>,
+    /// From the fault until the first answer of a cluster in `to`.
+    pub detect: Option<String>,
+    /// The longest time without a good answer.
+    pub gap: Option<String>,
+    /// From the fault until every answer is good again.
+    pub recover: Option<String>,
+    /// From the healing until the first answer of a cluster in `from`.
+    pub fail_back: Option<String>,
+    /// Requests that nobody answered well.
+    pub lost: Option<u64>,
+    /// Answers that came late.
+    pub slow: Option<u64>,
+    /// Answers of clusters that are in neither list.
+    pub wrong: Option<u64>,
+}
