@@ -46,6 +46,7 @@ pub mod schema;
 pub mod selectors;
 pub mod table;
 
+pub use crate::http::kubernetes_version;
 pub use allocation::{Subnet, SubnetError};
 pub use backend::{Dialer, ExecOptions, ExecSession, LogOptions, NodeBackend, NodeError, PodRef};
 pub use pause::Pause;

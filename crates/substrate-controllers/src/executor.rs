@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use substrate_events::EventRecorder;
 
+use crate::controllers::pod_events::{self, Change};
 use crate::objects::Key;
 use crate::plan::{Action, Kind, Plan, Refusal};
 use crate::world::{Cached, World};
@@ -146,6 +147,7 @@ impl Executor {
     async fn create<K: Written>(&self, world: &World, namespace: &str, object: &Value) -> Result<(), kube::Error> {
         let object: K = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
         let created = self.api::<K>(namespace).create(&PostParams::default(), &object).await?;
+        self.tell(Change::Created, &created);
         world.apply(created);
         Ok(())
     }
@@ -181,11 +183,17 @@ impl Executor {
             propagation_policy: propagation,
             ..DeleteParams::default()
         };
+        let known = K::cache(&world.caches).get(key);
         match self.api::<K>(&key.namespace).delete(&key.name, &parameters).await {
-            Ok(answer) => match answer.left().filter(|object| object.meta().deletion_timestamp.is_some()) {
-                Some(object) => world.apply(object),
-                None => world.forget::<K>(key, uid),
-            },
+            Ok(answer) => {
+                if let Some(known) = known {
+                    self.tell(Change::Deleted, &*known);
+                }
+                match answer.left().filter(|object| object.meta().deletion_timestamp.is_some()) {
+                    Some(object) => world.apply(object),
+                    None => world.forget::<K>(key, uid),
+                }
+            }
             // Gone already, or another object of the same name: both mean that the one we meant is no more.
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
                 world.forget::<K>(key, uid)
@@ -193,6 +201,15 @@ impl Executor {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Tells about a pod that was created or deleted; other kinds are told about by their controllers.
+    fn tell<K: Written>(&self, change: Change, object: &K) {
+        if K::kind(&()) == "Pod"
+            && let Some(occurrence) = pod_events::about_owner(change, object.meta())
+        {
+            self.recorder.record(occurrence);
+        }
     }
 
     async fn bind(&self, pod: &Key, uid: &str, node: &str) -> Result<(), kube::Error> {

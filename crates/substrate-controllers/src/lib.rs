@@ -69,7 +69,6 @@ pub async fn run(client: Client, config: ControllerConfig, cancel: CancellationT
     if first > last {
         return Err(Error::EmptyPool(first, last));
     }
-    let recorder = EventRecorder::start(client.clone(), "controller-manager", None, cancel.clone());
     let (queues, receivers): (HashMap<_, _>, Vec<_>) = Controller::ALL
         .into_iter()
         .map(|controller| {
@@ -78,15 +77,15 @@ pub async fn run(client: Client, config: ControllerConfig, cancel: CancellationT
         })
         .unzip();
     let world = Arc::new(World::new(config, queues));
-    let executor = Executor::new(client.clone(), recorder);
     let feeds = feeds(&client, &world);
     let kinds = feeds.len();
     let feeding = tokio::spawn(cancel.clone().run_until_cancelled_owned(join_all(feeds)));
-    let collecting = tokio::spawn(cancel.clone().run_until_cancelled_owned(gc::run(client)));
+    let collecting = tokio::spawn(cancel.clone().run_until_cancelled_owned(gc::run(client.clone())));
     // Nobody decides on half a picture: an empty list of pods would look like a reason to create some.
     if cancel.run_until_cancelled(world.filled(kinds)).await.is_some() {
         let workers = receivers.into_iter().map(|(controller, receiver)| {
-            let worker = Worker::new(controller, world.clone(), executor.clone());
+            let recorder = EventRecorder::start(client.clone(), controller.component(), None, cancel.clone());
+            let worker = Worker::new(controller, world.clone(), Executor::new(client.clone(), recorder));
             tokio::spawn(cancel.clone().run_until_cancelled_owned(worker.run(receiver)))
         });
         join_all(workers.collect::<Vec<_>>()).await;

@@ -1,7 +1,6 @@
 //! `meshproof-substrate`: the supervisor process of one embedded world. Started by the harness, not by people.
 
 mod cure;
-mod lease;
 
 use std::io;
 use std::process::ExitCode;
@@ -88,7 +87,7 @@ async fn live(config: &WorldConfig, process: &Process, started: Instant) -> anyh
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = lease::ended(), if leased => {}
+            () = supervision::lease_ended(), if leased => {}
         }
     };
     tokio::pin!(ended);

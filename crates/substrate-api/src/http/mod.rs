@@ -24,6 +24,7 @@ use crate::authentication::{self, User};
 use crate::authorization;
 use crate::server::ApiServer;
 use crate::status::ApiError;
+pub use nonresource::kubernetes_version;
 pub(crate) use openapi::OpenApiCache;
 use query::Query;
 use request_info::RequestInfo;

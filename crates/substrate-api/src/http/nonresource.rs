@@ -45,10 +45,16 @@ fn health(check: &str, verbose: bool) -> Response<Body> {
     text_response(StatusCode::OK, text)
 }
 
+/// The Kubernetes version that this server follows, as `v1.33.0`; the nodes of its cluster are of the same.
+pub fn kubernetes_version() -> String {
+    let (major, minor) = VERSION;
+    format!("v{major}.{minor}.0")
+}
+
 fn version() -> serde_json::Value {
     let (major, minor) = VERSION;
     json!({
-        "major": major, "minor": minor, "gitVersion": format!("v{major}.{minor}.0+meshproof"), "gitCommit": "",
+        "major": major, "minor": minor, "gitVersion": format!("{}+meshproof", kubernetes_version()), "gitCommit": "",
         "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, platform()),
     })

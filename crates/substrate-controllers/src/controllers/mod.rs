@@ -6,6 +6,7 @@ pub(crate) mod endpoints;
 pub(crate) mod job;
 pub(crate) mod load_balancer;
 pub(crate) mod namespace_defaults;
+pub(crate) mod pod_events;
 pub(crate) mod pods;
 pub(crate) mod replica_set;
 pub(crate) mod scheduler;
@@ -45,6 +46,21 @@ impl Controller {
         Self::LoadBalancer,
         Self::NamespaceDefaults,
     ];
+
+    /// What it is called as the source of events; the names are Kubernetes'.
+    pub(crate) fn component(self) -> &'static str {
+        match self {
+            Self::Scheduler => "default-scheduler",
+            Self::Deployment => "deployment-controller",
+            Self::ReplicaSet => "replicaset-controller",
+            Self::StatefulSet => "statefulset-controller",
+            Self::DaemonSet => "daemonset-controller",
+            Self::Job => "job-controller",
+            Self::Endpoints => "endpoint-slice-controller",
+            Self::LoadBalancer => "service-controller",
+            Self::NamespaceDefaults => "root-ca-certificate-publisher",
+        }
+    }
 
     /// How many keys are worked on at the same time. Addresses are given out one after the other, because two
     /// Services that look at the same picture would choose the same one.

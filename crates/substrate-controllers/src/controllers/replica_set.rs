@@ -8,10 +8,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use serde_json::json;
 
 use super::pods;
-use crate::objects::{self, Key, controller_reference, is_deleting, time};
+use crate::objects::{Key, controller_reference, is_deleting, time};
 use crate::plan::{Action, Kind, Plan, Refusal};
 use crate::world::Caches;
 
@@ -108,31 +107,34 @@ fn status(set: &ReplicaSet, active: &[&Pod], min_ready: Duration, now: Timestamp
     }
 }
 
-/// Tells about pods that could not be created, also in the condition that a Deployment passes on.
+/// Tells about pods that could not be created: in events, and in a status that counts those that there are and carries
+/// the condition that a Deployment passes on.
 pub(crate) fn refused(inputs: &Inputs, refusals: &[Refusal], now: Timestamp) -> Plan {
     let set = &*inputs.set;
     let mut plan = pods::refused(set, refusals);
     let failed = refusals.iter().find(|r| !r.is_final() && matches!(r.action, Action::Create { kind: Kind::Pod, .. }));
     let Some(failed) = failed else { return plan };
-    let known = set
-        .status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten())
-        .find(|c| c.type_.as_deref() == Some("ReplicaFailure"));
-    if known.is_some_and(|known| known.message.as_deref() == Some(&failed.message)) {
-        return plan;
-    }
-    let condition = ReplicaSetCondition {
+    let (owned, _) = pods::claim(set, &set.spec.selector, &inputs.pods, |_| true);
+    let active: Vec<_> = owned.into_iter().filter(|pod| pods::is_active(pod)).collect();
+    let mut status = status(set, &active, pods::min_ready(set.spec.min_ready_seconds), now);
+    status.conditions = Some(vec![failure(set, &failed.message, now)]);
+    plan.actions.extend(Action::status(Kind::ReplicaSet, &Key::of(set), &set.status, &status));
+    plan
+}
+
+/// The condition `ReplicaFailure`, with the time since when it holds.
+fn failure(set: &ReplicaSet, message: &str, now: Timestamp) -> ReplicaSetCondition {
+    let known = set.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut known =
+        known.filter(|c| c.type_.as_deref() == Some("ReplicaFailure") && c.status.as_deref() == Some("True"));
+    let since = known.next().and_then(|known| known.last_transition_time.clone());
+    ReplicaSetCondition {
         type_: Some("ReplicaFailure".into()),
         status: Some("True".into()),
         reason: Some("FailedCreate".into()),
-        message: Some(failed.message.clone()),
-        last_transition_time: Some(time(now)),
-    };
-    let patch =
-        json!({"status": {"conditions": [objects::json(&condition)], "observedGeneration": set.metadata.generation}});
-    plan.actions.push(Action::PatchStatus { kind: Kind::ReplicaSet, key: Key::of(set), patch });
-    plan
+        message: Some(message.to_owned()),
+        last_transition_time: Some(since.unwrap_or_else(|| time(now))),
+    }
 }
 
 #[cfg(test)]
@@ -245,5 +247,23 @@ mod tests {
         assert_eq!(plan.actions.len(), 2);
         assert!(matches!(&plan.actions[0], Action::Event { occurrence } if occurrence.reason == "FailedCreate"));
         assert!(matches!(&plan.actions[1], Action::PatchStatus { .. }));
+    }
+
+    #[test]
+    fn the_status_counts_what_there_is_although_pods_are_refused() {
+        let mut set = (*set(3)).clone();
+        let condition = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+            "message": "quota", "lastTransitionTime": "2030-01-01T00:00:00Z"});
+        set.status = serde_json::from_value(json!({"replicas": 0, "conditions": [condition]})).unwrap();
+        let inputs = Inputs { set: Arc::new(set), pods: vec![pod("a", Some("rs"), ready("2030-01-01T00:00:00Z"))] };
+        let create = pods::create(&inputs.pods[0]);
+        let refusal = Refusal { action: create, reason: "Forbidden".into(), message: "exceeded quota".into() };
+        let plan = refused(&inputs, &[refusal], now());
+        let Some(Action::PatchStatus { patch, .. }) = plan.actions.last() else { panic!("expected a status") };
+        let status = &patch["status"];
+        assert_eq!((&status["replicas"], &status["readyReplicas"]), (&json!(1), &json!(1)), "{status}");
+        let condition = &status["conditions"][0];
+        assert_eq!(condition["message"], "exceeded quota");
+        assert_eq!(condition["lastTransitionTime"], "2030-01-01T00:00:00Z", "it holds since then");
     }
 }

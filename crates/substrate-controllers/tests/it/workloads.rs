@@ -53,6 +53,47 @@ async fn a_deployment_rolls_out_rolls_on_and_leaves_no_write_undone() {
 }
 
 #[tokio::test]
+async fn each_controller_tells_what_it_has_done_under_its_own_name() {
+    let world = World::with_node().await;
+    world.create::<Deployment>(deployment("web", 2)).await;
+    world.until("web", is_rolled_out(2)).await;
+    let api = world.api::<Deployment>("default");
+    api.patch("web", &PatchParams::default(), &Patch::Merge(&json!({"spec": {"replicas": 1}}))).await.unwrap();
+    let events: Api<Event> = world.api("default");
+    let told = async || {
+        let listed = events.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let mut lines: Vec<String> = listed.items.iter().map(line).collect();
+        lines.sort();
+        lines.dedup();
+        let expected = [
+            "default-scheduler: Pod Scheduled",
+            "deployment-controller: Deployment ScalingReplicaSet Scaled down replica set web-HASH from 2 to 1",
+            "deployment-controller: Deployment ScalingReplicaSet Scaled up replica set web-HASH from 0 to 2",
+            "replicaset-controller: ReplicaSet SuccessfulCreate Created pod: web-HASH-RANDOM",
+            "replicaset-controller: ReplicaSet SuccessfulDelete Deleted pod: web-HASH-RANDOM",
+        ];
+        if lines == expected { Ok(()) } else { Err(format!("{lines:#?}")) }
+    };
+    eventually::poll("the events", Duration::from_secs(10), Duration::from_millis(20), told).await.unwrap();
+}
+
+/// Who says what about which kind, without the parts of names that differ from run to run.
+fn line(event: &Event) -> String {
+    let message = event.message.as_deref().unwrap_or_default();
+    let words = message.split(' ').map(|word| match word.split('-').count() {
+        _ if !word.starts_with("web-") => word,
+        2 => "web-HASH",
+        _ => "web-HASH-RANDOM",
+    });
+    let message: Vec<&str> = words.collect();
+    let about = event.involved_object.kind.as_deref().unwrap_or_default();
+    let reason = event.reason.as_deref().unwrap_or_default();
+    let component = event.source.as_ref().and_then(|source| source.component.as_deref()).unwrap_or_default();
+    let message = if reason == "Scheduled" { String::new() } else { format!(" {}", message.join(" ")) };
+    format!("{component}: {about} {reason}{message}")
+}
+
+#[tokio::test]
 async fn two_hundred_replicas_are_no_matter() {
     let world = World::with_node().await;
     let started = std::time::Instant::now();

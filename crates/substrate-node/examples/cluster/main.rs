@@ -45,7 +45,7 @@ fn supervise(directory: &Path) -> Result<(), Box<dyn Error>> {
         let _reaper = tokio::spawn(supervision::reap_orphans());
         let cluster = start(directory).await?;
         println!("{}", json!({"kubeconfig": directory.join("kubeconfig")}));
-        supervision::stdin_closed().await?;
+        supervision::lease_ended().await;
         drop(cluster);
         // The kernel ends every process of this PID namespace with this one.
         std::process::exit(0)

@@ -201,6 +201,6 @@ pub(crate) async fn idle(world: World) -> Facts {
         pods.push((pod, container));
     }
     println!("{}", serde_json::to_string(&world)?);
-    supervision::stdin_closed().await?;
+    supervision::lease_ended().await;
     Ok(json!("ended"))
 }

@@ -4,6 +4,7 @@
 mod cluster;
 mod confinement;
 mod containers;
+mod datagrams;
 mod links;
 mod networks;
 mod scenarios;

@@ -9,7 +9,7 @@ use substrate_node::fabric::{ClusterNetwork, ClusterNetworkConfig, Fabric, Fabri
 use substrate_node::runtime::Container;
 use substrate_node::supervision::{self, World};
 
-use crate::{confinement, containers, links, networks};
+use crate::{confinement, containers, datagrams, links, networks};
 
 /// What a scenario saw.
 pub(crate) type Facts = Result<Value, Box<dyn Error>>;
@@ -31,6 +31,7 @@ pub(crate) async fn run(name: &str, world: World) -> Facts {
         "confinement" => confinement::confinement().await,
         "exec" => containers::exec().await,
         "failures" => containers::failures().await,
+        "datagrams" => datagrams::endpoints().await,
         "churn" => networks::churn().await,
         "names" => networks::names().await,
         "idle" => containers::idle(world).await,

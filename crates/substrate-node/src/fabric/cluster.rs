@@ -1,7 +1,8 @@
 //! The network of one cluster: its node's namespace, the addresses on it, its pods' links and its service rules.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +14,7 @@ use super::netlink::{self, LOOPBACK};
 use super::pod::{PodNetwork, PodPlan};
 use super::pool::AddressPool;
 use super::{Cidr, ClusterNetworkConfig, Error, FIRST_DOWNLINK, FabricConfig, UPLINK, UPLINK_NAME};
-use crate::services::{NodeRules, ServiceTable, install_rules, render_rules};
+use crate::services::{NodeRules, ServiceTable, datagram_endpoints, forget, install_rules, render_rules};
 
 /// The network of one cluster. Cheap to share behind an `Arc`.
 pub struct ClusterNetwork {
@@ -23,8 +24,9 @@ pub struct ClusterNetwork {
     node: Arc<Namespace>,
     addresses: Arc<std::sync::Mutex<AddressPool>>,
     next_link: AtomicU32,
-    /// Held while rules are being replaced, so that an older table never overtakes a newer one.
-    applying: tokio::sync::Mutex<()>,
+    /// Endpoints of datagrams in the rules that are in force. Held while rules are being replaced, so that an older table
+    /// never overtakes a newer one.
+    datagram_endpoints: tokio::sync::Mutex<BTreeSet<SocketAddrV4>>,
 }
 
 impl ClusterNetwork {
@@ -52,7 +54,7 @@ impl ClusterNetwork {
             node_address,
             node: Arc::new(node),
             next_link: AtomicU32::new(FIRST_DOWNLINK),
-            applying: tokio::sync::Mutex::new(()),
+            datagram_endpoints: tokio::sync::Mutex::default(),
         };
         cluster.apply_services(&ServiceTable::default()).await?;
         Ok(cluster)
@@ -131,16 +133,28 @@ impl ClusterNetwork {
             .map_err(Error::kernel(format!("make the network of pod {pod:?}")))
     }
 
-    /// Replaces the node's service rules, atomically. Concurrent calls take effect in the order in which they were
+    /// Replaces the node's service rules, atomically, and forgets conversations of datagrams with endpoints that have
+    /// left. Concurrent calls take effect in the order in which they were
     /// made.
     ///
     /// # Errors
     /// [`Error::Rules`] if `nft` is missing or refuses; the rules before stay in force.
     pub async fn apply_services(&self, services: &ServiceTable) -> Result<(), Error> {
         let rules = render_rules(&self.rules, services);
-        let _turn = self.applying.lock().await;
+        let mut known = self.datagram_endpoints.lock().await;
         let child = self.node.run(|_| install_rules()).await.map_err(|error| Error::Rules(error.to_string()))?;
-        child.finish(rules).await.map_err(Error::Rules)
+        child.finish(rules).await.map_err(Error::Rules)?;
+        let now = datagram_endpoints(services);
+        let gone: BTreeSet<_> = known.difference(&now).copied().collect();
+        *known = now;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.node
+            .run(move |_| forget(&gone))
+            .await
+            .map(drop)
+            .map_err(Error::kernel(format!("forget datagrams to endpoints that left cluster {:?}", self.config.name)))
     }
 }
 

@@ -116,7 +116,7 @@ fn object(facts: &NodeFacts, now: Timestamp) -> Value {
             ],
             "nodeInfo": {
                 "architecture": architecture, "bootID": "", "containerRuntimeVersion": "processes://1",
-                "kernelVersion": facts.kernel, "kubeProxyVersion": "", "kubeletVersion": "v1.34.0", "machineID": "",
+                "kernelVersion": facts.kernel, "kubeProxyVersion": "", "kubeletVersion": substrate_api::kubernetes_version(), "machineID": "",
                 "operatingSystem": "linux", "osImage": "processes of this machine", "systemUUID": "",
             },
         },

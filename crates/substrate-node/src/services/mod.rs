@@ -3,6 +3,7 @@
 //! [`ServiceTable::build`] and [`render_rules`] are pure; `install` runs `nft`; [`Synchronizer`] keeps rules
 //! and DNS current from an API server. Traffic is translated by the kernel, without a hop through user space.
 
+mod conntrack;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod install;
@@ -10,6 +11,7 @@ mod rules;
 mod sync;
 mod table;
 
+pub(crate) use conntrack::{datagram_endpoints, forget};
 pub use install::nft_program;
 pub(crate) use install::{install_rules, list_rules};
 pub use rules::{NodeRules, render_rules};

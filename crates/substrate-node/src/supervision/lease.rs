@@ -1,19 +1,22 @@
-//! The lease: a world that belongs to a runner ends when the runner's end of a pipe is closed.
+//! The lease: a world that belongs to a runner ends with the runner, until the runner says that it may stay.
 
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _};
 
-/// Returns when standard input has ended, or cannot be read.
-///
-/// # Errors
-/// No thread could be started.
-pub async fn stdin_closed() -> io::Result<()> {
+/// What a runner writes to let the world outlive it.
+const KEEP: &str = "keep";
+
+/// Returns when standard input ends without having said [`KEEP`]; never returns after it was said.
+pub async fn lease_ended() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    // A thread of its own, since nothing can interrupt a blocking read: a pool would wait for it at shutdown.
-    std::thread::Builder::new().name("lease".to_owned()).spawn(move || {
-        let mut ignored = [0; 256];
-        let mut stdin = io::stdin();
-        while matches!(stdin.read(&mut ignored), Ok(1..)) {}
-        sender.send(()).ok();
-    })?;
-    receiver.await.map_err(io::Error::other)
+    // A thread of its own: nothing can interrupt a blocking read, and a pool would wait for it at shutdown.
+    let thread = std::thread::Builder::new().name("lease".to_owned()).spawn(move || {
+        let kept = io::stdin().lock().lines().map_while(Result::ok).any(|line| line == KEEP);
+        // Nobody listens any more where the world ends for another reason.
+        let _unheard = sender.send(kept);
+    });
+    // Without a thread the sender is gone, and the world ends: better than one that nobody can end.
+    drop(thread);
+    if receiver.await == Ok(true) {
+        std::future::pending::<()>().await;
+    }
 }

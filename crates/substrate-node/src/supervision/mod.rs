@@ -10,9 +10,10 @@ mod lease;
 mod preflight;
 mod probe;
 mod reaper;
+mod stat;
 mod world;
 
-pub use lease::stdin_closed;
+pub use lease::lease_ended;
 pub use preflight::{Problem, preflight};
 pub use reaper::reap_orphans;
 pub use world::{EnterError, World, enter_world, mount_tmpfs};

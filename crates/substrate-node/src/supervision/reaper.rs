@@ -9,6 +9,8 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::stat;
+
 /// A child that somebody waits for is reaped within moments; what is a zombie for longer than this is nobody's.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -46,8 +48,7 @@ fn zombie_children() -> BTreeSet<i32> {
 }
 
 fn is_zombie_of(stat: &str, parent: u32) -> bool {
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
-    let mut fields = fields.split_ascii_whitespace();
+    let Some(mut fields) = stat::fields(stat) else { return false };
     fields.next() == Some("Z") && fields.next().and_then(|field| field.parse().ok()) == Some(parent)
 }
 

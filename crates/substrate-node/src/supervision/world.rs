@@ -14,6 +14,8 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getegid, geteuid, pipe2};
 use serde::{Deserialize, Serialize};
 
+use super::stat;
+
 /// What the supervisor knows of itself that it cannot see from inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,15 +80,10 @@ fn map_ids(uid: u32, gid: u32) -> Result<(), EnterError> {
 
 /// In the parent: says what only the host's `/proc` shows.
 fn tell(child: Pid, report: OwnedFd, world: World) {
-    let start_time = fs::read_to_string(format!("/proc/{child}/stat")).ok().and_then(|stat| start_time(&stat));
+    let start_time = fs::read_to_string(format!("/proc/{child}/stat")).ok().and_then(|stat| stat::start_time(&stat));
     let world = World { start_time: start_time.unwrap_or_default(), ..world };
     // If the child is gone already, waiting for it shows that.
     File::from(report).write_all(&serde_json::to_vec(&world).unwrap_or_default()).ok();
-}
-
-/// Field 22. The second field is a name in parentheses that can contain anything.
-pub(super) fn start_time(stat: &str) -> Option<u64> {
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// In the parent: waits for the world's end.
@@ -131,15 +128,4 @@ pub fn mount_tmpfs(folder: &Path) -> io::Result<()> {
 
 fn step<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> EnterError {
     move |source| EnterError { step, source: source.into() }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn start_time_is_found_behind_any_name() {
-        let stat =
-            "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 1000 50 18446744073709551615";
-        assert_eq!(super::start_time(stat), Some(987_654));
-        assert_eq!(super::start_time("nonsense"), None);
-    }
 }

@@ -75,6 +75,16 @@ fn services_are_translated_by_the_node() {
 }
 
 #[test]
+fn datagrams_are_not_led_to_an_endpoint_that_is_gone() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    let facts = run("datagrams");
+    expect(&facts, "/first", "5001");
+    expect(&facts, "/both", "5001");
+    expect(&facts, "/second", "5002");
+}
+
+#[test]
 fn names_resolve_in_pods_and_follow_the_cluster() {
     require!(Capability::UserNamespaces);
     require!(Capability::Nft);

@@ -19,7 +19,9 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::pods;
-use crate::objects::{Key, controller_of, controller_reference, is_controlled_by, is_deleting, selector_matches};
+use crate::objects::{
+    Key, controller_of, controller_reference, is_controlled_by, is_deleting, json as json_of, selector_matches,
+};
 use crate::plan::{Action, Kind, Plan, Refusal};
 use crate::world::Caches;
 
@@ -85,7 +87,12 @@ fn progress(deployment: &Deployment, spec: &DeploymentSpec, sets: &Sets<'_>, pod
         let old_pods_remain = rollout::is_recreate(spec) && has_live_pods(&sets.old, pods);
         if !paused && !old_pods_remain {
             let replicas = rollout::replicas_of_created_set(spec, sets);
-            actions.push(revision::create(deployment, spec, sets, replicas));
+            let set = revision::create(deployment, spec, sets, replicas);
+            let namespace = deployment.namespace().unwrap_or_default();
+            actions.push(Action::Create { kind: Kind::ReplicaSet, namespace, object: json_of(&set) });
+            if replicas > 0 {
+                actions.push(scaling_event(deployment, &set.name_any(), 0, replicas));
+            }
         }
         let targets = if paused { rollout::scaled(spec, sets) } else { rollout::targets(spec, sets) };
         actions.extend(rescale(deployment, spec, sets, &targets));

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{DESIRED_REPLICAS, MAX_REPLICAS, REVISION, Sets, rollout};
 use crate::controllers::template::{self, HASH_LABEL};
-use crate::objects::{self, Key, controller_reference, is_deleting};
+use crate::objects::{Key, controller_reference, is_deleting};
 use crate::plan::{Action, Kind};
 
 /// Annotations of a Deployment that describe the Deployment alone.
@@ -30,8 +30,8 @@ pub(super) fn has_template(set: &ReplicaSet, wanted: &PodTemplateSpec) -> bool {
     set.spec.template.as_ref().is_some_and(|known| template::are_equal(known, wanted))
 }
 
-/// The action that creates the set of the Deployment's template.
-pub(super) fn create(deployment: &Deployment, spec: &DeploymentSpec, sets: &Sets<'_>, replicas: i32) -> Action {
+/// The set of the Deployment's template.
+pub(super) fn create(deployment: &Deployment, spec: &DeploymentSpec, sets: &Sets<'_>, replicas: i32) -> ReplicaSet {
     let key = Key::of(deployment);
     let hash = template::hash(
         &spec.template,
@@ -45,10 +45,10 @@ pub(super) fn create(deployment: &Deployment, spec: &DeploymentSpec, sets: &Sets
     annotations.insert(REVISION.into(), (latest_revision(sets.old.iter().copied()) + 1).to_string());
     annotations.insert(DESIRED_REPLICAS.into(), rollout::wanted(spec).to_string());
     annotations.insert(MAX_REPLICAS.into(), rollout::largest_total(spec).to_string());
-    let set = ReplicaSet {
+    ReplicaSet {
         metadata: ObjectMeta {
             name: Some(format!("{}-{hash}", key.name)),
-            namespace: Some(key.namespace.clone()),
+            namespace: Some(key.namespace),
             labels: template.metadata.as_ref().and_then(|meta| meta.labels.clone()),
             annotations: Some(annotations),
             owner_references: Some(vec![controller_reference(deployment)]),
@@ -61,8 +61,7 @@ pub(super) fn create(deployment: &Deployment, spec: &DeploymentSpec, sets: &Sets
             template: Some(template),
         },
         status: None,
-    };
-    Action::Create { kind: Kind::ReplicaSet, namespace: key.namespace, object: objects::json(&set) }
+    }
 }
 
 fn copied_annotations(deployment: &Deployment) -> BTreeMap<String, String> {

@@ -139,6 +139,7 @@ impl Links {
     pub async fn end(&self, fault: &LinkFault) -> Result<Ended, LinkError> {
         let mut state = self.state.lock().await;
         let touched = self.touched_in(&state, fault).await?;
+        let failed = failed(&state, &fault.pairs);
         if !fault.effect.needs_wire() {
             nft::load(&self.backbone, rules::delete(&rules::table(fault.number))).await?;
         }
@@ -148,7 +149,10 @@ impl Links {
             state.faults.extend(known.map(|known| (fault.number, known)));
             return Err(error);
         }
-        let evidence = self.evidence(&state, fault).await?;
+        let mut evidence = self.evidence(&state, fault).await?;
+        if failed > 0 {
+            evidence.push_str(&format!("; the wire itself lost {failed} packets for want of room or time"));
+        }
         Ok(Ended { touched, evidence })
     }
 
@@ -332,6 +336,12 @@ fn wired(state: &State, pairs: &[Pair], effect: Effect) -> u64 {
         Effect::Loss { .. } => tally.lost.load(Ordering::Relaxed),
     });
     touched.sum()
+}
+
+/// How many packets the wires of some ways have lost against their will.
+fn failed(state: &State, pairs: &[Pair]) -> u64 {
+    let wires = pairs.iter().filter_map(|pair| state.wires.get(pair));
+    wires.map(|wire| wire.tally().failed.load(Ordering::Relaxed)).sum()
 }
 
 /// Node subnets of a network: what the backbone routes to it.

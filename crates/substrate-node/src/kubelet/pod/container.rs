@@ -233,12 +233,18 @@ impl ContainerTask {
         }
     }
 
-    /// Ends the container: hook, SIGTERM, and after the deadline SIGKILL.
+    /// Ends the container: hook, SIGTERM, and after the deadline SIGKILL; at once where the deadline has passed, as with a
+    /// deletion that gives no time.
     async fn end(&self, place: &Place, stop: &Stop, message: &str) -> ExitStatus {
         let about = self.cell.container_reference(&self.container);
         let message =
             if message == "Stopping container" { format!("{message} {}", self.name()) } else { message.to_owned() };
         self.cell.context.recorder.normal(about, "Killing", message);
+        if stop.is_over() {
+            // Fails only when the container has ended already, which the wait finds.
+            let _ended = place.container.signal(libc::SIGKILL);
+            return place.container.wait().await;
+        }
         let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         let mut least = Duration::ZERO;
         if let Some(hook) = hook.filter(|_| place.container.exit_status().is_none()) {

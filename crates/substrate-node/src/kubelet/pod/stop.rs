@@ -46,6 +46,11 @@ impl Stop {
         self.deadline.borrow().unwrap_or_else(Instant::now)
     }
 
+    /// Whether it was to be done by now: nothing is left to be polite with.
+    pub(super) fn is_over(&self) -> bool {
+        self.deadline.borrow().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
     /// Runs `work` until it is done or the deadline, which may come closer meanwhile, has passed.
     pub(super) async fn until_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);

@@ -74,6 +74,13 @@ pub(in crate::kubelet) async fn http(check: &HttpCheck, place: &Place) -> Result
     }
 }
 
+/// `kube-probe/1.33`: the version without its patch level.
+fn user_agent() -> String {
+    let version = substrate_api::kubernetes_version();
+    let minor = version.trim_start_matches('v').rsplit_once('.').map_or("", |(minor, _)| minor);
+    format!("kube-probe/{minor}")
+}
+
 fn request(check: &HttpCheck, address: SocketAddr) -> Result<Request<Full<Bytes>>, String> {
     let mut request = Request::builder().method(Method::GET).uri(&check.path);
     let has = |name: &str| check.headers.keys().any(|header| header.eq_ignore_ascii_case(name));
@@ -81,7 +88,7 @@ fn request(check: &HttpCheck, address: SocketAddr) -> Result<Request<Full<Bytes>
         request = request.header("host", address.to_string());
     }
     if !has("user-agent") {
-        request = request.header("user-agent", "kube-probe/1.34");
+        request = request.header("user-agent", user_agent());
     }
     if !has("accept") {
         request = request.header("accept", "*/*");

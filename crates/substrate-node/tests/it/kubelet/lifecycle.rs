@@ -126,6 +126,36 @@ async fn the_grace_period_is_given_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_deletion_without_grace_kills_at_once() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    let cluster = Cluster::start().await;
+    let mut main = container("main", "trap 'echo told' TERM; echo kill-me-at-once; while :; do sleep 0.02; done");
+    main["lifecycle"] = json!({"preStop": {"exec": {"command": ["sh", "-c", "echo hook > /proc/1/fd/1; sleep 60"]}}});
+    let created = cluster.create::<Pod>(pod("doomed", &[], &[main])).await;
+    cluster.ready("doomed").await;
+    cluster.pods().delete("doomed", &DeleteParams::default().grace_period(0)).await.unwrap();
+    let what = "the end of the container's processes";
+    eventually::poll(what, Duration::from_secs(10), Duration::from_millis(10), async || {
+        let left = processes("kill-me-at-once");
+        if left == 0 { Ok(()) } else { Err(format!("{left} are left")) }
+    })
+    .await
+    .unwrap();
+    let pod = format!("default_doomed_{}", created.metadata.uid.unwrap());
+    let log = std::fs::read_to_string(cluster.directory.path().join("logs").join(pod).join("main/0.log")).unwrap();
+    assert!(log.contains("kill-me-at-once"), "it ran: {log}");
+    assert!(!log.contains("told") && !log.contains("hook"), "it had no time to hear of its end: {log}");
+}
+
+/// Processes of this machine with a word in their command line; containers' are among them.
+fn processes(word: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).contains(&format!("echo {word}"))).count()
+}
+
+#[tokio::test]
 async fn restarts_follow_the_policy() {
     require!(Capability::UserNamespaces);
     require!(Capability::Nft);
