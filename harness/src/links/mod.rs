@@ -65,7 +65,7 @@ pub struct Links {
     socket: Utf8PathBuf,
 }
 
-/// What [`Links::capabilities`] can name.
+/// What [`Links::missing`] can be asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Capability {
     /// [`Links::cut`]

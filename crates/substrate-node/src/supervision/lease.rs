@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _};
 /// What a runner writes to let the world outlive it.
 const KEEP: &str = "keep";
 
-/// Returns when standard input ends without having said [`KEEP`]; never returns after it was said.
+/// Returns when standard input ends without having said `keep`; never returns after it was said.
 pub async fn lease_ended() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // A thread of its own: nothing can interrupt a blocking read, and a pool would wait for it at shutdown.

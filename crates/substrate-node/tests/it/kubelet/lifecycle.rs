@@ -150,7 +150,7 @@ async fn a_deletion_without_grace_kills_at_once() {
 
 /// Processes of this machine with a word in their command line; containers' are among them.
 fn processes(word: &str) -> usize {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
     let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| String::from_utf8_lossy(line).contains(&format!("echo {word}"))).count()
 }
