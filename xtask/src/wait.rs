@@ -8,6 +8,18 @@ pub(crate) fn pass(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// How punctual this machine wakes a thread that does nothing else: the part of the wake-ups that came more than a
+/// millisecond late.
+pub(crate) fn late_part(rate: u32, span: Duration) -> f64 {
+    let (begun, wake_ups) = (Instant::now(), (span.as_secs_f64() * f64::from(rate)) as u32);
+    let late = (0..wake_ups).filter(|index| {
+        let moment = begun + Duration::from_secs_f64(f64::from(*index) / f64::from(rate));
+        std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+        moment.elapsed() > Duration::from_millis(1)
+    });
+    late.count() as f64 / f64::from(wake_ups.max(1))
+}
+
 /// Looks until the look succeeds, at most for a time. Fails with the last thing seen.
 pub(crate) fn until<T, E>(limit: Duration, every: Duration, mut look: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let end = Instant::now() + limit;

@@ -99,8 +99,6 @@ pub(super) fn punctuality(load: &Load<'_>, rate: u32) -> anyhow::Result<Punctual
     let mut command = Command::new(load.bookinfo);
     command.args(["probe", "run", "--url", load.url, "--connections", &load.connections.to_string()]);
     command.args([format!("--rate={rate}"), format!("--duration={}s", load.seconds)]);
-    // What the client does about a slow server is not measured here: it may always open one more connection.
-    command.arg("--max-connections=1024");
     let text = words(&run(&mut command)?);
     read_punctuality(&text).with_context(|| format!("the probe said what cannot be read:\n{text}"))
 }

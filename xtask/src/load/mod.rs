@@ -6,12 +6,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use crate::finding::{self, Finding};
-use crate::{bench, build, envoy, exit, numbers, paths};
+use crate::{bench, build, envoy, exit, numbers, paths, wait};
 
 mod clients;
 mod servers;
@@ -68,6 +69,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 struct Measured {
     closed: Vec<(&'static str, Vec<[f64; 3]>)>,
     open: Vec<(&'static str, Vec<clients::Punctuality>)>,
+    /// Part of a bare thread's wake-ups that were late, round by round: what no client can be better than.
+    bare: Vec<f64>,
 }
 
 fn measure(args: &Args, servers: &Servers, bookinfo: &PathBuf) -> anyhow::Result<Measured> {
@@ -83,6 +86,7 @@ fn measure(args: &Args, servers: &Servers, bookinfo: &PathBuf) -> anyhow::Result
                 let index = (place + round) % all.len();
                 rates[index] = all[index].throughput(&load).with_context(|| format!("round {round} on {way}"))?;
             }
+            measured.bare.push(wait::late_part(args.rate, Duration::from_secs(1)));
             let punctuality = clients::punctuality(&load, args.rate)?;
             eprintln!("{way}, round {}: {}", round + 1, told(&rates, &punctuality));
             closed.push(rates);
@@ -111,6 +115,7 @@ fn document(args: &Args, measured: &Measured) -> Value {
         "rate": args.rate,
         "machine": bench::machine(),
         "closedLoop": closed.collect::<Map<_, _>>(),
+        "bareThreadMoreThanAMillisecondLate": numbers::summarise(&measured.bare),
         "openLoop": open.collect::<Map<_, _>>(),
     })
 }

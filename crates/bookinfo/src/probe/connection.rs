@@ -77,6 +77,7 @@ pub(super) struct Connection {
     kind: Kind,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one for each connection, in use all the time")]
 enum Kind {
     Http(Http),
     Call(Call),

@@ -43,6 +43,7 @@ pub use url::{Scheme, Url};
 
 /// What the probe can do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, read from the command line")]
 pub enum Command {
     /// Wait for SIGTERM, as the first process of a pod in which runs are started
     Serve,

@@ -53,6 +53,7 @@ pub struct Samples {
 /// What requests came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "a report has a handful of them")]
 pub enum TargetOf {
     /// An answer.
     Answer(Group),
