@@ -135,6 +135,17 @@ impl Cluster {
             .map_err(|source| self.api_error(format!("apply {what}"), source))
     }
 
+    /// Asks the cluster whether it would apply a manifest: admission included, and nothing is stored.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub async fn would_apply(&self, manifest: &Value) -> Result<(), Error> {
+        let (api, name, what) = self.locate(manifest).await?;
+        let parameters = PatchParams { dry_run: true, ..PatchParams::apply(FIELD_MANAGER) };
+        let asked = api.patch(&name, &parameters, &Patch::Apply(manifest)).await;
+        asked.map(drop).map_err(|source| self.api_error(format!("try to apply {what}"), source))
+    }
+
     /// Applies manifests in order.
     ///
     /// # Errors

@@ -53,6 +53,15 @@ pub enum Error {
     /// The cluster refused.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The webhooks do not answer although the control plane is ready.
+    #[error("{cluster}: {source}")]
+    Silent {
+        /// Cluster.
+        cluster: String,
+        /// What was awaited and seen.
+        #[source]
+        source: eventually::TimedOut,
+    },
     /// The cluster could not be asked about the webhooks.
     #[error("{cluster}: cannot watch the webhooks")]
     Watch {
@@ -90,7 +99,7 @@ impl Error {
     #[must_use]
     pub fn cure(&self) -> Option<String> {
         match self {
-            Self::Rollout { .. } | Self::Webhooks { .. } => Some(
+            Self::Rollout { .. } | Self::Webhooks { .. } | Self::Silent { .. } => Some(
                 "the logs of its containers say more: in the folder `logs` of the reports, or by `meshproof logs`"
                     .to_owned(),
             ),
@@ -137,7 +146,29 @@ pub async fn install_control_plane(cluster: &Cluster, placeholders: &Placeholder
     apply(cluster, DEFINITIONS, placeholders).await?;
     apply(cluster, CONTROL_PLANE, placeholders).await?;
     tokio::try_join!(rolled_out(cluster, ISTIO_SYSTEM, "istiod"), webhooks_signed(cluster))?;
-    Ok(())
+    webhooks_answer(cluster).await
+}
+
+/// Waits until both webhooks are reached, by objects that are not stored. That istiod's pod is ready is known before the
+/// node's rules lead to it, and an object that is applied in between would be refused for good.
+async fn webhooks_answer(cluster: &Cluster) -> Result<(), Error> {
+    let name = "meshproof-admission";
+    let validated = json!({
+        "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+        "metadata": { "name": name, "namespace": ISTIO_SYSTEM }, "spec": {},
+    });
+    let injected = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": ISTIO_SYSTEM, "labels": { "sidecar.istio.io/inject": "true" } },
+        "spec": { "containers": [{ "name": "none", "image": "none" }] },
+    });
+    let what = format!("the webhooks of {} to answer", cluster.name());
+    eventually::poll(what, ROLLOUT, Duration::from_millis(20), async || {
+        let asked = tokio::try_join!(cluster.would_apply(&validated), cluster.would_apply(&injected));
+        asked.map(drop).map_err(|error| crate::cluster::chain(&error))
+    })
+    .await
+    .map_err(|source| Error::Silent { cluster: cluster.name().to_owned(), source })
 }
 
 /// Installs gateways and waits until they are ready. Returns how many.

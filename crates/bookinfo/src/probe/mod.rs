@@ -42,6 +42,7 @@ pub use sample::{Row, Samples, TargetOf};
 pub use url::{Scheme, Url};
 
 /// What the probe can do.
+#[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, read from the command line")]
 pub enum Command {

@@ -51,6 +51,7 @@ pub struct Samples {
 }
 
 /// What requests came to.
+#[expect(clippy::large_enum_variant, reason = "there is one for each target, not for each request")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[expect(clippy::large_enum_variant, reason = "a report has a handful of them")]

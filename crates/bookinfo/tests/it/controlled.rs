@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bookinfo::services;
 use serde_json::{Value, json};
 
-use crate::support::{Server, World, bookinfo, closed_port, probe, serve};
+use crate::support::{Server, World, bookinfo, closed_port, get, probe, serve};
 
 async fn ratings() -> (Server, String) {
     let server = serve(services::ratings::router(World::default().app("ratings", "v1", "cluster1"))).await;
@@ -75,6 +75,21 @@ impl Controlled {
     }
 }
 
+async fn begin(url: String) -> Controlled {
+    tokio::task::spawn_blocking(move || Controlled::begin(&url)).await.unwrap()
+}
+
+/// Waits until the server has given some answers.
+async fn under_way(server: &Server) {
+    let look = async || {
+        let counters = get(server.address, "/metrics", &[]).await.into_body();
+        let counters = String::from_utf8_lossy(&counters).into_owned();
+        let answers = counters.lines().find_map(|line| line.rsplit_once("code=\"200\"} ")?.1.parse::<u64>().ok());
+        if answers.is_some_and(|answers| answers > 10) { Ok(()) } else { Err(counters) }
+    };
+    eventually::poll("ten answers", Duration::from_secs(10), Duration::from_millis(10), look).await.unwrap();
+}
+
 fn is_whole(report: &Value) {
     let requests = report["requests"].as_u64().unwrap();
     assert!(requests > 0 && report["answered"] == requests, "{report}");
@@ -84,10 +99,10 @@ fn is_whole(report: &Value) {
 
 #[tokio::test]
 async fn a_controlled_run_ends_when_it_is_told_to() {
-    let (_server, url) = ratings().await;
+    let (server, url) = ratings().await;
+    let mut run = begin(url).await;
+    under_way(&server).await;
     let report = tokio::task::spawn_blocking(move || {
-        let mut run = Controlled::begin(&url);
-        std::thread::sleep(Duration::from_millis(300));
         run.child.stdin.as_mut().unwrap().write_all(b"stop\n").unwrap();
         run.report()
     });
@@ -96,10 +111,10 @@ async fn a_controlled_run_ends_when_it_is_told_to() {
 
 #[tokio::test]
 async fn a_controlled_run_ends_with_whoever_controls_it() {
-    let (_server, url) = ratings().await;
+    let (server, url) = ratings().await;
+    let mut run = begin(url).await;
+    under_way(&server).await;
     let report = tokio::task::spawn_blocking(move || {
-        let mut run = Controlled::begin(&url);
-        std::thread::sleep(Duration::from_millis(100));
         drop(run.child.stdin.take());
         run.report()
     });
