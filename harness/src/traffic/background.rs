@@ -1,6 +1,6 @@
 //! Traffic in the background: started, left to itself while the mesh is changed, stopped, and read.
 //!
-//! ```ignore
+//! ```text
 //! let request = Request { rate: Some(500), max_connections: Some(200), samples: 1_000_000, ..Request::to(url) };
 //! let traffic = background::start(cluster, &source, &request).await?; // requests leave from here on
 //! …                                                                   // the event

@@ -69,7 +69,8 @@ impl Sample<'_> {
 }
 
 impl Timeline {
-    /// The requests in words. A row whose target is not in the list is left out; [`Self::check`] says so.
+    /// The requests in words. A row whose target is not in the list is left out; the check of a
+    /// report says so when it is read.
     pub fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
         self.rows.iter().filter_map(|Row(intended, sent, first_byte, done, target, connection)| {
             let at = |offset: u64| Duration::from_micros(intended.saturating_add(offset));

@@ -44,7 +44,6 @@ pub use url::{Scheme, Url};
 /// What the probe can do.
 #[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, read from the command line")]
 pub enum Command {
     /// Wait for SIGTERM, as the first process of a pod in which runs are started
     Serve,

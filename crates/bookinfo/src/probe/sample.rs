@@ -54,7 +54,6 @@ pub struct Samples {
 #[expect(clippy::large_enum_variant, reason = "there is one for each target, not for each request")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "a report has a handful of them")]
 pub enum TargetOf {
     /// An answer.
     Answer(Group),
