@@ -117,7 +117,10 @@ impl Soak {
         }
         for run in 1..=runs {
             let out = self.report(&format!("kept-{run}"));
-            self.count(&format!("kept {run} of {runs}"), &["run", "--name", "kept", "--out", &out])?;
+            self.count(
+                &format!("kept {run} of {runs}"),
+                &["run", "--name", "kept", "-E", "tag(smoke)", "--out", &out],
+            )?;
         }
         self.run("down", &["down", "--name", "kept"])?;
         Ok(())
