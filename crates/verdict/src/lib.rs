@@ -7,6 +7,7 @@
 //! Pure arithmetic: no input, no output, no clock, no random numbers, and nothing about meshes.
 
 pub mod binomial;
+mod bisection;
 pub mod outcome;
 pub mod quantile;
 pub mod rate;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::binomial::{lower_tail, upper_tail};
+use crate::bisection::first_where;
 use crate::outcome::Outcome;
 
 /// A quantile to be bounded, with the probability `alpha` of being wrong on either side.
@@ -63,7 +64,7 @@ impl QuantilePlan {
     fn upper_rank(self, n: u64) -> Option<u64> {
         // The sample of rank r is below the quantile when at least r samples are.
         let misses = |rank: u64| upper_tail(rank, n, self.quantile) > self.alpha;
-        let rank = first(1, n + 1, |rank| !misses(rank));
+        let rank = first_where(1, n + 1, |rank| !misses(rank));
         (rank <= n).then_some(rank)
     }
 
@@ -71,23 +72,9 @@ impl QuantilePlan {
     fn lower_rank(self, n: u64) -> Option<u64> {
         // The sample of rank r is above the quantile when fewer than r samples are below.
         let misses = |rank: u64| lower_tail(rank - 1, n, self.quantile) > self.alpha;
-        let rank = first(1, n + 1, misses) - 1;
+        let rank = first_where(1, n + 1, misses) - 1;
         (rank > 0).then_some(rank)
     }
-}
-
-/// The first number from `low` on, up to `high`, at which `holds` becomes true; it stays true then.
-fn first(low: u64, high: u64, holds: impl Fn(u64) -> bool) -> u64 {
-    let (mut low, mut high) = (low, high);
-    while low < high {
-        let middle = low.midpoint(high);
-        if holds(middle) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    low
 }
 
 #[cfg(test)]

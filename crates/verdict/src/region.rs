@@ -5,6 +5,7 @@
 //! count, so the counts that pass are one run of integers and its ends are found by bisection.
 
 use crate::binomial::{lower_tail, upper_tail};
+use crate::bisection::first_where;
 
 /// The inclusive run of counts that pass; empty when `first > last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +19,9 @@ impl Region {
     ///
     /// A band that starts at or below 0, or ends at or above 1, has no condition on that side.
     pub(crate) fn within(low: f64, high: f64, n: u64, alpha: f64) -> Self {
-        let first = if low <= 0.0 { 0 } else { first_where(n, |count| upper_tail(count, n, low) <= alpha) };
-        let beyond = if high >= 1.0 { n + 1 } else { first_where(n, |count| lower_tail(count, n, high) > alpha) };
+        let first = if low <= 0.0 { 0 } else { first_where(0, n + 1, |count| upper_tail(count, n, low) <= alpha) };
+        let beyond =
+            if high >= 1.0 { n + 1 } else { first_where(0, n + 1, |count| lower_tail(count, n, high) > alpha) };
         match beyond.checked_sub(1) {
             Some(last) => Self { first, last },
             None => Self { first: 1, last: 0 },
@@ -44,20 +46,6 @@ impl Region {
         let above = if self.last >= n { 0.0 } else { upper_tail(self.last + 1, n, share) };
         (below + above).min(1.0)
     }
-}
-
-/// The first count in 0..=n where a condition that turns from false to true holds, or n + 1.
-fn first_where(n: u64, holds: impl Fn(u64) -> bool) -> u64 {
-    let (mut low, mut high) = (0, n + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if holds(middle) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    low
 }
 
 #[cfg(test)]
