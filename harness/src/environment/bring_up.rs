@@ -74,8 +74,9 @@ pub async fn bring_up(
     cancel: &CancellationToken,
 ) -> Result<(World, Vec<Cluster>), Error> {
     let world = start_clusters(config, programs, events, cancel).await?;
-    let failure = match cancel.run_until_cancelled(install(topology, &world, events)).await {
-        Some(Ok(clusters)) => {
+    let installed = world.while_alive(install(topology, &world, events));
+    let failure = match cancel.run_until_cancelled(installed).await {
+        Some(Ok(Ok(clusters))) => {
             match memory::measure(world.state().process_id) {
                 Ok(memory) => events.send(EventKind::MemoryMeasured { memory }),
                 Err(error) => events.warn(format!("memory was not measured: {error}"), None),
@@ -83,7 +84,8 @@ pub async fn bring_up(
             return Ok((world, clusters));
         }
         // Nothing can be installed on a world that died.
-        Some(Err(error)) => world.died().await.map_or(error, Error::from),
+        Some(Ok(Err(error))) => world.died().await.map_or(error, Error::from),
+        Some(Err(died)) => died.into(),
         None => embedded::Error::Interrupted.into(),
     };
     world.stop().await?;

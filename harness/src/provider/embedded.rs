@@ -23,6 +23,13 @@ const TEAR_DOWN: Duration = Duration::from_secs(5);
 /// How long a process that was killed still counts as alive after its connections broke.
 const DYING: Duration = Duration::from_millis(500);
 
+/// How often one looks whether a process that is about to end has ended.
+const SOON: Duration = Duration::from_millis(5);
+/// How often one looks whether a world that is needed still runs.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// A round of those looks; any length does.
+const WATCH: Duration = Duration::from_secs(3_600);
+
 /// The embedded world could not be brought up or down. Always an environment failure, never a verdict on the mesh.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -165,8 +172,28 @@ impl World {
 
     /// Says so where the world has ended, which explains whatever else went wrong in it.
     pub async fn died(&self) -> Option<Error> {
-        let died = self.gone_within(DYING).await;
-        died.then(|| Error::Died { process_id: self.state.process_id, words: last_words(&self.log) })
+        self.gone_within(DYING, SOON).await.then(|| self.died_now())
+    }
+
+    /// Does work that is lost once the world ends. Most of it would wait for answers until its own time was up.
+    ///
+    /// # Errors
+    /// [`Error::Died`] as soon as the world has ended; the work is dropped then.
+    pub async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            error = self.death() => Err(error),
+        }
+    }
+
+    async fn death(&self) -> Error {
+        while !self.gone_within(WATCH, WATCH_INTERVAL).await {}
+        self.died_now()
+    }
+
+    fn died_now(&self) -> Error {
+        Error::Died { process_id: self.state.process_id, words: last_words(&self.log) }
     }
 
     /// What the supervisor said of itself.
@@ -226,7 +253,7 @@ impl World {
                 Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
                 Err(error) => return Err(Error::Io { action: format!("end process {pid}"), source: error.into() }),
             }
-            if self.gone_within(TEAR_DOWN).await {
+            if self.gone_within(TEAR_DOWN, SOON).await {
                 break;
             }
         }
@@ -239,8 +266,8 @@ impl World {
         Ok(())
     }
 
-    async fn gone_within(&self, deadline: Duration) -> bool {
-        eventually::poll("the supervisor to end", deadline, Duration::from_millis(5), async || {
+    async fn gone_within(&self, deadline: Duration, interval: Duration) -> bool {
+        eventually::poll("the supervisor to end", deadline, interval, async || {
             if is_alive(&self.state) { Err("it still runs") } else { Ok(()) }
         })
         .await
@@ -375,5 +402,34 @@ mod tests {
         let (result, ()) = tokio::join!(World::start(&program, &config, |_| {}, &cancel), interrupt);
         assert!(matches!(result, Err(Error::Interrupted)));
         assert!(!path.join("pid").exists(), "the supervisor still runs");
+    }
+
+    /// A world whose supervisor is `cat`, which runs until its input ends.
+    fn cat(folder: &Utf8Path) -> World {
+        let mut process = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("cat starts");
+        let lease = process.stdin.take();
+        let process_id = process.id().expect("it runs");
+        let stat = std::fs::read_to_string(format!("/proc/{process_id}/stat")).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        let state = WorldState {
+            name: "test".to_owned(),
+            run_id: "test".to_owned(),
+            process_id,
+            process_start: fields[19].parse().expect("a number"),
+            clusters: Vec::new(),
+            control_socket: None,
+        };
+        World { process: Some(process), lease, log: folder.join(LOG), state }
+    }
+
+    #[tokio::test]
+    async fn work_ends_with_the_world_that_it_needs() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let mut world = cat(Utf8Path::from_path(directory.path()).expect("UTF-8"));
+        assert_eq!(world.while_alive(std::future::ready(7)).await.expect("it lives"), 7);
+        drop(world.lease.take());
+        let never = world.while_alive(std::future::pending::<()>());
+        let ended = tokio::time::timeout(TEAR_DOWN, never).await.expect("it is noticed");
+        assert!(matches!(ended, Err(Error::Died { .. })), "{ended:?}");
     }
 }

@@ -33,8 +33,9 @@ pub async fn demo(job: &Job, rate: u32, events: &EventSender, interruption: &Int
     let outcome = match prepared.bring_up(job, events, interruption).await {
         Ok((world, clusters)) => {
             show(&clusters, events).await;
-            token.run_until_cancelled(steady_traffic(job, rate, &clusters, events)).await;
-            match world.stop().await {
+            let traffic = world.while_alive(steady_traffic(job, rate, &clusters, events));
+            let shown = token.run_until_cancelled(traffic).await.unwrap_or(Ok(()));
+            match shown.and(world.stop().await) {
                 Ok(()) => RunOutcome::Passed,
                 Err(error) => {
                     fail(events, &error, None, Vec::new());

@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 
 use super::prepare::Prepared;
-use super::scenarios::run_all;
+use super::scenarios::{run_all, run_while_alive};
 use super::{Interruption, Job, fail, not_up};
 use crate::engine::Environment;
 use crate::environment::Directory;
@@ -35,14 +35,8 @@ async fn in_world(job: &Job, prepared: &Prepared, events: &EventSender, interrup
         Ok(up) => up,
         Err(error) => return not_up(&error, events, interruption),
     };
-    let outcome =
-        run_all(&Environment::new(clusters, world.links()).with_artifacts(&job.out), &job.plans, events, interruption)
-            .await;
-    if outcome == RunOutcome::EnvironmentFailed
-        && let Some(error) = world.died().await
-    {
-        fail(events, &error, None, Vec::new());
-    }
+    let environment = Environment::new(clusters, world.links()).with_artifacts(&job.out);
+    let outcome = run_while_alive(&world, run_all(&environment, &job.plans, events, interruption), events).await;
     outcome.worse(tear_down(world, events).await)
 }
 

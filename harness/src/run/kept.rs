@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::prepare::Prepared;
-use super::scenarios::run_all;
+use super::scenarios::{run_all, run_while_alive};
 use super::{Interruption, Job, fail, not_up};
 use crate::engine::Environment;
 use crate::environment::Directory;
@@ -159,7 +159,8 @@ pub async fn run_on_kept(
 ) -> RunOutcome {
     match world.clusters().await {
         Ok(clusters) => {
-            run_all(&Environment::new(clusters, world.links()).with_artifacts(out), plans, events, interruption).await
+            let environment = Environment::new(clusters, world.links()).with_artifacts(out);
+            run_while_alive(world, run_all(&environment, plans, events, interruption), events).await
         }
         Err(error) => {
             fail(events, &error, None, Vec::new());

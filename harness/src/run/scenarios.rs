@@ -1,7 +1,8 @@
 //! Several scenarios, one after the other, on one environment.
 
-use super::Interruption;
+use super::{Interruption, fail};
 use crate::engine::{Environment, run_scenario};
+use crate::provider::embedded::World;
 use crate::report::RunOutcome;
 use crate::report::event::StepOutcome;
 use crate::report::stream::EventSender;
@@ -33,6 +34,24 @@ pub(super) async fn run_all(
     }
     // Where every scenario was skipped, nothing was proved.
     if skipped == plans.len() { RunOutcome::Inconclusive } else { worst }
+}
+
+/// The outcome of a run, or that its world died: then all that it still waits for is given up.
+pub(super) async fn run_while_alive(
+    world: &World,
+    run: impl Future<Output = RunOutcome>,
+    events: &EventSender,
+) -> RunOutcome {
+    let died = match world.while_alive(run).await {
+        // A step may have met the end of the world before it was noticed.
+        Ok(RunOutcome::EnvironmentFailed) => world.died().await,
+        Ok(outcome) => return outcome,
+        Err(died) => Some(died),
+    };
+    if let Some(died) = died {
+        fail(events, &died, None, Vec::new());
+    }
+    RunOutcome::EnvironmentFailed
 }
 
 /// A run that was killed could not undo its faults; nobody may measure through them.

@@ -23,8 +23,8 @@ use stage::Stage;
 const SETTLE: Duration = Duration::from_secs(5);
 /// About how long a run takes, where none was measured.
 const SOME_RUN: Duration = Duration::from_secs(15);
-/// How long a runner may take to notice that its world was killed.
-const NOTICE: Duration = Duration::from_secs(60);
+/// How long a runner may take to notice that its world was killed, and to write its reports.
+const NOTICE: Duration = Duration::from_secs(10);
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]
