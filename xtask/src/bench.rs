@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{envoy, exit, load, numbers, paths, start};
+use crate::{envoy, exit, load, numbers, paths, start, verdicts};
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
@@ -17,6 +17,8 @@ pub(crate) enum Bench {
     BringUp(Args),
     /// How fast and how punctual the probe sends, beside wrk and h2load
     Load(load::Args),
+    /// How often verdicts err, beside what they promise
+    Verdicts(verdicts::Args),
 }
 
 /// Options of a measurement.
@@ -41,6 +43,7 @@ pub(crate) fn run(what: &Bench) -> anyhow::Result<ExitCode> {
     let args = match what {
         Bench::BringUp(args) => args,
         Bench::Load(args) => return load::run(args),
+        Bench::Verdicts(args) => return verdicts::run(args),
     };
     let envoy = match start::prepare()? {
         Ok(envoy) => envoy,

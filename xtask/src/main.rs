@@ -22,6 +22,7 @@ mod soak;
 mod start;
 mod test;
 mod tidy;
+mod verdicts;
 mod wait;
 
 /// Exit codes that this program gives of its own; all others are those of what it started.

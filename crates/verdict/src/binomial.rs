@@ -64,7 +64,7 @@ pub fn clopper_pearson(count: u64, n: u64, alpha: f64) -> Interval {
 }
 
 /// The point of 0..=1 where `below` turns from true to false, to the last bit that matters.
-fn bisect(below: impl Fn(f64) -> bool) -> f64 {
+pub(crate) fn bisect(below: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (0.0_f64, 1.0_f64);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);

@@ -8,6 +8,7 @@
 
 pub mod binomial;
 mod bisection;
+pub mod early;
 pub mod outcome;
 pub mod quantile;
 pub mod rate;
@@ -17,6 +18,7 @@ pub mod text;
 pub mod timeline;
 
 pub use binomial::{Interval, clopper_pearson};
+pub use early::EarlySplit;
 pub use outcome::Outcome;
 pub use quantile::{QuantileEstimate, QuantilePlan};
 pub use rate::{RatePlan, RateVerdict};

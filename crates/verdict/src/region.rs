@@ -22,6 +22,11 @@ impl Region {
         let first = if low <= 0.0 { 0 } else { first_where(0, n + 1, |count| upper_tail(count, n, low) <= alpha) };
         let beyond =
             if high >= 1.0 { n + 1 } else { first_where(0, n + 1, |count| lower_tail(count, n, high) > alpha) };
+        Self::of(first, beyond)
+    }
+
+    /// From the first count to the one before `beyond`.
+    pub(crate) fn of(first: u64, beyond: u64) -> Self {
         match beyond.checked_sub(1) {
             Some(last) => Self { first, last },
             None => Self { first: 1, last: 0 },

@@ -4,12 +4,13 @@ use super::Problem;
 use super::tree::{Crate, Tree};
 
 /// What each crate of the workspace may need of the others. A `*` at the end stands for any rest.
-const MAY_NEED: [(&str, &[&str]); 13] = [
+const MAY_NEED: [(&str, &[&str]); 14] = [
     ("eventually", &[]),
     ("mesh-types", &[]),
     ("requirements", &[]),
     ("substrate-config", &[]),
     ("substrate-events", &[]),
+    ("simulation", &["verdict"]),
     ("verdict", &[]),
     ("xtask", &[]),
     // Programs of the mesh: they know no substrate.
