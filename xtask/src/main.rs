@@ -39,6 +39,7 @@ Commands of meshproof, which is built first (`cargo xtask <command> -h` shows it
   up, down    Keep an environment, and end it
   status      What runs
   run         Scenarios against a kept environment
+  selftest    Break the mesh on purpose; every assertion has to notice
   report      Recorded runs: list, show, open, convert
   demo        An environment to show, with a URL and steady traffic
   plan        What would be done

@@ -65,6 +65,9 @@ fn needs(args: &[OsString]) -> Needs {
     let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
     let starts = words.first().is_some_and(|command| ["e2e", "up", "demo", "selftest"].contains(&command.as_ref()));
     let help = words.iter().take_while(|word| *word != "--").any(|word| word == "-h" || word == "--help");
+    // The self-test on an environment that runs, or without any.
+    let elsewhere = words.iter().any(|word| word == "--list" || word == "--name" || word.starts_with("--name="));
+    let starts = starts && !(words.first().is_some_and(|command| command == "selftest") && elsewhere);
     let after_flag =
         words.iter().zip(words.iter().skip(1)).filter(|(flag, _)| *flag == "--provider").map(|(_, name)| name);
     let in_flag = words.iter().filter_map(|word| word.strip_prefix("--provider="));
@@ -82,11 +85,22 @@ mod tests {
 
     #[test]
     fn only_what_starts_an_embedded_world_needs_one() {
-        for line in ["e2e", "up two-clusters", "demo --provider embedded", "e2e --provider=embedded", "e2e -- -h"] {
+        for line in
+            ["e2e", "up two-clusters", "demo --provider embedded", "e2e --provider=embedded", "e2e -- -h", "selftest"]
+        {
             assert_eq!(of(line), Needs::World, "{line}");
         }
-        for line in ["plan", "doctor", "status", "e2e -h", "up --help", "e2e --provider kind", "up --provider=existing"]
-        {
+        for line in [
+            "plan",
+            "doctor",
+            "status",
+            "e2e -h",
+            "up --help",
+            "e2e --provider kind",
+            "up --provider=existing",
+            "selftest --list",
+            "selftest --name mine",
+        ] {
             assert_eq!(of(line), Needs::Programs, "{line}");
         }
     }

@@ -224,7 +224,7 @@ async fn acknowledged(cluster: &Cluster, expectation: &Expectation, deadline: Du
 }
 
 /// Namespace and name of running pods with a proxy: those that must be connected, whatever the control plane knows of.
-async fn meshed_pods(cluster: &Cluster) -> Result<Vec<(String, String)>, ClusterError> {
+pub(super) async fn meshed_pods(cluster: &Cluster) -> Result<Vec<(String, String)>, ClusterError> {
     let api: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::all(cluster.client());
     let listed = api
         .list(&kube::api::ListParams::default())

@@ -4,6 +4,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::filter::Filter;
+use super::manner::{JobsArgs, MannerArgs};
 use crate::topology::Provider;
 
 /// Proves what a multi-cluster service mesh promises.
@@ -36,9 +37,14 @@ pub enum Command {
     Status(StatusArgs),
     /// Run scenarios against an environment that stays
     #[command(
-        after_help = "Examples:\n  meshproof run\n  meshproof run -E 'tag(smoke) & !area(failover)'\n  meshproof run my-scenario.yaml --name mine"
+        after_help = "Examples:\n  meshproof run\n  meshproof run -E 'tag(smoke) & !area(failover)'\n  meshproof run my-scenario.yaml --name mine\n  meshproof run my-scenario.yaml --repeat 20\n  meshproof run --last-failed --until-fail"
     )]
     Run(RunArgs),
+    /// Break the mesh on purpose, and demand that every assertion notices
+    #[command(
+        after_help = "Examples:\n  meshproof selftest\n  meshproof selftest --list\n  meshproof selftest -E 'area(mtls)' --name mine"
+    )]
+    Selftest(SelftestArgs),
     /// Print the kubeconfig of an environment, or of one of its clusters
     #[command(
         after_help = "Examples:\n  meshproof kubeconfig > kubeconfig.yaml\n  KUBECONFIG=$(meshproof kubeconfig cluster1 --path) kubectl get pods -A"
@@ -122,9 +128,12 @@ pub struct E2eArgs {
     /// Leave the environment up at the end
     #[arg(long)]
     pub keep: bool,
-    /// Only scenarios that did not pass in the newest recorded run
+    /// Only scenarios that did not pass when they last ran, by the recorded runs
     #[arg(long)]
     pub last_failed: bool,
+    /// How many at once, and how often.
+    #[command(flatten)]
+    pub manner: MannerArgs,
     /// Where clusters come from, in place of what the topology says
     #[arg(long, value_enum)]
     pub provider: Option<Provider>,
@@ -184,9 +193,35 @@ pub struct RunArgs {
     /// Folder for report.html, junit.xml, report.json, events.jsonl and logs; by default one for each run, the newest 20 are kept
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
-    /// Only scenarios that did not pass in the newest recorded run
+    /// Only scenarios that did not pass when they last ran, by the recorded runs
     #[arg(long)]
     pub last_failed: bool,
+    /// How many at once, and how often.
+    #[command(flatten)]
+    pub manner: MannerArgs,
+}
+
+/// Options of `selftest`.
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// Which scenarios.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Run on this environment, which stays; by default one for each topology, which goes
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Only list the controls and what they change, without an environment
+    #[arg(long, conflicts_with_all = ["name", "out", "jobs"])]
+    pub list: bool,
+    /// Folder for report.html, junit.xml, report.json, events.jsonl and logs; by default one for each run, the newest 20 are kept
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// How many at once.
+    #[command(flatten)]
+    pub jobs: JobsArgs,
+    /// How to print the table
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// The forms of a report.

@@ -4,10 +4,12 @@
 //! Commands that need an environment are handed back to the caller, see [`handle`].
 
 pub mod args;
+mod beside;
 pub mod files;
 pub mod filter;
 mod generate;
 mod lint;
+pub mod manner;
 pub(crate) mod plan;
 mod schema;
 

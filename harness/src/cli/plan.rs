@@ -5,6 +5,7 @@ use std::error::Error as _;
 use serde_json::json;
 
 use super::args::{Format, PlanArgs};
+use super::beside;
 use super::files::{self, Error, Selected};
 use super::pretty;
 use crate::report::RunOutcome;
@@ -37,19 +38,26 @@ pub(crate) fn text(plans: &[Plan]) -> String {
             text.push('\n');
             text.push_str(&explain::explain(plan));
         }
+        let here: Vec<&Plan> = plans.iter().filter(|plan| plan.topology == *topology).collect();
+        text.push_str(&beside::text(&here));
     }
     text
 }
 
 fn document(plans: &[Plan]) -> serde_json::Value {
+    let all: Vec<&Plan> = plans.iter().collect();
+    let neighbours = beside::neighbours(&all);
     let scenarios: Vec<serde_json::Value> = plans
         .iter()
-        .map(|plan| {
+        .zip(neighbours)
+        .map(|(plan, neighbours)| {
             json!({
                 "plan": plan,
                 "topology": plan.topology.name,
                 "requests": plan.requests(),
                 "estimatedSeconds": explain::estimate(plan).as_secs(),
+                "alone": neighbours.alone,
+                "beside": neighbours.beside,
             })
         })
         .collect();

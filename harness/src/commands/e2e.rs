@@ -1,9 +1,9 @@
 //! `meshproof e2e` and `meshproof run`: scenarios, in an environment of their own or in one that stays.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::complain_kept;
-use super::report;
+use super::last_failed;
 use super::session::{Reports, Session, new_run_id};
 use super::up::supported;
 use crate::cli::args::{E2eArgs, RunArgs, Selection};
@@ -11,7 +11,7 @@ use crate::cli::filter::Filter;
 use crate::cli::{files, plan};
 use crate::environment::state_root;
 use crate::report::{EventKind, RunOutcome};
-use crate::run::{self, Job};
+use crate::run::{self, Job, Manner};
 use crate::scenario::Plan;
 use crate::topology::Topology;
 
@@ -25,29 +25,61 @@ pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
     if let Some(provider) = args.provider {
         plans.iter_mut().for_each(|plan| plan.topology.provider = provider);
     }
+    let task = Task { command: "e2e", out: args.out.as_deref(), manner: args.manner.manner() };
+    in_own_environments(&task, plans, args.keep).await.outcome
+}
+
+/// How scenarios are run, wherever that is.
+pub(super) struct Task<'args> {
+    /// The command, for reports.
+    pub(super) command: &'static str,
+    /// Folder of the reports; `None` is one of its own for each run.
+    pub(super) out: Option<&'args Utf8Path>,
+    /// How many at once, and how often.
+    pub(super) manner: Manner,
+}
+
+/// What came of a task.
+pub(super) struct Ran {
+    /// The worst of all runs.
+    pub(super) outcome: RunOutcome,
+    /// Folders of the runs that could begin.
+    pub(super) folders: Vec<Utf8PathBuf>,
+}
+
+impl Ran {
+    fn refused(outcome: RunOutcome) -> Self {
+        Self { outcome, folders: Vec::new() }
+    }
+}
+
+/// One environment after the other, each for the scenarios of its topology.
+pub(super) async fn in_own_environments(task: &Task<'_>, plans: Vec<Plan>, keep: bool) -> Ran {
     let groups = by_topology(plans);
     let several = groups.len() > 1;
-    let mut worst = RunOutcome::Passed;
+    let mut ran = Ran::refused(RunOutcome::Passed);
     for (topology, plans) in groups {
-        let out = args.out.as_ref().map(|out| if several { out.join(&topology.name) } else { out.clone() });
-        let outcome = one(&topology, plans, out.as_deref(), args).await;
-        worst = worst.worse(outcome);
-        if matches!(outcome, RunOutcome::Interrupted | RunOutcome::Terminated) {
+        let out = task.out.map(|out| if several { out.join(&topology.name) } else { out.to_owned() });
+        let one = one(&Task { out: out.as_deref(), ..*task }, &topology, plans, keep).await;
+        ran.outcome = ran.outcome.worse(one.outcome);
+        ran.folders.extend(one.folders);
+        let failed = task.manner.rounds.until_fail && one.outcome != RunOutcome::Passed;
+        if failed || matches!(one.outcome, RunOutcome::Interrupted | RunOutcome::Terminated) {
             break;
         }
     }
-    worst
+    ran
 }
 
-async fn one(topology: &Topology, plans: Vec<Plan>, out: Option<&Utf8Path>, args: &E2eArgs) -> RunOutcome {
+async fn one(task: &Task<'_>, topology: &Topology, plans: Vec<Plan>, keep_it: bool) -> Ran {
     if let Err(outcome) = supported(topology) {
-        return outcome;
+        return Ran::refused(outcome);
     }
     let run_id = new_run_id();
     let environment = format!("{}{run_id}", run::OWN_PREFIX);
-    let session = match Session::start("e2e", run_id, &environment, out, Reports::Files) {
+    let session = match Session::start(task.command, run_id, &environment, task.out, Reports::Files) {
         Ok(session) => session,
-        Err(outcome) => return outcome,
+        Err(outcome) => return Ran::refused(outcome),
     };
     tell_plan(&session, &plans);
     let job = Job {
@@ -56,15 +88,13 @@ async fn one(topology: &Topology, plans: Vec<Plan>, out: Option<&Utf8Path>, args
         topology: topology.clone(),
         topology_text: String::new(),
         plans,
+        manner: task.manner,
         out: session.out.clone(),
         state_root: session.state_root.clone(),
     };
-    let outcome = if args.keep {
-        keep(&job, &session).await
-    } else {
-        run::e2e(&job, &session.events, &session.interruption).await
-    };
-    session.finish(outcome).await
+    let outcome =
+        if keep_it { keep(&job, &session).await } else { run::e2e(&job, &session.events, &session.interruption).await };
+    Ran { outcome: session.finish(outcome).await, folders: vec![job.out] }
 }
 
 /// As `up` followed by `run`, under one report.
@@ -76,7 +106,9 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
     let help = format!("it stays up; `meshproof down --name {}` takes it down", job.environment);
     session.events.warn(format!("environment {} was asked to be kept", job.environment), Some(help));
     match run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world) {
-        Ok(world) => run::run_on_kept(&world, &job.plans, &job.out, &session.events, &session.interruption).await,
+        Ok(world) => {
+            run::run_on_kept(&world, &job.plans, job.manner, &job.out, &session.events, &session.interruption).await
+        }
         Err(error) => {
             let message = crate::cluster::chain(&error);
             session.events.send(EventKind::Failure { message, cure: None, evidence: Vec::new() });
@@ -91,26 +123,33 @@ pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
         Ok(plans) => plans,
         Err(outcome) => return outcome,
     };
-    let kept = match state_root().map(|root| run::find(&root, args.name.as_deref())) {
+    let task = Task { command: "run", out: args.out.as_deref(), manner: args.manner.manner() };
+    on_kept(&task, &plans, args.name.as_deref()).await.outcome
+}
+
+/// On the environment of that name, or the only one there is.
+pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], name: Option<&str>) -> Ran {
+    let kept = match state_root().map(|root| run::find(&root, name)) {
         Ok(Ok(kept)) => kept,
-        Ok(Err(error)) => return complain_kept(&error),
+        Ok(Err(error)) => return Ran::refused(complain_kept(&error)),
         Err(message) => {
             eprintln!("error: {message}");
-            return RunOutcome::EnvironmentFailed;
+            return Ran::refused(RunOutcome::EnvironmentFailed);
         }
     };
     let name = kept.name.clone();
     let world = match kept.into_world() {
         Ok(world) => world,
-        Err(error) => return complain_kept(&error),
+        Err(error) => return Ran::refused(complain_kept(&error)),
     };
-    let session = match Session::start("run", new_run_id(), &name, args.out.as_deref(), Reports::Files) {
+    let session = match Session::start(task.command, new_run_id(), &name, task.out, Reports::Files) {
         Ok(session) => session,
-        Err(outcome) => return outcome,
+        Err(outcome) => return Ran::refused(outcome),
     };
-    tell_plan(&session, &plans);
-    let outcome = run::run_on_kept(&world, &plans, &session.out, &session.events, &session.interruption).await;
-    session.finish(outcome).await
+    tell_plan(&session, plans);
+    let out = session.out.clone();
+    let outcome = run::run_on_kept(&world, plans, task.manner, &out, &session.events, &session.interruption).await;
+    Ran { outcome: session.finish(outcome).await, folders: vec![out] }
 }
 
 /// The main job is the smoke scenarios; who wants others says which.
@@ -122,12 +161,12 @@ fn or_smoke(selection: &Selection) -> Selection {
     selection
 }
 
-fn selected(selection: &Selection, last_failed: bool) -> Result<Vec<Plan>, RunOutcome> {
+pub(super) fn selected(selection: &Selection, last_failed: bool) -> Result<Vec<Plan>, RunOutcome> {
     match files::select(selection) {
         Ok(selected) if selected.plans.is_empty() => Err(plan::nothing_selected(&selected)),
         Ok(selected) => {
             eprint!("{}", selected.warnings.render(crate::cli::pretty()));
-            if last_failed { report::only_last_failed(selected.plans) } else { Ok(selected.plans) }
+            if last_failed { last_failed::only_last_failed(selected.plans) } else { Ok(selected.plans) }
         }
         Err(error) => Err(plan::refuse(&error)),
     }

@@ -5,8 +5,10 @@ mod down;
 mod e2e;
 mod inject;
 mod kubeconfig;
+mod last_failed;
 mod logs;
 mod report;
+mod selftest;
 mod session;
 mod status;
 mod up;
@@ -32,6 +34,7 @@ async fn dispatch(command: Command) -> RunOutcome {
     match command {
         Command::E2e(args) => e2e::run(&args).await,
         Command::Run(args) => e2e::run_on_kept(&args).await,
+        Command::Selftest(args) => selftest::run(&args).await,
         Command::Up(args) => up::run(&args).await,
         Command::Demo(args) => up::demo(&args).await,
         Command::Down(args) => down::run(&args).await,

@@ -1,5 +1,4 @@
-//! `meshproof report`: recorded runs, listed, summed up, opened, or written in another form; and which scenarios of the
-//! newest did not pass.
+//! `meshproof report`: recorded runs, listed, summed up, opened, or written in another form.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -7,13 +6,12 @@ use std::process::{Command, Stdio};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
+use super::last_failed::not_passed;
 use crate::cli::args::{ReportArgs, ReportFormat};
 use crate::environment::state_root;
 use crate::report::console::{Options, recorded};
-use crate::report::event::StepOutcome;
 use crate::report::runs::{self, RunFolder, Runs};
 use crate::report::{Record, RunOutcome, html, journal, json, junit};
-use crate::scenario::Plan;
 
 /// Files of a run that a summary names, with what they are.
 const FILES: [(&str, &str); 3] =
@@ -128,51 +126,6 @@ fn open(folder: &Utf8Path, record: &Record) -> Result<RunOutcome, RunOutcome> {
     ))
 }
 
-/// The plans whose scenarios did not pass in the newest run that had scenarios.
-///
-/// # Errors
-/// The exit code, after it was said why there are none.
-pub(super) fn only_last_failed(plans: Vec<Plan>) -> Result<Vec<Plan>, RunOutcome> {
-    let (place, runs) = all()?;
-    let newest = runs.iter().filter_map(|run| read(&run.path).ok()).find(|record| !record.selected.is_empty());
-    let Some(record) = newest else {
-        return Err(complain(
-            &format!("no run with scenarios is recorded in {place}"),
-            "leave --last-failed out",
-            RunOutcome::NothingSelected,
-        ));
-    };
-    let names = not_passed(&record);
-    let (id, count) = (&record.run_id, names.len());
-    if names.is_empty() {
-        return Err(complain(
-            &format!("every scenario of run {id} passed"),
-            "leave --last-failed out to run them again",
-            RunOutcome::NothingSelected,
-        ));
-    }
-    let plans: Vec<Plan> = plans.into_iter().filter(|plan| names.contains(&plan.name)).collect();
-    if plans.is_empty() {
-        let help = "name the files that they are in, or leave --last-failed out";
-        return Err(complain(
-            &format!("none of the scenarios that did not pass in run {id} is selected: {}", names.join(", ")),
-            help,
-            RunOutcome::NothingSelected,
-        ));
-    }
-    eprintln!("note: {} of {count} scenarios that did not pass in run {id}", plans.len());
-    Ok(plans)
-}
-
-/// Names of scenarios that were to be run and did not pass, also those that the run did not get to.
-fn not_passed(record: &Record) -> Vec<String> {
-    let passed = |name: &String| {
-        let mut scenarios = record.scenarios.iter().filter(|scenario| scenario.name == *name).peekable();
-        scenarios.peek().is_some() && scenarios.all(|scenario| scenario.outcome == Some(StepOutcome::Passed))
-    };
-    record.selected.iter().filter(|name| !passed(name)).cloned().collect()
-}
-
 fn find(wanted: Option<&str>) -> Result<Utf8PathBuf, RunOutcome> {
     if let Some(folder) = wanted.map(Utf8PathBuf::from).filter(|folder| folder.join(journal::FILE).is_file()) {
         return Ok(folder);
@@ -202,7 +155,7 @@ fn find(wanted: Option<&str>) -> Result<Utf8PathBuf, RunOutcome> {
 }
 
 /// The folder of all runs, and the runs, newest first.
-fn all() -> Result<(Utf8PathBuf, Vec<RunFolder>), RunOutcome> {
+pub(super) fn all() -> Result<(Utf8PathBuf, Vec<RunFolder>), RunOutcome> {
     let root = state_root().map_err(|message| {
         eprintln!("error: {message}");
         RunOutcome::EnvironmentFailed
@@ -212,7 +165,7 @@ fn all() -> Result<(Utf8PathBuf, Vec<RunFolder>), RunOutcome> {
     Ok((place, runs))
 }
 
-fn read(folder: &Utf8Path) -> io::Result<Record> {
+pub(super) fn read(folder: &Utf8Path) -> io::Result<Record> {
     let (events, unreadable) = journal::read(folder)?;
     let mut record = Record::default();
     events.iter().for_each(|event| record.add(event));
@@ -232,38 +185,7 @@ fn unreadable(path: &Utf8Path, error: &io::Error) -> RunOutcome {
     )
 }
 
-fn complain(message: &str, help: &str, outcome: RunOutcome) -> RunOutcome {
+pub(super) fn complain(message: &str, help: &str, outcome: RunOutcome) -> RunOutcome {
     eprintln!("error: {message}\n  help: {help}");
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::report::{Event, EventKind};
-
-    fn add(record: &mut Record, kind: EventKind) {
-        record.add(&Event { elapsed: Duration::ZERO, kind });
-    }
-
-    #[test]
-    fn what_was_not_reached_did_not_pass_either() {
-        let mut record = Record::default();
-        let scenarios = ["good", "bad", "unreached", "unfinished"].map(str::to_owned);
-        add(&mut record, EventKind::PlanReady { text: String::new(), scenarios: scenarios.to_vec(), requests: 0 });
-        for (name, outcome) in
-            [("good", Some(StepOutcome::Passed)), ("bad", Some(StepOutcome::Inconclusive)), ("unfinished", None)]
-        {
-            add(
-                &mut record,
-                EventKind::ScenarioStarted { scenario: name.into(), description: String::new(), file: String::new() },
-            );
-            if let Some(outcome) = outcome {
-                add(&mut record, EventKind::ScenarioFinished { scenario: name.into(), outcome });
-            }
-        }
-        assert_eq!(not_passed(&record), ["bad", "unreached", "unfinished"]);
-    }
 }

@@ -89,6 +89,7 @@ fn begin(
         topology,
         topology_text,
         plans: Vec::new(),
+        manner: run::Manner::default(),
         out: session.out.clone(),
         state_root: session.state_root.clone(),
     };

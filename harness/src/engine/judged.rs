@@ -10,6 +10,7 @@ use crate::check::judge::judge;
 use crate::check::observation::Observation;
 use crate::report::event::{CheckReport, EventKind, StepOutcome};
 use crate::scenario::plan::{Action, Control, Expectation, Step};
+use crate::scenario::refutation::must_be_refuted;
 
 impl Runner<'_> {
     /// Measures; gateways that `more` expectations name are watched besides those that the step's own name.
@@ -100,7 +101,7 @@ impl Runner<'_> {
                 Outcome::Inconclusive => Outcome::Inconclusive,
             };
             outcomes.push(outcome);
-            let name = format!("{} must be refuted", expectation.name);
+            let name = must_be_refuted(&expectation.name);
             self.tell(step, expectation, &name, outcome, judgement.evidence, judgement.figures);
         }
         for expectation in &control.expectations {

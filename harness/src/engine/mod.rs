@@ -15,4 +15,4 @@ mod watch;
 
 pub use context::{Environment, Error};
 pub(crate) use fault::heal_left;
-pub use scenario::run_scenario;
+pub use scenario::{run_repetition, run_scenario};

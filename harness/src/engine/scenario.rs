@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Environment;
 use super::runner::Runner;
-use crate::report::event::{EventKind, StepOutcome};
+use crate::report::event::{EventKind, Repetition, StepOutcome};
 use crate::report::stream::EventSender;
 use crate::scenario::keys::duration_text;
 use crate::scenario::plan::Plan;
@@ -23,10 +23,24 @@ pub async fn run_scenario(
     events: &EventSender,
     cancel: &CancellationToken,
 ) -> StepOutcome {
+    run_repetition(environment, plan, None, events, cancel).await
+}
+
+/// As [`run_scenario`], told as one of several runs of the same scenario where it has a number.
+pub async fn run_repetition(
+    environment: &Environment,
+    plan: &Plan,
+    number: Option<u32>,
+    events: &EventSender,
+    cancel: &CancellationToken,
+) -> StepOutcome {
+    let repetition = number.map(|number| Repetition { of: plan.name.clone(), number });
+    let name = repetition.as_ref().map_or_else(|| plan.name.clone(), Repetition::to_string);
     events.send(EventKind::ScenarioStarted {
-        scenario: plan.name.clone(),
+        scenario: name.clone(),
         description: plan.description.clone(),
         file: plan.file.clone(),
+        repetition,
     });
     let outcome = match environment.lacks(&plan.requires).await {
         Err(error) => StepOutcome::Errored { message: crate::cluster::chain(&error) },
@@ -35,7 +49,7 @@ pub async fn run_scenario(
             let runner = Runner {
                 environment,
                 events,
-                scenario: &plan.name,
+                scenario: &name,
                 applied: RefCell::default(),
                 faults: RefCell::default(),
                 running: RefCell::default(),
@@ -47,7 +61,7 @@ pub async fn run_scenario(
             if verdict == StepOutcome::Passed { cleaned } else { verdict }
         }
     };
-    events.send(EventKind::ScenarioFinished { scenario: plan.name.clone(), outcome: outcome.clone() });
+    events.send(EventKind::ScenarioFinished { scenario: name, outcome: outcome.clone() });
     outcome
 }
 

@@ -92,6 +92,9 @@ pub enum EventKind {
         description: String,
         /// Its file.
         file: String,
+        /// Which repetition it is, where scenarios are repeated; its name says so, too, and is unique in the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repetition: Option<Repetition>,
     },
     /// A step began.
     StepStarted {
@@ -195,6 +198,21 @@ pub enum EventKind {
         /// How; also the exit code.
         outcome: RunOutcome,
     },
+}
+
+/// One of several runs of the same scenario.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Repetition {
+    /// Name of the scenario in the catalogue.
+    pub of: String,
+    /// Which, from 1.
+    pub number: u32,
+}
+
+impl std::fmt::Display for Repetition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}, repetition {}", self.of, self.number)
+    }
 }
 
 /// How a phase ended.

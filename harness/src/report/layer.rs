@@ -194,7 +194,7 @@ pub fn guess(step: &StepRecord, check: Option<&CheckReport>) -> Option<Guess> {
 #[must_use]
 pub fn reproduce(record: &Record, scenario: &ScenarioRecord) -> String {
     let file = quoted(&scenario.file);
-    let by_name = if scenario.file.is_empty() { format!("-E 'name({})'", scenario.name) } else { file };
+    let by_name = if scenario.file.is_empty() { format!("-E 'name({})'", scenario.catalogue_name()) } else { file };
     if record.command == "run" && record.outcome != Some(RunOutcome::EnvironmentFailed) {
         format!("cargo xtask run {by_name} --name {}", quoted(&record.environment))
     } else {

@@ -3,7 +3,7 @@
 //! The engine sends [`event`]s into one [`stream`], which frees them of secrets ([`redact`]) and hands them to consumers:
 //! [`journal`] writes each as it happens, [`console`] shows them, and [`json`], [`junit`], [`html`] and [`summary`] are
 //! written at the end from the [`record`] that they add up to. [`outcome`] turns the end of a run into an exit code,
-//! [`layer`] guesses where a failure comes from, [`runs`] keeps the folders of runs.
+//! [`layer`] guesses where a failure comes from, [`tally`] counts repetitions, [`selftest`] tells what came of controls, [`runs`] keeps the folders of runs.
 
 pub mod console;
 pub mod event;
@@ -17,11 +17,13 @@ pub mod outcome;
 pub mod record;
 pub mod redact;
 pub mod runs;
+pub mod selftest;
 pub mod stream;
 pub mod summary;
+pub mod tally;
 pub(crate) mod words;
 
-pub use event::{CheckReport, Event, EventKind, PhaseOutcome, StepOutcome};
+pub use event::{CheckReport, Event, EventKind, PhaseOutcome, Repetition, StepOutcome};
 pub use outcome::RunOutcome;
 pub use record::Record;
 pub use stream::{Consumer, EventSender, EventStream};

@@ -5,9 +5,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::event::{CheckReport, Event, EventKind, PhaseOutcome, StepOutcome};
+use super::event::{CheckReport, Event, EventKind, PhaseOutcome, Repetition, StepOutcome};
 use super::figures::{TopologyFacts, Traffic};
 use super::outcome::RunOutcome;
+use super::tally::{Tally, tallies};
 use crate::topology::file::ApiVersion;
 
 /// The kind of the document.
@@ -51,8 +52,11 @@ pub struct Record {
     /// Memory of the environment once everything in it was ready; `None` where it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// Scenarios in order.
+    /// Scenarios in the order in which they started.
     pub scenarios: Vec<ScenarioRecord>,
+    /// Where scenarios were repeated: how often each ended how.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repetitions: Vec<Tally>,
     /// What went wrong outside of any verdict.
     pub failures: Vec<FailureRecord>,
     /// What the user should know and what changes no verdict.
@@ -99,8 +103,11 @@ pub struct PhaseRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScenarioRecord {
-    /// Its name.
+    /// Its name, unique in the run.
     pub name: String,
+    /// Which repetition it is, where scenarios were repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetition: Option<Repetition>,
     /// What it shows.
     pub description: String,
     /// Its file.
@@ -218,6 +225,7 @@ impl Default for Record {
             phases: Vec::new(),
             memory: None,
             scenarios: Vec::new(),
+            repetitions: Vec::new(),
             failures: Vec::new(),
             warnings: Vec::new(),
             files: Vec::new(),
@@ -242,21 +250,26 @@ impl Record {
             EventKind::PhaseStarted { .. } | EventKind::PhaseProgress { .. } | EventKind::PhaseFinished { .. } => {
                 self.add_phase(&event.kind, now);
             }
-            EventKind::ScenarioStarted { scenario, description, file } => self.scenarios.push(ScenarioRecord {
-                name: scenario.clone(),
-                description: description.clone(),
-                file: file.clone(),
-                outcome: None,
-                started_ms: now,
-                duration_ms: 0,
-                steps: Vec::new(),
-                artifacts: None,
-            }),
+            EventKind::ScenarioStarted { scenario, description, file, repetition } => {
+                self.scenarios.push(ScenarioRecord {
+                    name: scenario.clone(),
+                    repetition: repetition.clone(),
+                    description: description.clone(),
+                    file: file.clone(),
+                    outcome: None,
+                    started_ms: now,
+                    duration_ms: 0,
+                    steps: Vec::new(),
+                    artifacts: None,
+                });
+                self.repetitions = tallies(&self.scenarios);
+            }
             EventKind::ScenarioFinished { scenario, outcome } => {
                 if let Some(record) = self.scenario(scenario) {
                     record.outcome = Some(outcome.clone());
                     record.duration_ms = now.saturating_sub(record.started_ms);
                 }
+                self.repetitions = tallies(&self.scenarios);
             }
             EventKind::StepStarted { .. }
             | EventKind::StepProgress { .. }
@@ -370,6 +383,12 @@ impl Record {
 }
 
 impl ScenarioRecord {
+    /// Its name in the catalogue, whichever repetition it is.
+    #[must_use]
+    pub fn catalogue_name(&self) -> &str {
+        self.repetition.as_ref().map_or(&self.name, |repetition| &repetition.of)
+    }
+
     /// Steps that are no groups and no parts of controls.
     pub fn leaves(&self) -> impl Iterator<Item = &StepRecord> {
         self.steps.iter().filter(|step| !step.is_part_of_control() && !self.is_group(&step.id))

@@ -66,6 +66,13 @@ pub fn markdown(record: &Record) -> String {
         }
         more(&mut page, record.scenarios.len());
     }
+    if !record.repetitions.is_empty() {
+        line(&mut page, "\n### Repetitions\n");
+        for tally in record.repetitions.iter().take(ROWS) {
+            line(&mut page, &format!("- {}: {}", cell(&tally.scenario), tally.sentence()));
+        }
+        more(&mut page, record.repetitions.len());
+    }
     let failures = layer::failures(record);
     if !failures.is_empty() {
         line(&mut page, "\n### What did not pass\n");

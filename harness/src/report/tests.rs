@@ -127,6 +127,7 @@ fn eventful() -> Vec<Event> {
             scenario: "shift".into(),
             description: "A shift.".into(),
             file: "shift.yaml".into(),
+            repetition: None,
         },
         step_started("1", "stage 1"),
         step_started("1.1", "nothing reaches v3"),
@@ -321,7 +322,12 @@ fn the_summary_of_a_job_fits_what_github_takes() {
     for number in 0..2_000 {
         let scenario = format!("{number}{long}");
         for kind in [
-            EventKind::ScenarioStarted { scenario: scenario.clone(), description: long.clone(), file: long.clone() },
+            EventKind::ScenarioStarted {
+                scenario: scenario.clone(),
+                description: long.clone(),
+                file: long.clone(),
+                repetition: None,
+            },
             EventKind::ScenarioFinished { scenario, outcome: StepOutcome::Errored { message: long.clone() } },
         ] {
             events.push(Event { elapsed: Duration::ZERO, kind });
@@ -363,3 +369,5 @@ fn what_hides_a_verdict_outranks_it() {
         }
     }
 }
+
+mod several;

@@ -36,7 +36,8 @@ async fn in_world(job: &Job, prepared: &Prepared, events: &EventSender, interrup
         Err(error) => return not_up(&error, events, interruption),
     };
     let environment = Environment::new(clusters, world.links()).with_artifacts(&job.out);
-    let outcome = run_while_alive(&world, run_all(&environment, &job.plans, events, interruption), events).await;
+    let run = run_all(&environment, &job.plans, job.manner, events, interruption);
+    let outcome = run_while_alive(&world, run, events).await;
     outcome.worse(tear_down(world, events).await)
 }
 

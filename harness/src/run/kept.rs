@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 
 use super::prepare::Prepared;
 use super::scenarios::{run_all, run_while_alive};
-use super::{Interruption, Job, fail, not_up};
+use super::{Interruption, Job, Manner, fail, not_up};
 use crate::engine::Environment;
 use crate::environment::Directory;
 use crate::provider::embedded::{self, World};
@@ -153,6 +153,7 @@ async fn keep(world: World, events: &EventSender) -> RunOutcome {
 pub async fn run_on_kept(
     world: &World,
     plans: &[Plan],
+    manner: Manner,
     out: &camino::Utf8Path,
     events: &EventSender,
     interruption: &Interruption,
@@ -160,7 +161,7 @@ pub async fn run_on_kept(
     match world.clusters().await {
         Ok(clusters) => {
             let environment = Environment::new(clusters, world.links()).with_artifacts(out);
-            run_while_alive(world, run_all(&environment, plans, events, interruption), events).await
+            run_while_alive(world, run_all(&environment, plans, manner, events, interruption), events).await
         }
         Err(error) => {
             fail(events, &error, None, Vec::new());

@@ -6,8 +6,10 @@ mod e2e;
 mod interruption;
 mod kept;
 mod machine;
+mod manner;
 mod prepare;
 mod scenarios;
+mod schedule;
 
 pub use claim::OWN_PREFIX;
 pub use demo::demo;
@@ -15,6 +17,7 @@ pub use e2e::e2e;
 pub use interruption::Interruption;
 pub use kept::{Kept, KeptError, down, find, list, run_on_kept, up};
 pub use machine::{Lack, lacks};
+pub use manner::{Manner, Rounds};
 
 use camino::Utf8PathBuf;
 
@@ -35,6 +38,8 @@ pub struct Job {
     pub topology_text: String,
     /// The scenarios to run, in order.
     pub plans: Vec<Plan>,
+    /// How many of them at once, and how often.
+    pub manner: Manner,
     /// Folder of reports and, after a failure, of logs.
     pub out: Utf8PathBuf,
     /// The state folder of all environments.

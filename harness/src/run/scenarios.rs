@@ -1,18 +1,23 @@
-//! Several scenarios, one after the other, on one environment.
+//! Several scenarios on one environment.
 
-use super::{Interruption, fail};
-use crate::engine::{Environment, run_scenario};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
+use super::schedule::Schedule;
+use super::{Interruption, Manner, fail};
+use crate::engine::{Environment, run_repetition};
 use crate::provider::embedded::World;
 use crate::report::RunOutcome;
 use crate::report::event::StepOutcome;
 use crate::report::stream::EventSender;
 use crate::scenario::plan::Plan;
 
-/// Runs every plan and combines the outcomes; an interruption ends the run after the clean-up of the scenario
-/// at hand, a second one at once.
+/// Runs every plan, as often as asked, and combines the outcomes; an interruption ends the run after the clean-up of the
+/// scenarios at hand, a second one at once.
 pub(super) async fn run_all(
     environment: &Environment,
     plans: &[Plan],
+    manner: Manner,
     events: &EventSender,
     interruption: &Interruption,
 ) -> RunOutcome {
@@ -21,19 +26,68 @@ pub(super) async fn run_all(
     }
     heal_left(environment, events).await;
     let mut worst = RunOutcome::Passed;
-    let mut skipped = 0;
-    for plan in plans {
-        let scenario = run_scenario(environment, plan, events, interruption.token());
-        if let Some(outcome) = interruption.insisted().run_until_cancelled(scenario).await {
-            skipped += usize::from(matches!(outcome, StepOutcome::Skipped { .. }));
-            worst = worst.worse(outcome_of(&outcome));
-        }
+    for number in 1..=manner.rounds.most() {
+        let round = Round { environment, plans, manner, number: manner.rounds.number(number), events, interruption };
+        let ended = interruption.insisted().run_until_cancelled(round.run()).await;
         if let Some(interrupted) = interruption.outcome() {
             return interrupted;
         }
+        let Some(ended) = ended else { break };
+        worst = worst.worse(ended.worst);
+        // Where every scenario was skipped, nothing was proved, and no other round proves more.
+        if ended.skipped == plans.len() {
+            return worst.worse(RunOutcome::Inconclusive);
+        }
+        if manner.rounds.until_fail && worst != RunOutcome::Passed {
+            break;
+        }
     }
-    // Where every scenario was skipped, nothing was proved.
-    if skipped == plans.len() { RunOutcome::Inconclusive } else { worst }
+    worst
+}
+
+/// Every scenario once.
+struct Round<'run> {
+    environment: &'run Environment,
+    plans: &'run [Plan],
+    manner: Manner,
+    number: Option<u32>,
+    events: &'run EventSender,
+    interruption: &'run Interruption,
+}
+
+/// What came of a round.
+struct Ended {
+    worst: RunOutcome,
+    skipped: usize,
+}
+
+impl Round<'_> {
+    /// Begins scenarios as soon as those that run let them, until an interruption, or a failure where that is the end.
+    async fn run(&self) -> Ended {
+        let mut schedule = Schedule::new(self.plans, self.manner.jobs);
+        let mut running = FuturesUnordered::new();
+        let mut ended = Ended { worst: RunOutcome::Passed, skipped: 0 };
+        loop {
+            while self.goes_on(&ended)
+                && let Some(index) = schedule.next()
+            {
+                running.push(async move { (index, self.one(&self.plans[index]).await) });
+            }
+            let Some((index, outcome)) = running.next().await else { return ended };
+            schedule.ended(index);
+            ended.skipped += usize::from(matches!(outcome, StepOutcome::Skipped { .. }));
+            ended.worst = ended.worst.worse(outcome_of(&outcome));
+        }
+    }
+
+    fn goes_on(&self, ended: &Ended) -> bool {
+        let failed = self.manner.rounds.until_fail && ended.worst != RunOutcome::Passed;
+        !failed && self.interruption.outcome().is_none()
+    }
+
+    async fn one(&self, plan: &Plan) -> StepOutcome {
+        run_repetition(self.environment, plan, self.number, self.events, self.interruption.token()).await
+    }
 }
 
 /// The outcome of a run, or that its world died: then all that it still waits for is given up.
@@ -75,5 +129,85 @@ fn outcome_of(outcome: &StepOutcome) -> RunOutcome {
         StepOutcome::Failed => RunOutcome::MeshFailed,
         StepOutcome::Inconclusive => RunOutcome::Inconclusive,
         StepOutcome::Errored { .. } => RunOutcome::EnvironmentFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Rounds;
+    use super::*;
+    use crate::report::event::EventKind;
+    use crate::scenario::check::{NamedText, ReadFile, read};
+    use crate::scenario::suite::Defaults;
+
+    struct Topologies;
+
+    impl ReadFile for Topologies {
+        fn read(&self, path: &str) -> Result<NamedText, String> {
+            let text = include_str!("../../../scenarios/topologies/two-clusters.yaml").to_owned();
+            Ok(NamedText { name: path.to_owned(), text })
+        }
+    }
+
+    fn plan(name: &str, step: &str) -> Plan {
+        let text = format!(
+            "apiVersion: meshproof.dev/v1alpha1\nkind: Scenario\nname: {name}\ndescription: One.\ntopology: t.yaml\nsteps:\n- {step}\n"
+        );
+        let checked = read("area/one.yaml", &text, &Defaults::default(), &Topologies);
+        checked.plans.into_iter().next().unwrap_or_else(|| panic!("{}", checked.problems.render(false)))
+    }
+
+    /// Passes, and cannot be carried out, where there are no clusters.
+    fn good_and_bad() -> [Plan; 2] {
+        [plan("good", "note: Nothing."), plan("bad", "kill: {cluster: cluster1, workload: details-v1}")]
+    }
+
+    /// The outcome, and the names of the scenarios that ended.
+    async fn run(plans: &[Plan], jobs: usize, rounds: Rounds) -> (RunOutcome, Vec<String>) {
+        let (events, mut receiver) = EventSender::channel();
+        let environment = Environment::new(Vec::new(), None);
+        let manner = Manner { jobs, rounds };
+        let outcome = run_all(&environment, plans, manner, &events, &Interruption::default()).await;
+        drop(events);
+        let mut ended = Vec::new();
+        while let Some(event) = receiver.recv().await {
+            if let EventKind::ScenarioFinished { scenario, .. } = event.kind {
+                ended.push(scenario);
+            }
+        }
+        (outcome, ended)
+    }
+
+    #[tokio::test]
+    async fn the_worst_of_all_repetitions_counts() {
+        let rounds = Rounds { repeat: Some(2), until_fail: false };
+        let (outcome, ended) = run(&good_and_bad(), 1, rounds).await;
+        assert_eq!(outcome, RunOutcome::EnvironmentFailed);
+        assert_eq!(ended, ["good, repetition 1", "bad, repetition 1", "good, repetition 2", "bad, repetition 2"]);
+        let (outcome, ended) = run(&good_and_bad()[..1], 1, rounds).await;
+        assert_eq!((outcome, ended.len()), (RunOutcome::Passed, 2));
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_ends_it_where_that_is_asked_for() {
+        let [good, bad] = good_and_bad();
+        let rounds = Rounds { repeat: Some(3), until_fail: true };
+        let (outcome, ended) = run(&[bad, good.clone()], 1, rounds).await;
+        assert_eq!((outcome, ended), (RunOutcome::EnvironmentFailed, vec!["bad, repetition 1".to_owned()]));
+        let (outcome, ended) = run(&[good], 1, rounds).await;
+        assert_eq!((outcome, ended.len()), (RunOutcome::Passed, 3));
+    }
+
+    #[tokio::test]
+    async fn every_scenario_runs_once_however_many_run_at_once() {
+        let plans: Vec<Plan> = (0..5).map(|number| plan(&format!("s{number}"), "note: Nothing.")).collect();
+        for jobs in [1, 2, 8] {
+            let (outcome, mut ended) = run(&plans, jobs, Rounds::default()).await;
+            ended.sort();
+            assert_eq!(
+                (outcome, ended),
+                (RunOutcome::Passed, ["s0", "s1", "s2", "s3", "s4"].map(str::to_owned).to_vec())
+            );
+        }
     }
 }

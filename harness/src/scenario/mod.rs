@@ -8,11 +8,14 @@ pub mod check;
 pub mod explain;
 pub mod expression;
 pub mod file;
+pub mod footprint;
 pub mod keys;
+pub mod kind;
 mod matrix;
 pub mod page;
 pub mod parameters;
 pub mod plan;
+pub mod refutation;
 pub mod suite;
 
 pub use check::{ReadFile, read};

@@ -40,6 +40,7 @@ fn stderr(output: &Output) -> String {
 #[case::plan(&["plan"], 0, "75 % v3, 15 % v1, 10 % v2 [3,992 requests]")]
 #[case::plan_by_tag(&["plan", "-E", "tag(mtls) & area(traffic-shift)"], 0, "bookinfo-75-15-10")]
 #[case::generate(&["generate", "--check"], 0, "")]
+#[case::controls(&["selftest", "--list"], 0, "kinds of assertion have a control")]
 #[case::no_runs(&["report", "--list"], 0, "no run is recorded")]
 #[case::status_of_nothing(&["status"], 0, "no environments")]
 fn what_succeeds(#[case] arguments: &[&str], #[case] expected: i32, #[case] said: &str) {
@@ -68,6 +69,12 @@ fn what_succeeds(#[case] arguments: &[&str], #[case] expected: i32, #[case] said
 #[case::no_such_run(&["report", "1a2b3c4d"], 2, "`meshproof report --list` lists them")]
 #[case::list_of_pages(&["report", "--list", "--format", "html"], 2, "leave --list out")]
 #[case::nothing_failed_before(&["run", "--last-failed"], 4, "leave --last-failed out")]
+#[case::no_controls(&["selftest", "-E", "name(none-such)"], 4, "no scenario is selected")]
+#[case::selftest_of_nothing(&["selftest", "--name", "mine"], 2, "there is no environment mine")]
+#[case::no_repetition(&["run", "--repeat", "0"], 2, "0 is not in 1..")]
+#[case::no_number_of_repetitions(&["e2e", "--repeat", "often"], 2, "invalid digit")]
+#[case::no_jobs(&["run", "--jobs", "0"], 2, "number would be zero")]
+#[case::repetitions_of_nothing(&["run", "--last-failed", "--repeat", "3"], 4, "leave --last-failed out")]
 #[case::nowhere(&["lint", "--root", "/proc"], 2, "no folder `scenarios`")]
 fn what_is_refused(#[case] arguments: &[&str], #[case] expected: i32, #[case] said: &str) {
     let output = meshproof(arguments);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use verdict::Outcome;
 
+use super::crowd::{Crowd, scenario_of};
 use super::style::{Line, Style};
 use super::summary;
 use crate::report::event::{CheckReport, Event, EventKind, PhaseOutcome, StepOutcome};
@@ -19,6 +20,7 @@ pub(super) struct Lines {
     record: Record,
     phases: BTreeMap<String, (Duration, String)>,
     steps: BTreeMap<(String, String), StepUnderWay>,
+    crowd: Crowd,
 }
 
 #[derive(Default)]
@@ -32,11 +34,27 @@ struct StepUnderWay {
 
 impl Lines {
     pub(super) fn new(reports: Vec<(String, String)>) -> Self {
-        Self { reports, record: Record::default(), phases: BTreeMap::new(), steps: BTreeMap::new() }
+        Self {
+            reports,
+            record: Record::default(),
+            phases: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            crowd: Crowd::default(),
+        }
     }
 
     pub(super) fn on_event(&mut self, event: &Event) -> Vec<Line> {
         self.record.add(event);
+        self.crowd.on_event(&event.kind);
+        let prefix = scenario_of(&event.kind).map(|scenario| self.crowd.prefix(scenario)).unwrap_or_default();
+        let lines = self.lines(event);
+        if prefix.is_empty() {
+            return lines;
+        }
+        lines.into_iter().map(|line| line.after(Style::Quiet, prefix.clone())).collect()
+    }
+
+    fn lines(&mut self, event: &Event) -> Vec<Line> {
         match &event.kind {
             EventKind::RunStarted { run_id, command, environment, .. } => {
                 vec![

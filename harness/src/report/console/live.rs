@@ -6,22 +6,25 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::crowd::Crowd;
 use super::style::Line;
 use crate::report::event::{Event, EventKind};
 
 pub(super) struct Live {
     bars: MultiProgress,
     running: BTreeMap<String, ProgressBar>,
+    crowd: Crowd,
 }
 
 impl Live {
     pub(super) fn new() -> Self {
         // Bars and lines go to the same place, or `2>/dev/null` would take the lines away as well.
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-        Self { bars, running: BTreeMap::new() }
+        Self { bars, running: BTreeMap::new(), crowd: Crowd::default() }
     }
 
     pub(super) fn on_event(&mut self, event: &Event, lines: &[Line], colour: bool) -> io::Result<()> {
+        self.crowd.on_event(&event.kind);
         self.update(&event.kind);
         for line in lines {
             self.bars.println(line.painted(colour))?;
@@ -46,7 +49,8 @@ impl Live {
             EventKind::PhaseFinished { phase, .. } => self.finish(&phase_key(phase)),
             EventKind::StepStarted { scenario, step, name } => {
                 let depth = step.matches('.').count();
-                self.start(step_key(scenario, step), format!("{}{step} {name}", "  ".repeat(depth)));
+                let prefix = self.crowd.prefix(scenario);
+                self.start(step_key(scenario, step), format!("{prefix}{}{step} {name}", "  ".repeat(depth)));
             }
             EventKind::StepProgress { scenario, step, done, total, message } => {
                 if let Some(bar) = self.running.get(&step_key(scenario, step)) {

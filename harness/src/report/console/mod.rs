@@ -3,6 +3,7 @@
 //! `lines` turns events into lines and knows nothing of terminals; `live` adds bars for what is under way. Without
 //! a terminal, or in CI, the lines alone are written, each as soon as it is final.
 
+mod crowd;
 mod lines;
 mod live;
 mod style;

@@ -38,6 +38,13 @@ impl Line {
         self
     }
 
+    /// Adds a part in front.
+    #[must_use]
+    pub fn after(mut self, style: Style, text: impl Into<String>) -> Self {
+        self.parts.insert(0, (style, text.into()));
+        self
+    }
+
     /// The line as it is written, without a line feed. Control characters of foreign texts are made visible.
     #[must_use]
     pub fn painted(&self, colour: bool) -> String {

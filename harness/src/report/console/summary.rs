@@ -29,6 +29,10 @@ pub(super) fn unfinished(record: &Record, reports: &[(String, String)]) -> Vec<L
 fn body(record: &Record, reports: &[(String, String)]) -> Vec<Line> {
     let mut lines = vec![Line::default(), Line::new(Style::Strong, "Summary")];
     for scenario in &record.scenarios {
+        // Of repetitions those that passed are only counted.
+        if scenario.repetition.is_some() && scenario.outcome == Some(StepOutcome::Passed) {
+            continue;
+        }
         let (style, word) = scenario.outcome.as_ref().map_or((Style::Bad, "ERR "), mark);
         let took = seconds(Duration::from_millis(scenario.duration_ms));
         lines.push(Line::new(style, format!("  {word}")).then(Style::Plain, format!(" {} ({took})", scenario.name)));
@@ -43,6 +47,10 @@ fn body(record: &Record, reports: &[(String, String)]) -> Vec<Line> {
             }));
         }
     }
+    lines.extend(record.repetitions.iter().map(|tally| {
+        let style = if tally.passed == tally.begun { Style::Good } else { Style::Doubtful };
+        Line::new(style, format!("  {}", tally.sentence())).then(Style::Plain, format!(": {}", tally.scenario))
+    }));
     if !record.scenarios.is_empty() {
         lines.push(Line::new(Style::Plain, format!("  {}", counts(record))));
     }

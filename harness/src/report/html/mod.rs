@@ -11,6 +11,7 @@ mod latency;
 mod layout;
 mod limits;
 mod overview;
+mod repetitions;
 mod scenario;
 mod split;
 mod steps;
@@ -74,7 +75,9 @@ fn whole(record: &Record, limits: &Limits) -> Markup {
                 (overview::header(record, limits))
                 main #main {
                     (overview::failures(record, limits))
+                    (repetitions::section(record, limits))
                     (drawing::section(record, limits))
+                    (scenario::over_time(record, limits))
                     (scenario::sections(record, limits))
                     (overview::phases(record, limits))
                     (overview::leftovers(record, limits))

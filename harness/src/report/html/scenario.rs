@@ -10,16 +10,58 @@ use crate::report::layer;
 use crate::report::record::{Artifacts, Record, ScenarioRecord};
 use crate::report::words::{bytes, seconds};
 
-pub(super) fn sections(record: &Record, limits: &Limits) -> Markup {
-    // In the order of the run, but those that did not pass are never the ones that are left out.
+/// In the order of the run, but those that did not pass are never the ones that are left out.
+fn shown(record: &Record, limits: &Limits) -> Vec<usize> {
     let mut shown: Vec<usize> = (0..record.scenarios.len()).collect();
     shown.sort_by_key(|index| record.scenarios[*index].outcome == Some(StepOutcome::Passed));
     shown.truncate(limits.scenarios);
     shown.sort_unstable();
+    shown
+}
+
+/// Where links to a scenario lead, where it is shown.
+pub(super) fn anchor(record: &Record, index: usize, limits: &Limits) -> Option<String> {
+    shown(record, limits).contains(&index).then(|| format!("scenario-{index}"))
+}
+
+pub(super) fn sections(record: &Record, limits: &Limits) -> Markup {
     html! {
-        @for index in shown { (section(record, index, limits)) }
+        @for index in shown(record, limits) { (section(record, index, limits)) }
         (Limits::note(limits.scenarios, record.scenarios.len(), "scenarios"))
     }
+}
+
+/// When each scenario ran, and beside which others.
+pub(super) fn over_time(record: &Record, limits: &Limits) -> Markup {
+    let from = record.scenarios.iter().map(|scenario| scenario.started_ms).min().unwrap_or(0);
+    let bars = record.scenarios.iter().enumerate().take(limits.scenarios).map(|(index, scenario)| {
+        let (class, word) = look(scenario.outcome.as_ref());
+        Bar {
+            label: limits.clip(&scenario.name),
+            detail: String::new(),
+            link: anchor(record, index, limits),
+            class,
+            word,
+            from: scenario.started_ms,
+            length: length(record, scenario),
+        }
+    });
+    let end = record.scenarios.iter().map(|scenario| scenario.started_ms + length(record, scenario)).max().unwrap_or(0);
+    html! {
+        @if record.scenarios.len() > 1 {
+            section aria-labelledby="scenarios-over-time" {
+                h2 #scenarios-over-time { "Scenarios over time" }
+                (timeline(&bars.collect::<Vec<_>>(), from, end.saturating_sub(from)))
+                (Limits::note(limits.scenarios, record.scenarios.len(), "scenarios"))
+            }
+        }
+    }
+}
+
+/// How long a scenario took, or has taken so far.
+fn length(record: &Record, scenario: &ScenarioRecord) -> u64 {
+    let so_far = record.duration_ms.saturating_sub(scenario.started_ms);
+    if scenario.outcome.is_some() { scenario.duration_ms } else { so_far }
 }
 
 fn section(record: &Record, index: usize, limits: &Limits) -> Markup {
@@ -50,8 +92,6 @@ fn section(record: &Record, index: usize, limits: &Limits) -> Markup {
 }
 
 fn steps_over_time(record: &Record, index: usize, scenario: &ScenarioRecord, limits: &Limits) -> Markup {
-    let end = record.duration_ms.saturating_sub(scenario.started_ms);
-    let length = if scenario.outcome.is_some() { scenario.duration_ms } else { end };
     let bars = scenario.leaves().take(limits.steps).map(|step| {
         let (class, word) = look(step.outcome.as_ref());
         let unfinished = record.duration_ms.saturating_sub(step.started_ms);
@@ -65,7 +105,7 @@ fn steps_over_time(record: &Record, index: usize, scenario: &ScenarioRecord, lim
             length: if step.outcome.is_some() { step.duration_ms } else { unfinished },
         }
     });
-    timeline(&bars.collect::<Vec<_>>(), scenario.started_ms, length)
+    timeline(&bars.collect::<Vec<_>>(), scenario.started_ms, length(record, scenario))
 }
 
 fn saved(artifacts: Option<&Artifacts>, limits: &Limits) -> Markup {

@@ -38,7 +38,12 @@ fn run(name: &str, text: &str, figures: serde_json::Value, outcome: RunOutcome) 
             outcome: crate::report::PhaseOutcome::Done,
             detail: text.into(),
         },
-        EventKind::ScenarioStarted { scenario: scenario.clone(), description: text.into(), file: "a.yaml".into() },
+        EventKind::ScenarioStarted {
+            scenario: scenario.clone(),
+            description: text.into(),
+            file: "a.yaml".into(),
+            repetition: None,
+        },
         EventKind::StepStarted { scenario: scenario.clone(), step: step.clone(), name: text.into() },
         EventKind::CheckFinished {
             scenario: scenario.clone(),

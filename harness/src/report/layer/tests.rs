@@ -130,6 +130,7 @@ fn messages_are_read_word_by_word() {
 fn a_command_runs_exactly_the_scenario_again() {
     let mut scenario = ScenarioRecord {
         name: "shift".into(),
+        repetition: None,
         description: String::new(),
         file: "my scenarios/it's.yaml".into(),
         outcome: None,

@@ -1,0 +1,193 @@
+//! What came of controls: which assertion turned red, by which change of the mesh, and what it said then. Pure.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use verdict::Outcome;
+
+use super::record::{Record, ScenarioRecord};
+use super::words::clip;
+use crate::scenario::kind::Kind;
+use crate::scenario::refutation::Refutation;
+
+/// Whether an assertion went red.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// As it must.
+    Red,
+    /// The change did not refute it: it would not notice a mesh that is broken so.
+    Green,
+    /// The sample did not decide.
+    Undecided,
+    /// The run did not get to it.
+    NotReached,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Red => "red",
+            Self::Green => "NOT RED",
+            Self::Undecided => "undecided",
+            Self::NotReached => "not reached",
+        }
+    }
+}
+
+/// One assertion and one change of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Kind of the assertion.
+    pub kind: &'static str,
+    /// What was changed.
+    pub mutation: String,
+    /// In which scenario.
+    pub scenario: String,
+    /// By which control.
+    pub control: String,
+    /// What the assertion said.
+    pub said: String,
+    /// Whether it went red.
+    pub verdict: Verdict,
+}
+
+/// A row for each refutation, by kind, from the records of all runs.
+#[must_use]
+pub fn rows(refutations: &[Refutation], records: &[Record]) -> Vec<Row> {
+    let mut ordered: Vec<&Refutation> = refutations.iter().collect();
+    ordered.sort_by_key(|one| one.kind);
+    ordered.into_iter().map(|one| row(one, records)).collect()
+}
+
+fn row(refutation: &Refutation, records: &[Record]) -> Row {
+    let of_scenario = |scenario: &&ScenarioRecord| scenario.name == refutation.scenario;
+    let scenario = records.iter().flat_map(|record| &record.scenarios).find(of_scenario);
+    let step = scenario.and_then(|scenario| scenario.steps.iter().find(|step| step.id == refutation.step));
+    let check = step.and_then(|step| step.checks.iter().find(|check| check.name == refutation.verdict_name()));
+    let verdict = match check.map(|check| check.outcome) {
+        Some(Outcome::Pass) => Verdict::Red,
+        Some(Outcome::Fail) => Verdict::Green,
+        Some(Outcome::Inconclusive) => Verdict::Undecided,
+        None => Verdict::NotReached,
+    };
+    Row {
+        kind: refutation.kind.word(),
+        mutation: refutation.mutation.clone(),
+        scenario: refutation.scenario.clone(),
+        control: refutation.control.clone(),
+        said: check.and_then(|check| check.evidence.first()).cloned().unwrap_or_default(),
+        verdict,
+    }
+}
+
+/// The rows as a table for people, and what they add up to.
+#[must_use]
+pub fn table(rows: &[Row], uncontrolled: &[Kind]) -> String {
+    let cells = |row: &Row| {
+        let (mutation, scenario, said) = (clip(&row.mutation, 56), clip(&row.scenario, 32), clip(&row.said, 110));
+        vec![row.kind.to_owned(), mutation, scenario, row.verdict.word().to_owned(), said]
+    };
+    let red = rows.iter().filter(|row| row.verdict == Verdict::Red).count();
+    let head = ["assertion", "mutation", "scenario", "verdict", "what it said"];
+    aligned(&head, rows.iter().map(cells)) + &format!("\n{red} of {} turned red; {}\n", rows.len(), kinds(uncontrolled))
+}
+
+/// The controls that there are, without their verdicts.
+#[must_use]
+pub fn list(rows: &[Row], uncontrolled: &[Kind]) -> String {
+    let cells = |row: &Row| vec![row.kind.to_owned(), row.scenario.clone(), row.mutation.clone()];
+    let table = aligned(&["assertion", "scenario", "mutation"], rows.iter().map(cells));
+    table + &format!("\n{} controls; {}\n", rows.len(), kinds(uncontrolled))
+}
+
+fn kinds(uncontrolled: &[Kind]) -> String {
+    let words: Vec<&str> = uncontrolled.iter().map(|kind| kind.word()).collect();
+    let without = if words.is_empty() { String::new() } else { format!("; without: {}", words.join(", ")) };
+    let (known, all) = (Kind::ALL.len() - uncontrolled.len(), Kind::ALL.len());
+    format!("{known} of {all} kinds of assertion have a control{without}")
+}
+
+fn aligned(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let head: Vec<String> = head.iter().map(|word| (*word).to_owned()).collect();
+    let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..all[0].len()).map(width).collect();
+    let mut text = String::new();
+    for row in &all {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let _infallible = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::report::event::{CheckReport, Event, EventKind};
+
+    fn refutation(kind: Kind, step: &str) -> Refutation {
+        Refutation {
+            kind,
+            scenario: "shift".to_owned(),
+            step: step.to_owned(),
+            control: "control: nothing".to_owned(),
+            mutation: "delete VirtualService/bookinfo/reviews on cluster1".to_owned(),
+            expectation: kind.word().to_owned(),
+        }
+    }
+
+    fn record(verdicts: &[(&str, Kind, Outcome)]) -> Record {
+        let mut record = Record::default();
+        let mut add = |kind| record.add(&Event { elapsed: Duration::ZERO, kind });
+        let scenario = || "shift".to_owned();
+        add(EventKind::ScenarioStarted {
+            scenario: scenario(),
+            description: String::new(),
+            file: String::new(),
+            repetition: None,
+        });
+        for (step, kind, outcome) in verdicts {
+            let step = (*step).to_owned();
+            add(EventKind::StepStarted { scenario: scenario(), step: step.clone(), name: "a control".to_owned() });
+            let check = CheckReport {
+                name: format!("{} must be refuted", kind.word()),
+                outcome: *outcome,
+                evidence: vec![format!("the {} is off", kind.word())],
+                location: None,
+                figures: serde_json::Value::Null,
+            };
+            add(EventKind::CheckFinished { scenario: scenario(), step, check });
+        }
+        record
+    }
+
+    #[test]
+    fn each_control_gets_the_verdict_of_its_own_run() {
+        let refutations = [
+            refutation(Kind::Latency, "4"),
+            refutation(Kind::Mtls, "3"),
+            refutation(Kind::Split, "2"),
+            refutation(Kind::Split, "9"),
+        ];
+        let seen = [
+            ("2", Kind::Split, Outcome::Pass),
+            ("3", Kind::Mtls, Outcome::Fail),
+            ("4", Kind::Latency, Outcome::Inconclusive),
+        ];
+        let rows = rows(&refutations, &[Record::default(), record(&seen)]);
+        let verdicts: Vec<(&str, Verdict)> = rows.iter().map(|row| (row.kind, row.verdict)).collect();
+        assert_eq!(
+            verdicts,
+            [
+                ("split", Verdict::Red),
+                ("split", Verdict::NotReached),
+                ("mtls", Verdict::Green),
+                ("latency", Verdict::Undecided)
+            ]
+        );
+        insta::assert_snapshot!(table(&rows, &[Kind::Failover]));
+    }
+}
