@@ -195,17 +195,24 @@ async fn ask<T: for<'de> Deserialize<'de>>(cluster: &Cluster, path: &str) -> Res
 /// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them; [`Error::Draining`].
 pub async fn converge(cluster: &Cluster, expectation: &Expectation, deadline: Duration) -> Result<Converged, Error> {
     let begun = tokio::time::Instant::now();
-    let converged = acknowledged(cluster, expectation, deadline).await?;
-    let proxies = meshed_pods(cluster).await?;
+    let (converged, proxies) = acknowledged(cluster, expectation, deadline).await?;
     super::draining::ended(cluster, &proxies, deadline.saturating_sub(begun.elapsed())).await?;
     Ok(converged)
 }
 
-async fn acknowledged(cluster: &Cluster, expectation: &Expectation, deadline: Duration) -> Result<Converged, Error> {
+/// Namespace and name of a pod.
+pub(super) type PodName = (String, String);
+
+/// What every proxy acknowledged, and the pods of these proxies.
+async fn acknowledged(
+    cluster: &Cluster,
+    expectation: &Expectation,
+    deadline: Duration,
+) -> Result<(Converged, Vec<PodName>), Error> {
     let what = format!("every proxy of {} to acknowledge the configuration", cluster.name());
     eventually::poll(what, deadline, STEP, async || {
-        let expected = meshed_pods(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
-        let expected: Vec<String> = expected.iter().map(|(namespace, pod)| format!("{namespace}/{pod}")).collect();
+        let pods = meshed_pods(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
+        let expected: Vec<String> = pods.iter().map(|(namespace, pod)| format!("{namespace}/{pod}")).collect();
         // First the endpoints: what is acknowledged is of this snapshot or a later one then.
         let held = match expectation.endpoints.is_empty() {
             true => HeldEndpoints::default(),
@@ -213,7 +220,7 @@ async fn acknowledged(cluster: &Cluster, expectation: &Expectation, deadline: Du
         };
         let status = sync_status(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
         match judge(&status, expectation, &held, cluster.name(), &expected) {
-            Ok(converged) => Ok(Ok(converged)),
+            Ok(converged) => Ok(Ok((converged, pods))),
             Err(Missing::Rejected(message)) => Ok(Err(message)),
             Err(Missing::Late(missing)) => Err(missing),
         }
@@ -223,8 +230,8 @@ async fn acknowledged(cluster: &Cluster, expectation: &Expectation, deadline: Du
     .map_err(|message| Error::Rejected { cluster: cluster.name().to_owned(), message })
 }
 
-/// Namespace and name of running pods with a proxy: those that must be connected, whatever the control plane knows of.
-pub(super) async fn meshed_pods(cluster: &Cluster) -> Result<Vec<(String, String)>, ClusterError> {
+/// Running pods with a proxy: those that must be connected, whatever the control plane knows of.
+pub(super) async fn meshed_pods(cluster: &Cluster) -> Result<Vec<PodName>, ClusterError> {
     let api: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::all(cluster.client());
     let listed = api
         .list(&kube::api::ListParams::default())
