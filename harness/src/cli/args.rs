@@ -148,6 +148,9 @@ pub struct UpArgs {
     /// Name of the environment; by default that of the topology
     #[arg(long)]
     pub name: Option<String>,
+    /// Keep it only while the process of this id runs, then take it down; this command stays until then
+    #[arg(long = "while", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub while_runs: Option<i32>,
     /// Where clusters come from, in place of what the topology says
     #[arg(long, value_enum)]
     pub provider: Option<Provider>,

@@ -25,6 +25,10 @@ pub(super) async fn run(args: &UpArgs) -> RunOutcome {
         Ok(begun) => begun,
         Err(outcome) => return outcome,
     };
+    if let Some(process) = args.while_runs {
+        let outcome = run::up_while(process, &job, &session.events, &session.interruption).await;
+        return session.finish(outcome).await;
+    }
     let outcome = run::up(&job, &session.events, &session.interruption).await;
     if outcome == RunOutcome::Passed {
         tell_kubeconfigs(&session, &job);

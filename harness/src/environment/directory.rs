@@ -36,6 +36,9 @@ fn absolute(path: Utf8PathBuf) -> Result<Utf8PathBuf, String> {
 /// lock of its own.
 const LOCK: &str = "runner.lock";
 
+/// File with the topology of an environment that is complete.
+const TOPOLOGY: &str = "topology.yaml";
+
 /// The right to use a folder, for as long as this value lives.
 #[derive(Debug)]
 pub struct Claim {
@@ -113,10 +116,18 @@ impl Directory {
         Ok(())
     }
 
-    /// Where the topology of a kept environment is remembered, as the user wrote it.
+    /// Remembers the topology of an environment that is complete, as the user wrote it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn remember(&self, topology: &str) -> io::Result<()> {
+        std::fs::write(self.0.join(TOPOLOGY), topology)
+    }
+
+    /// Whether an environment was completed here: until then some of its clusters may run already.
     #[must_use]
-    pub fn topology(&self) -> Utf8PathBuf {
-        self.0.join("topology.yaml")
+    pub fn is_complete(&self) -> bool {
+        self.0.join(TOPOLOGY).is_file()
     }
 
     /// Removes it with all that is in it. One that is not there counts as removed.
@@ -164,8 +175,10 @@ mod tests {
         let claim = directory.claim().expect("asked").expect("free");
         assert!(directory.claim().expect("asked").is_none());
         std::fs::create_dir(directory.path().join("clusters")).expect("created");
-        std::fs::write(directory.topology(), "").expect("written");
+        directory.remember("").expect("written");
+        assert!(directory.is_complete());
         directory.empty().expect("emptied");
+        assert!(!directory.is_complete());
         assert!(directory.claim().expect("asked").is_none(), "emptying keeps the claim");
         assert_eq!(directory.path().read_dir().expect("read").count(), 1);
         drop(claim);

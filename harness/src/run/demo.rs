@@ -6,8 +6,9 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::api::Api;
 
-use super::prepare::Prepared;
-use super::{Interruption, Job, fail, not_up};
+use super::scenarios::run_while_alive;
+use super::temporary::{Temporary, in_temporary};
+use super::{Interruption, Job};
 use crate::cluster::Cluster;
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::report::RunOutcome;
@@ -25,30 +26,15 @@ const ROUND_SECONDS: u32 = 2;
 ///
 /// `rate` is in requests a second, from each cluster that has a probe.
 pub async fn demo(job: &Job, rate: u32, events: &EventSender, interruption: &Interruption) -> RunOutcome {
-    let prepared = match Prepared::new(job, events).await {
-        Ok(prepared) => prepared,
-        Err(outcome) => return outcome,
+    let show = async |Temporary { world, clusters, .. }: Temporary<'_>| {
+        show(&clusters, events).await;
+        let traffic = async {
+            interruption.token().run_until_cancelled(steady_traffic(job, rate, &clusters, events)).await;
+            RunOutcome::Passed
+        };
+        run_while_alive(world, traffic, events).await
     };
-    let token = interruption.token();
-    let outcome = match prepared.bring_up(job, events, interruption).await {
-        Ok((world, clusters)) => {
-            show(&clusters, events).await;
-            let traffic = world.while_alive(steady_traffic(job, rate, &clusters, events));
-            let shown = token.run_until_cancelled(traffic).await.unwrap_or(Ok(()));
-            match shown.and(world.stop().await) {
-                Ok(()) => RunOutcome::Passed,
-                Err(error) => {
-                    fail(events, &error, None, Vec::new());
-                    RunOutcome::EnvironmentFailed
-                }
-            }
-        }
-        Err(error) => not_up(&error, events, interruption),
-    };
-    if let Err(error) = prepared.directory.remove() {
-        fail(events, &error, Some(format!("remove {} by hand", prepared.directory.path())), Vec::new());
-    }
-    outcome
+    in_temporary(job, events, interruption, show).await
 }
 
 async fn show(clusters: &[Cluster], events: &EventSender) {

@@ -124,12 +124,11 @@ pub async fn up(job: &Job, events: &EventSender, interruption: &Interruption) ->
         Err(outcome) => return outcome,
     };
     let directory = &prepared.directory;
-    if let Err(error) = std::fs::write(directory.topology(), &job.topology_text) {
-        fail(events, &error, Some(format!("make room for {}", directory.topology())), Vec::new());
-        return RunOutcome::EnvironmentFailed;
-    }
     match prepared.bring_up(job, events, interruption).await {
-        Ok((world, _)) => keep(world, events).await,
+        Ok((world, _)) => match remember(directory, job, events) {
+            Ok(()) => keep(world, events).await,
+            Err(outcome) => outcome,
+        },
         Err(error) => {
             // The logs stay for whoever wants to know why, until `down` or the next `up`.
             let what = "logs of what failed, until the next `up` or `down`".to_owned();
@@ -137,6 +136,17 @@ pub async fn up(job: &Job, events: &EventSender, interruption: &Interruption) ->
             not_up(&error, events, interruption)
         }
     }
+}
+
+/// Writes down what was brought up. That this is there says that it is complete.
+///
+/// # Errors
+/// The outcome of the run, after it was told why.
+pub(super) fn remember(directory: &Directory, job: &Job, events: &EventSender) -> Result<(), RunOutcome> {
+    directory.remember(&job.topology_text).map_err(|error| {
+        fail(events, &error, Some(format!("make room for {}", directory.path())), Vec::new());
+        RunOutcome::EnvironmentFailed
+    })
 }
 
 async fn keep(world: World, events: &EventSender) -> RunOutcome {

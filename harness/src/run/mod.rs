@@ -10,6 +10,8 @@ mod manner;
 mod prepare;
 mod scenarios;
 mod schedule;
+mod temporary;
+mod until;
 
 pub use claim::OWN_PREFIX;
 pub use demo::demo;
@@ -18,6 +20,7 @@ pub use interruption::Interruption;
 pub use kept::{Kept, KeptError, down, find, list, run_on_kept, up};
 pub use machine::{Lack, lacks};
 pub use manner::{Manner, Rounds};
+pub use until::up_while;
 
 use camino::Utf8PathBuf;
 
