@@ -38,6 +38,8 @@ struct TypeState {
     due: bool,
     in_flight: Option<InFlight>,
     refusal: Option<Refusal>,
+    /// Refusals so far; unlike `refusal` they do not heal.
+    rejections: u64,
     acknowledged: Acknowledged,
     sent: u64,
     acked: u64,
@@ -158,6 +160,7 @@ impl Session {
         let Some(flight) = state.in_flight.take_if(|_| matches) else { return };
         match &request.error_detail {
             Some(error) => {
+                state.rejections += 1;
                 state.refusal = Some(Refusal {
                     message: error.message.clone(),
                     names: flight.names,
@@ -308,6 +311,7 @@ impl Session {
             sent: state.sent,
             acked: state.acked,
             error: state.refusal.as_ref().map(|refusal| refusal.message.clone()),
+            rejections: state.rejections,
         }
     }
 

@@ -19,6 +19,8 @@ pub struct TypeStatus {
     pub acked: u64,
     /// Why the proxy refused the last response.
     pub error: Option<String>,
+    /// How many responses it refused on this connection.
+    pub rejections: u64,
 }
 
 /// What a proxy has accepted of one type.

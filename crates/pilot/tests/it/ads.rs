@@ -210,7 +210,7 @@ async fn a_new_endpoint_is_pushed_alone() {
     let endpoints = proxy.expect(Type::Eds).await;
     assert_eq!(names(&endpoints), BTreeSet::from(["outbound|9080||reviews.bookinfo.svc.cluster.local".to_owned()]));
     pilot.eventually("the other types hold the snapshot already", |pilot| pilot.status(Type::Lds).acked == 2).await;
-    assert_eq!(pilot.status(Type::Eds), TypeStatus { sent: 2, acked: 1, error: None });
+    assert_eq!(pilot.status(Type::Eds), TypeStatus { sent: 2, acked: 1, error: None, rejections: 0 });
     proxy.ack(&endpoints).await;
     pilot.eventually("endpoints acknowledged", |pilot| pilot.status(Type::Eds).acked == 2).await;
 }
@@ -274,7 +274,11 @@ async fn a_refusal_is_shown_blocks_nothing_and_heals() {
     assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [Type::Eds, Type::Rds]);
     pilot
         .eventually("healed", |pilot| {
-            Type::ALL.iter().all(|kind| pilot.status(*kind) == TypeStatus { sent: 3, acked: 3, error: None })
+            Type::ALL.iter().all(|kind| {
+                // That it was refused stays known.
+                let rejections = u64::from(*kind == Type::Rds);
+                pilot.status(*kind) == TypeStatus { sent: 3, acked: 3, error: None, rejections }
+            })
         })
         .await;
 }

@@ -75,8 +75,10 @@ impl World {
             state: Arc::new(fixture.state("cluster1")),
             config_versions: Arc::default(),
         });
-        let done: BTreeMap<Type, TypeStatus> =
-            Type::ALL.into_iter().map(|kind| (kind, TypeStatus { sent: number, acked: number, error: None })).collect();
+        let done: BTreeMap<Type, TypeStatus> = Type::ALL
+            .into_iter()
+            .map(|kind| (kind, TypeStatus { sent: number, acked: number, ..TypeStatus::default() }))
+            .collect();
         let poll = async || {
             let types = self.registry.all().first().map(|status| status.types.clone()).unwrap_or_default();
             let refused = types.values().find_map(|status| status.error.clone());
