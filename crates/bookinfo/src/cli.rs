@@ -16,6 +16,7 @@ use crate::line;
 use crate::probe;
 use crate::server;
 use crate::services::{self, reviews::ReviewsVersion};
+use crate::storm;
 use crate::streams::{self, First, Kind};
 
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ enum Part {
     Ratings(ServiceArgs),
     /// Answers every request with what it saw of it, in many protocols
     Echo(EchoArgs),
+    /// Lets a server of the same pod answer a share of its requests with errors, until standard input ends
+    Storm(storm::StormArgs),
     /// A client that measures: closed and open loop, connection attempts
     Probe {
         #[command(subcommand)]
@@ -133,33 +136,35 @@ fn run(part: Part) -> anyhow::Result<ExitCode> {
 
 async fn run_part(part: Part) -> anyhow::Result<ExitCode> {
     let stop = server::stop_on_signal()?;
-    let (listen, router) = match part {
+    let (listen, app, router) = match part {
         Part::Productpage(args) => {
             let app = app("productpage", &args.version, args.listen.access_log);
-            (args.listen, services::productpage::router(app))
+            (args.listen, app.clone(), services::productpage::router(app))
         }
         Part::Details(args) => {
             let app = app("details", &args.version, args.listen.access_log);
-            (args.listen, services::details::router(app))
+            (args.listen, app.clone(), services::details::router(app))
         }
         Part::Reviews(args) => {
             let name = args.version.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
             let app = app("reviews", &name, args.listen.access_log);
-            (args.listen, services::reviews::router(app, args.version))
+            (args.listen, app.clone(), services::reviews::router(app, args.version))
         }
         Part::Ratings(args) => {
             let app = app("ratings", &args.version, args.listen.access_log);
-            (args.listen, services::ratings::router(app))
+            (args.listen, app.clone(), services::ratings::router(app))
         }
         Part::Echo(args) => {
             let app = app("echo", &args.service.version, args.service.listen.access_log);
             let router = services::echo::router(app.clone());
             listen_more(&args, &app, &router, &stop).await?;
-            (args.service.listen, router)
+            (args.service.listen, app, router)
         }
+        Part::Storm(args) => return storm::main(args, stop).await,
         Part::Probe { command } => return probe::main(*command, stop).await,
     };
     let listener = server::listen(SocketAddr::new(listen.address, listen.port)).await?;
+    storm::listen(app.storm.clone(), listener.local_addr().context("cannot read the address of the listener")?.port())?;
     server::serve(listener, router, stop).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -22,6 +22,7 @@ pub mod probe;
 pub mod respond;
 pub mod server;
 pub mod services;
+pub mod storm;
 pub mod streams;
 pub mod upstream;
 pub mod xfcc;

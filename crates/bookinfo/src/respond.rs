@@ -19,6 +19,9 @@ use crate::services::App;
 /// Fields that [`answer`] adds; a caller takes them off the body of the service it called.
 pub const ENVELOPE: [&str; 4] = ["servedBy", "peer", "seen", "upstreams"];
 
+/// Paths that no storm strikes.
+const HEALTH: [&str; 2] = ["/health", "/metrics"];
+
 /// A body: the service's own fields, then the [`ENVELOPE`].
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,13 +57,17 @@ pub async fn not_found(State(app): State<App>, SharedContext(context): SharedCon
     refuse(&app, &context, StatusCode::NOT_FOUND, "this service has no such path")
 }
 
-/// Layer around every handler: reads the request's head once, and adds identity headers, counters, and the access log
+/// Layer around every handler: reads the request's head once, lets a storm strike, and adds identity headers, counters, and the access log
 /// where it is wanted.
 pub async fn describe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let line = app.access_log.then(|| format!("{} {}", request.method(), request.uri()));
     let context = Arc::new(RequestContext::from_head(&request));
     request.extensions_mut().insert(Arc::clone(&context));
-    let mut response = next.run(request).await;
+    let struck = if HEALTH.contains(&request.uri().path()) { None } else { app.storm.strikes() };
+    let mut response = match struck {
+        Some(status) => refuse(&app, &context, status, "a storm, on request"),
+        None => next.run(request).await,
+    };
     let headers = response.headers_mut();
     if let Some(served_by) = &app.served_by_header {
         headers.insert(HeaderName::from_static(SERVED_BY_HEADER), served_by.clone());

@@ -68,6 +68,9 @@ pub struct RunArgs {
     /// Report each request with its times, up to this many
     #[arg(long, value_name = "MOST", default_value_t = 0)]
     pub samples: usize,
+    /// Report this header of answers, and of requests where the server says what it got, as distinct exchanges
+    #[arg(long = "show-header", value_name = "NAME")]
+    pub show_headers: Vec<HeaderName>,
     /// Report the histogram of latencies
     #[arg(long)]
     pub histogram: bool,
@@ -99,7 +102,8 @@ pub struct ConnectArgs {
     pub host: Option<String>,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// `5s`, `250ms`, `2m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration = text.parse().map_err(|_| "write it as 5s, 250ms or 2m".to_owned())?;
     Duration::try_from(span).map_err(|_| "it must not be negative".to_owned())
 }

@@ -1,8 +1,5 @@
 //! A run under the control of another program: it says when it begins, and is told when to end.
 
-use std::io::Write as _;
-
-use anyhow::Context as _;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
@@ -27,14 +24,12 @@ impl Begun {
 
 /// Writes the line.
 pub(super) fn announce(begun: &Begun) -> anyhow::Result<()> {
-    let line = serde_json::to_string(begun).context("cannot write the beginning as JSON")?;
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}").and_then(|()| output.flush()).context("cannot write to standard output")
+    super::print(begun)
 }
 
 /// Cancels the token when standard input ends or says `stop`. Whoever controls the run may die: its end is the end of
 /// standard input too.
-pub(super) fn stop_at_end_of_input(stop: CancellationToken) {
+pub(crate) fn stop_at_end_of_input(stop: CancellationToken) {
     tokio::spawn(async move {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         while let Ok(Some(line)) = lines.next_line().await {

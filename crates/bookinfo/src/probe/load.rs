@@ -50,7 +50,8 @@ pub(super) async fn run(args: &RunArgs, stop: CancellationToken) -> anyhow::Resu
         control::stop_at_end_of_input(stop.clone());
     }
     let (start, planned) = (pacer.start(), pacer.planned());
-    let mut tally = Tally::new(args.hop.clone(), args.samples);
+    let mut tally = Tally::new(args.hop.clone(), args.samples)
+        .showing(args.show_headers.iter().map(|name| name.as_str().to_owned()));
     if let Some(failure) = failure {
         // Without an address nothing can be sent: the one look-up is the one attempt.
         tally.failed(failure);

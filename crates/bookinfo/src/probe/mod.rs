@@ -19,6 +19,7 @@ mod control;
 mod failure;
 mod flags;
 mod group;
+mod heads;
 mod http;
 mod lines;
 mod load;
@@ -32,12 +33,15 @@ mod transport;
 mod url;
 mod websocket;
 
+pub(crate) use args::duration;
 pub use args::{ConnectArgs, RunArgs};
 pub use connect::{ConnectReport, HttpOutcome, TcpOutcome};
 pub use control::Begun;
+pub(crate) use control::stop_at_end_of_input;
 pub use failure::ErrorClass;
 pub use group::Group;
-pub use report::{HistogramUs, LatencyMs, Report, Resolved};
+pub use heads::{Headers, Heads};
+pub use report::{Exchanges, HistogramUs, LatencyMs, Report, Resolved};
 pub use sample::{Row, Samples, TargetOf};
 pub use url::{Scheme, Url};
 
@@ -66,7 +70,9 @@ pub async fn main(command: Command, stop: CancellationToken) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(document: &impl Serialize) -> anyhow::Result<()> {
+/// Writes a document as one line of JSON.
+pub(crate) fn print(document: &impl Serialize) -> anyhow::Result<()> {
     let document = serde_json::to_string(document).context("cannot write the document as JSON")?;
-    writeln!(std::io::stdout(), "{document}").context("cannot write to standard output")
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{document}").and_then(|()| output.flush()).context("cannot write to standard output")
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::args::RunArgs;
 use super::failure::ErrorClass;
 use super::group::{Group, GroupKey};
+use super::heads::Heads;
 use super::sample::Samples;
 use super::tally::Tally;
 use crate::identity::ServedBy;
@@ -71,12 +72,25 @@ pub struct Report {
     pub groups: Vec<Group>,
     /// Latencies of the answers; `null` without any.
     pub latency_ms: Option<LatencyMs>,
+    /// Distinct exchanges by the headers that were asked for, at most a thousand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exchanges: Vec<Exchanges>,
     /// All latencies, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<HistogramUs>,
     /// All requests, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<Samples>,
+}
+
+/// Exchanges with the same headers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exchanges {
+    /// The headers.
+    #[serde(flatten)]
+    pub heads: Heads,
+    /// How many.
+    pub count: u64,
 }
 
 /// A histogram of latencies as HdrHistogram counts them: buckets of about a thousandth of their value.
@@ -225,6 +239,7 @@ impl Report {
                 })
                 .collect(),
             groups,
+            exchanges: tally.heads.into_iter().map(|(heads, count)| Exchanges { heads, count }).collect(),
             latency_ms: LatencyMs::of(&tally.latencies),
             histogram: args.histogram.then(|| HistogramUs::of(&tally.latencies)),
             samples,

@@ -1,6 +1,6 @@
 //! What a run counts, for all its connections together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -10,12 +10,15 @@ use super::connection::Answer;
 use super::failure::{ErrorClass, Failure};
 use super::flags;
 use super::group::{GroupKey, ServerKey};
+use super::heads::Heads;
 use super::sample::{NO_CONNECTION, Sample, Target};
 use crate::hop::PEER_HEADER;
 use crate::identity::SERVED_BY_HEADER;
 
 /// Distinct error texts, and distinct error answers, that a report quotes.
 const SAMPLES: usize = 10;
+/// Distinct exchanges whose headers a report shows.
+const EXCHANGES: usize = 1_000;
 /// Characters of an error answer's body that a report quotes.
 const QUOTED: usize = 200;
 /// A request that leaves later than this after its time is counted as late.
@@ -70,6 +73,10 @@ pub(super) struct Tally {
     pub(super) samples_dropped: u64,
     keep: usize,
     hop: Option<String>,
+    /// Names of the headers to show.
+    shown: BTreeSet<String>,
+    /// Distinct exchanges by their headers.
+    pub(super) heads: BTreeMap<Heads, u64>,
 }
 
 /// Times in microseconds, to three digits.
@@ -97,7 +104,14 @@ impl Tally {
             samples_dropped: 0,
             keep,
             hop,
+            shown: BTreeSet::new(),
+            heads: BTreeMap::new(),
         }
+    }
+
+    /// Notes the headers of these names, too.
+    pub(super) fn showing(self, names: impl IntoIterator<Item = String>) -> Self {
+        Self { shown: names.into_iter().collect(), ..self }
     }
 
     /// Counts a request.
@@ -128,7 +142,7 @@ impl Tally {
     pub(super) fn failed(&mut self, failure: Failure) {
         self.requests += 1;
         *self.errors.entry(failure.class).or_default() += 1;
-        count_sample(&mut self.error_samples, (failure.class, failure.text));
+        count_sample(&mut self.error_samples, SAMPLES, (failure.class, failure.text));
     }
 
     /// Counts an answer, whatever its status; returns the index of its group.
@@ -137,7 +151,10 @@ impl Tally {
         *self.by_status.entry(answer.status.as_u16()).or_default() += 1;
         self.latencies.saturating_record(microseconds(latency).max(1));
         if answer.status.as_u16() >= 400 {
-            count_sample(&mut self.status_samples, status_sample(answer));
+            count_sample(&mut self.status_samples, SAMPLES, status_sample(answer));
+        }
+        if !self.shown.is_empty() {
+            count_sample(&mut self.heads, EXCHANGES, Heads::of(answer, &self.shown));
         }
         let index = self.group_of(group_key(answer, self.hop.as_deref()));
         self.groups[index as usize].1 += 1;
@@ -160,8 +177,8 @@ fn microseconds(duration: Duration) -> u64 {
 }
 
 /// Counts a sample that is known, and a new one while there is room.
-fn count_sample<K: Ord>(samples: &mut BTreeMap<K, u64>, sample: K) {
-    if samples.len() < SAMPLES || samples.contains_key(&sample) {
+fn count_sample<K: Ord>(samples: &mut BTreeMap<K, u64>, most: usize, sample: K) {
+    if samples.len() < most || samples.contains_key(&sample) {
         *samples.entry(sample).or_default() += 1;
     }
 }

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use crate::identity::ServedBy;
 use crate::metrics::Metrics;
 use crate::respond;
+use crate::storm::Storm;
 use crate::upstream::{Answer, Endpoint, UpstreamClient};
 
 pub mod catalogue;
@@ -36,6 +37,8 @@ pub struct Inner {
     pub served_by_header: Option<HeaderValue>,
     /// Whether each request is a line on standard output.
     pub access_log: bool,
+    /// What makes a share of the answers errors, on request.
+    pub storm: Storm,
     /// Counters of this server.
     pub metrics: Metrics,
     client: UpstreamClient,
@@ -74,8 +77,8 @@ impl App {
         };
         let client = UpstreamClient::default();
         let served_by_header = HeaderValue::from_str(&served_by.to_header()).ok();
-        let metrics = Metrics::default();
-        Self(Arc::new(Inner { served_by, served_by_header, access_log, metrics, client, endpoints }))
+        let (metrics, storm) = (Metrics::default(), Storm::default());
+        Self(Arc::new(Inner { served_by, served_by_header, access_log, storm, metrics, client, endpoints }))
     }
 
     async fn call(&self, endpoint: &Endpoint, id: u64, headers: http::HeaderMap) -> Answer {

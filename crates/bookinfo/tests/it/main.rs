@@ -7,4 +7,5 @@ mod envoy;
 mod programs;
 mod protocols;
 mod services;
+mod storm;
 mod support;
