@@ -74,6 +74,9 @@ pub struct TypeStatus {
     /// Text of the last rejection, where it still stands.
     #[serde(default)]
     pub error: Option<String>,
+    /// How often it refused something on its present connection.
+    #[serde(default)]
+    pub rejections: u64,
 }
 
 /// What must have arrived.

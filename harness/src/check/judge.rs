@@ -5,7 +5,7 @@ use verdict::Outcome;
 use verdict::text::thousands;
 
 use super::observation::{ConnectionObservation, GatewayCounters, Observation, TrafficObservation, UNKNOWN};
-use super::{assertions, failover};
+use super::{assertions, config, failover, headers, reachability};
 use crate::scenario::keys::{ConnectionOutcome, FAILED, FailureReason};
 use crate::scenario::plan::{Check, Failures, MutualTls, Split};
 
@@ -42,6 +42,9 @@ pub fn judge(check: &Check, observation: &Observation) -> Judgement {
         (Check::Denied(expected), Observation::Connection(seen)) => assertions::connection_denied(expected, seen),
         (Check::Cel(text), Observation::Connection(seen)) => assertions::of_connection(text, seen),
         (Check::Cel(text), Observation::Config(seen)) => assertions::of_config(text, seen),
+        (Check::Holds(held), Observation::Config(seen)) => config::held(held, seen),
+        (Check::Reachable(exceptions), Observation::Reachability(seen)) => reachability::reachable(exceptions, seen),
+        (check, Observation::Reachability(_)) => Judgement::not_applicable(check, "who reached whom"),
         (check, Observation::Config(_)) => Judgement::not_applicable(check, "what a proxy holds"),
         (check, Observation::Connection(_)) => Judgement::not_applicable(check, "a connection attempt"),
         (check, Observation::Traffic(seen)) => traffic(check, seen),
@@ -68,8 +71,11 @@ fn traffic(check: &Check, seen: &TrafficObservation) -> Judgement {
         Check::Denied(expected) => assertions::requests_denied(expected, seen),
         Check::Failover(expected) => failover::failover(expected, seen),
         Check::Latency(bounds) => assertions::latency(bounds, seen),
+        Check::Headers(expected) => headers::headers(expected, seen),
         Check::Cel(text) => assertions::of_traffic(text, seen),
-        Check::Connection(_) | Check::Reached(_) => Judgement::not_applicable(check, "requests"),
+        Check::Connection(_) | Check::Reached(_) | Check::Reachable(_) | Check::Holds(_) => {
+            Judgement::not_applicable(check, "requests")
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::scenario::keys::{ConnectionOutcome, KeyPart, SplitKey};
-use crate::scenario::plan::{Deployment, Gateway};
+use crate::scenario::plan::{Deployment, Gateway, Reachability};
 use crate::traffic::probe::{Group, Samples};
 
 /// Stands for a property of a workload that its answer did not tell.
@@ -20,6 +20,17 @@ pub enum Observation {
     Connection(ConnectionObservation),
     /// What a proxy holds.
     Config(ConfigObservation),
+    /// Who reached whom.
+    Reachability(Box<ReachabilityObservation>),
+}
+
+/// What every source got of every service.
+#[derive(Clone, Debug)]
+pub struct ReachabilityObservation {
+    /// Who asked whom.
+    pub matrix: Reachability,
+    /// By source, then by target.
+    pub answers: Vec<Vec<Samples>>,
 }
 
 /// What a proxy answered at its administration interface.

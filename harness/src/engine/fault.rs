@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::context::Error;
-use super::rollout::{deployments, no_pod, seconds};
+use super::rollout::{deployments, no_pod, rollout_done, seconds};
 use super::runner::{Done, Runner};
+use super::{storm, watch};
 use crate::links::{self, HealedBy};
 use crate::scenario::keys::LinkDirection;
 use crate::scenario::plan::{Between, Deployment, Fault, FaultKind};
@@ -40,6 +41,8 @@ pub(super) struct Seen {
 enum Lease {
     /// Pods that come back.
     Pods(Pods),
+    /// Servers that answer with errors.
+    Storm(storm::Raging),
     /// Something of the provider's, which ends with this value, with this process and with its limit.
     Provider(Box<links::Fault>),
 }
@@ -74,6 +77,13 @@ impl Runner<'_> {
         match &fault.kind {
             FaultKind::Kill(workload) => self.kill(step, &fault.kind, workload).await,
             FaultKind::ScaleToZero(workload) => self.scale_to_zero(step, &fault.kind, workload).await,
+            FaultKind::Storm(wanted) => {
+                let raging = storm::begin(self.environment, wanted, fault.limit).await?;
+                let evidence =
+                    format!("{} in {} pods, for {} at most", fault.kind, raging.pods(), seconds(fault.limit));
+                self.faults.borrow_mut().begin(step, &fault.kind, Lease::Storm(raging));
+                Ok(Done::passed(evidence))
+            }
             of_links => {
                 let lease = self.of_links(of_links, fault.limit).await?;
                 self.faults.borrow_mut().begin(step, of_links, Lease::Provider(Box::new(lease)));
@@ -89,7 +99,9 @@ impl Runner<'_> {
             FaultKind::Delay { between, by, jitter } => links.delay(&link(between), *by, *jitter, limit).await?,
             FaultKind::Loss { between, percent } => links.loss(&link(between), *percent, limit).await?,
             FaultKind::PauseApiServer(cluster) => links.pause_api_server(cluster, limit).await?,
-            FaultKind::Kill(_) | FaultKind::ScaleToZero(_) => return Err(Error::Lacking(kind.to_string())),
+            FaultKind::Kill(_) | FaultKind::ScaleToZero(_) | FaultKind::Storm(_) => {
+                return Err(Error::Lacking(kind.to_string()));
+            }
         };
         Ok(fault)
     }
@@ -142,6 +154,7 @@ impl Runner<'_> {
         };
         let evidence = match lease {
             Lease::Pods(pods) => self.pods_are_back(&pods).await?,
+            Lease::Storm(storm) => storm.end().await?,
             Lease::Provider(fault) => {
                 let healing = fault.heal().await?;
                 let lasted = seconds(Duration::from_millis(healing.lasted_milliseconds));
@@ -173,11 +186,11 @@ fn link(between: &Between) -> links::Link {
     links::Link { from: between.from.clone(), to: between.to.clone(), direction }
 }
 
-/// Undoes faults that a run left which was killed, and names what they were about.
+/// Undoes faults that a run left which was killed, waits until their pods are ready, and names what they were about.
 ///
 /// # Errors
-/// Where a cluster cannot be asked.
-pub(crate) async fn heal_left(cluster: &crate::cluster::Cluster) -> Result<Vec<String>, crate::cluster::Error> {
+/// Where a cluster cannot be asked, or pods do not come back.
+pub(crate) async fn heal_left(cluster: &crate::cluster::Cluster) -> Result<Vec<String>, Error> {
     let resource = kube::api::ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&());
     let all: Api<DynamicObject> = Api::all_with(cluster.client(), &resource);
     let listed = all
@@ -197,7 +210,16 @@ pub(crate) async fn heal_left(cluster: &crate::cluster::Cluster) -> Result<Vec<S
         api.patch(&name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(back))
             .await
             .map_err(|source| cluster.api_error(format!("patch Deployment {namespace}/{name}"), source))?;
-        healed.push(format!("{namespace}/{name} of {}", cluster.name()));
+        let workload = format!("{namespace}/{name} of {}", cluster.name());
+        match watch::until(api, &name, HEALING, |object| rollout_done(object, replicas)).await {
+            Ok(_) => healed.push(workload),
+            Err(watch::Error::TimedOut { waited, last }) => {
+                return Err(Error::NotRolledOut { workload, waited: seconds(waited), last });
+            }
+            Err(watch::Error::Watch(source)) => {
+                return Err(cluster.api_error(format!("watch Deployment {workload}"), source).into());
+            }
+        }
     }
     Ok(healed)
 }

@@ -5,7 +5,7 @@ use verdict::Outcome;
 
 use super::context::Error;
 use super::runner::{Done, Runner};
-use super::{measure, told};
+use super::{measure, reachability, told};
 use crate::check::judge::judge;
 use crate::check::observation::Observation;
 use crate::report::event::{CheckReport, EventKind, StepOutcome};
@@ -28,6 +28,7 @@ impl Runner<'_> {
             }
             Action::Connect(connect) => measure::connect(self.environment, connect, more).await,
             Action::Config(config) => measure::config(self.environment, config).await,
+            Action::Reachability(matrix) => reachability::measure(self.environment, matrix).await,
             Action::Stop(stop) => self.stop(stop).await,
             Action::Sequence(steps) => self.again(steps).await,
             _ => Err(Error::NoMeasurement(step.name.clone())),
@@ -139,6 +140,7 @@ fn summary(observation: &Observation) -> String {
             seen.samples.duration_ms / 1000.0
         ),
         Observation::Config(seen) => seen.place.clone(),
+        Observation::Reachability(seen) => format!("{} requests", verdict::text::thousands(seen.matrix.requests())),
         Observation::Connection(seen) => format!("one connection to {}", seen.address),
     }
 }

@@ -1,8 +1,9 @@
 //! Measures: sends traffic or opens a connection, once, and reads the gateways' counters before and after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt as _;
+use serde_json::{Value, json};
 
 use super::context::{Environment, Error};
 use crate::check::observation::{
@@ -41,6 +42,7 @@ pub(super) async fn traffic(
         new_connection_per_request: traffic.new_connection_per_request,
         rate: traffic.rate,
         histogram: traffic.expectations.iter().chain(more).any(|one| matches!(one.check, Check::Latency(_))),
+        show_headers: shown(traffic.expectations.iter().chain(more)),
         ..Request::to(traffic.url.clone())
     };
     let samples = probe::send(cluster, &source(&traffic.from), &request).await?;
@@ -66,10 +68,23 @@ pub(super) async fn config(environment: &Environment, config: &ConfigOf) -> Resu
     let pod = pods
         .first()
         .ok_or_else(|| Error::NoPod { cluster: config.of.cluster.clone(), workload: config.of.name.clone() })?;
-    let text = proxies::request(cluster, &config.of.namespace, &pod.name_any(), &config.path).await?;
-    let place = format!("{} of {}/{}", config.path, config.of.cluster, pod.name_any());
-    let value = serde_json::from_str(&text)
-        .map_err(|error| Error::NoDocument { place: place.clone(), message: error.to_string() })?;
+    let proxy = format!("{}/{}", config.of.cluster, pod.name_any());
+    let ask = async |path: &str| {
+        let text = proxies::request(cluster, &config.of.namespace, &pod.name_any(), path).await?;
+        let place = format!("{path} of {proxy}");
+        serde_json::from_str::<Value>(&text).map_err(|error| Error::NoDocument { place, message: error.to_string() })
+    };
+    let (place, value) = match &config.path {
+        Some(path) => (format!("{path} of {proxy}"), ask(path).await?),
+        None => {
+            let value = json!({
+                "clusters": ask("/clusters?format=json").await?,
+                "routes": ask("/config_dump?resource=dynamic_route_configs").await?,
+                "listeners": ask("/listeners?format=json").await?,
+            });
+            (format!("the proxy of {proxy}"), value)
+        }
+    };
     Ok(Observation::Config(ConfigObservation { place, value }))
 }
 
@@ -99,6 +114,15 @@ pub(super) async fn connect(
             .and_then(|by| Some(format!("{}/{}", by.cluster?, by.pod?))),
         proxies: growth(counted, refusals(environment, &refusing).await?),
     }))
+}
+
+/// Headers that expectations are about.
+fn shown<'step>(expectations: impl Iterator<Item = &'step Expectation>) -> BTreeSet<String> {
+    let of_headers = expectations.filter_map(|one| match &one.check {
+        Check::Headers(headers) => Some(headers.names()),
+        _ => None,
+    });
+    of_headers.flatten().collect()
 }
 
 /// Workloads whose proxies must have refused something.
@@ -198,7 +222,6 @@ async fn counters(environment: &Environment, gateways: &[Gateway]) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn seen(value: serde_json::Value) -> Result<ConnectionOutcome, Error> {
         outcome(&serde_json::from_value(value).expect("a connection"))

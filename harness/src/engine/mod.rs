@@ -4,12 +4,15 @@ mod artifacts;
 mod background;
 mod context;
 mod fault;
+mod invariants;
 mod judged;
 mod measure;
 mod objects;
+mod reachability;
 mod rollout;
 mod runner;
 mod scenario;
+mod storm;
 mod told;
 mod watch;
 

@@ -2,7 +2,6 @@
 
 use kube::ResourceExt as _;
 use kube::api::{Patch as KubePatch, PatchParams};
-use serde_json::json;
 use verdict::Outcome;
 
 use super::context::Error;
@@ -20,10 +19,10 @@ impl Runner<'_> {
             for object in &apply.objects {
                 let applied = cluster.apply(object).await?;
                 let version = applied.resource_version().unwrap_or_default();
-                self.applied.borrow_mut().insert(name, reference(object), version);
+                self.applied.borrow_mut().insert(name, ObjectRef::of(object), version);
             }
         }
-        let names: Vec<String> = apply.objects.iter().map(|object| reference(object).key()).collect();
+        let names: Vec<String> = apply.objects.iter().map(|object| ObjectRef::of(object).key()).collect();
         Ok(Done::passed(format!("applied {} on {}", names.join(", "), apply.clusters.join(", "))))
     }
 
@@ -31,7 +30,7 @@ impl Runner<'_> {
         for name in &delete.clusters {
             let cluster = self.environment.cluster(name)?;
             for object in &delete.objects {
-                cluster.delete(&manifest(object)).await?;
+                cluster.delete(&object.manifest()).await?;
             }
         }
         let names: Vec<String> = delete.objects.iter().map(ObjectRef::key).collect();
@@ -41,7 +40,7 @@ impl Runner<'_> {
     pub(super) async fn patch(&self, patch: &Patch) -> Result<Done, Error> {
         for name in &patch.clusters {
             let cluster = self.environment.cluster(name)?;
-            let (api, what) = cluster.api_of(&manifest(&patch.object)).await?;
+            let (api, what) = cluster.api_of(&patch.object.manifest()).await?;
             let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             let change = match &patch.change {
                 Change::Merge(value) => KubePatch::Merge(value.clone()),
@@ -60,7 +59,7 @@ impl Runner<'_> {
     /// Watches the object until it is as described. That it never is refutes the step: its author said it would be.
     pub(super) async fn wait(&self, wait: &Wait) -> Result<Done, Error> {
         let cluster = self.environment.cluster(&wait.cluster)?;
-        let (api, what) = cluster.api_of(&manifest(&wait.object)).await?;
+        let (api, what) = cluster.api_of(&wait.object.manifest()).await?;
         let watched = watch::until(api, &wait.object.name, wait.timeout, |object| {
             if wait.until.holds(object) { Ok(()) } else { Err(wait.until.seen(object)) }
         });
@@ -119,23 +118,4 @@ impl Runner<'_> {
         }
         Ok(expectation)
     }
-}
-
-fn reference(object: &serde_json::Value) -> ObjectRef {
-    let text = |pointer: &str| object.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
-    ObjectRef {
-        api_version: text("/apiVersion").unwrap_or_default(),
-        kind: text("/kind").unwrap_or_default(),
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name").unwrap_or_default(),
-    }
-}
-
-fn manifest(object: &ObjectRef) -> serde_json::Value {
-    let mut manifest =
-        json!({ "apiVersion": object.api_version, "kind": object.kind, "metadata": { "name": object.name } });
-    if let Some(namespace) = &object.namespace {
-        manifest["metadata"]["namespace"] = namespace.clone().into();
-    }
-    manifest
 }

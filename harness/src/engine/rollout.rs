@@ -153,7 +153,7 @@ pub(super) async fn deployments(
 }
 
 /// Whether a Deployment's controller has seen its last change and carried it out, as `kubectl rollout status` asks.
-fn rollout_done(object: Option<&Value>, replicas: i64) -> Result<(), String> {
+pub(super) fn rollout_done(object: Option<&Value>, replicas: i64) -> Result<(), String> {
     let object = object.ok_or("it is not there")?;
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     if number("/status/observedGeneration") < number("/metadata/generation") {

@@ -186,7 +186,9 @@ impl Runner<'_> {
             Action::Heal(name) => self.heal(name).await,
             Action::Background(background) => self.background(&step.name, background).await,
             Action::Await(wait) => self.during(wait).await,
-            Action::Traffic(_) | Action::Connect(_) | Action::Config(_) | Action::Stop(_) => self.measure(step).await,
+            Action::Traffic(_) | Action::Connect(_) | Action::Config(_) | Action::Reachability(_) | Action::Stop(_) => {
+                self.measure(step).await
+            }
             Action::Sequence(_) | Action::Parallel(_) | Action::Try(_) | Action::Control(_) => {
                 Err(Error::NoMeasurement(step.name.clone()))
             }

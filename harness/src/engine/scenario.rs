@@ -16,7 +16,7 @@ use crate::scenario::plan::Plan;
 const BUDGET_STEP: &str = "budget";
 
 /// Runs a scenario. The steps of `finally` run in any case, also after an interruption; that one of them fails does not
-/// hide the verdict of the others. What the environment cannot do is not tried.
+/// hide the verdict of the others. After them the invariants are looked at. What the environment cannot do is not tried.
 pub async fn run_scenario(
     environment: &Environment,
     plan: &Plan,
@@ -55,14 +55,22 @@ pub async fn run_repetition(
                 running: RefCell::default(),
                 saved: Cell::new(false),
             };
+            let touched = plan.touched();
+            let before = super::invariants::look(environment, &touched).await;
             let verdict = within_budget(&runner, plan, cancel).await;
             runner.save_state(&verdict, cancel).await;
             let cleaned = runner.undisturbed(&plan.finally).await;
-            if verdict == StepOutcome::Passed { cleaned } else { verdict }
+            let held = runner.invariants(&touched, before).await;
+            [cleaned, held].into_iter().fold(verdict, first_to_fail)
         }
     };
     events.send(EventKind::ScenarioFinished { scenario: name, outcome: outcome.clone() });
     outcome
+}
+
+/// What comes later hides no verdict.
+fn first_to_fail(verdict: StepOutcome, after: StepOutcome) -> StepOutcome {
+    if verdict == StepOutcome::Passed { after } else { verdict }
 }
 
 /// Runs the steps; when their time is up, the one at hand is ended and the verdict is that there is none.

@@ -71,6 +71,7 @@ fn duration(step: &Step) -> Duration {
             let changes = control.change.len() + control.restore.len();
             duration(&control.measure) + OTHER * u32::try_from(changes).unwrap_or(u32::MAX)
         }
+        Action::Reachability(matrix) => OTHER + Duration::from_millis(matrix.requests() * 1_000 / RATE_OF_ONE),
         Action::Note(_) => Duration::ZERO,
         Action::Await(wait) => wait.time,
         Action::Scale(_) | Action::Replace(_) | Action::Heal(_) => ROLLOUT,
@@ -216,5 +217,12 @@ pub fn sentence(expectation: &Expectation) -> String {
         }
         Check::Reached(true) => "the pod to be reached".to_owned(),
         Check::Reached(false) => "the pod not to be reached".to_owned(),
+        Check::Holds(held) => held.to_string(),
+        Check::Headers(headers) => headers.to_string(),
+        Check::Reachable(exceptions) => {
+            let words: Vec<String> = exceptions.iter().map(ToString::to_string).collect();
+            let but = if words.is_empty() { String::new() } else { format!(" but {}", words.join(", ")) };
+            format!("every pair to reach each other{but}")
+        }
     }
 }

@@ -11,12 +11,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod change;
+mod config;
 mod expect;
 mod fault;
+mod headers;
+mod reachability;
 
 pub use change::{ConditionFile, ExecFile, KillFile, PatchFile, RestartFile, ScaleFile, WaitFile};
-pub use expect::{ConfigFile, DeniedFile, ErrorsFile, IdentityFile, LatencyFile};
-pub use fault::{BackgroundFile, DelayFile, FailoverFile, FaultFile, HealFile, LinkFaultFile, LossFile, PauseFile};
+pub use config::{ConfigFile, HeldClusterFile, HeldListenerFile, HeldRouteFile};
+pub use expect::{DeniedFile, ErrorsFile, IdentityFile, LatencyFile};
+pub use fault::{
+    BackgroundFile, DelayFile, FailoverFile, FaultFile, HealFile, LinkFaultFile, LossFile, PauseFile, StormFile,
+};
+pub use headers::{HeaderFile, HeadersFile};
+pub use reachability::{PairFile, ReachabilityFile, ReachableFile, ServiceFile, SideFile};
 
 use super::keys::{Capability, ConnectionOutcome, FailureReason};
 use crate::topology::GatewayKind;
@@ -125,6 +133,8 @@ pub struct StepFile {
     pub traffic: Option<TrafficFile>,
     /// Opens one connection to the address of a pod.
     pub connect: Option<ConnectFile>,
+    /// Measures who reaches whom: every source asks every service.
+    pub reachability: Option<ReachabilityFile>,
     /// Lets something fail.
     pub fault: Option<FaultFile>,
     /// Ends a fault and checks that it has healed.
@@ -137,7 +147,7 @@ pub struct StepFile {
     pub config: Option<ConfigFile>,
     /// A negative control: breaks the mesh on purpose and demands that an earlier measurement is refuted.
     pub control: Option<ControlFile>,
-    /// What must hold of `traffic`, `stop`, `connect` or `config`.
+    /// What must hold of `traffic`, `stop`, `connect`, `reachability` or `config`.
     pub expect: Option<Vec<ExpectFile>>,
 }
 
@@ -272,7 +282,7 @@ pub struct ConnectFile {
 pub struct ControlFile {
     /// Changes of the mesh or of its configuration. Never of the measurement: that is repeated as it was.
     pub change: Vec<StepFile>,
-    /// Name of an earlier step with `traffic`, `connect` or `config`, to be measured again.
+    /// Name of an earlier step with `traffic`, `connect`, `reachability` or `config`, to be measured again.
     pub repeat: String,
     /// Which of its expectations must be refuted now, by their keys.
     pub refutes: Vec<String>,
@@ -310,6 +320,16 @@ pub struct ExpectFile {
     pub connection: Option<Vec<ConnectionOutcome>>,
     /// Whether the pod itself is reached. An answer of another pod with the same address does not count.
     pub reached: Option<bool>,
+    /// Every source reaches every service on each cluster where it has pods, but for exceptions, which do not.
+    pub reachable: Option<ReachableFile>,
+    /// What servers receive, and what the client gets back.
+    pub headers: Option<HeadersFile>,
+    /// A proxy has such a cluster.
+    pub cluster: Option<HeldClusterFile>,
+    /// A proxy splits requests so.
+    pub route: Option<HeldRouteFile>,
+    /// A proxy has such a listener.
+    pub listener: Option<HeldListenerFile>,
 }
 
 /// How many requests must be answered.

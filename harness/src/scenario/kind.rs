@@ -45,6 +45,10 @@ kinds! {
     Connection = "connection",
     /// Whether a pod is reached.
     Reached = "reached",
+    /// Who reaches whom.
+    Reachable = "reachable",
+    /// What servers received and clients got back.
+    Headers = "headers",
     /// An expression over what was measured.
     Cel = "cel",
     /// What a proxy holds.
@@ -69,6 +73,9 @@ impl Kind {
             Check::Cel(_) => Self::Cel,
             Check::Connection(_) => Self::Connection,
             Check::Reached(_) => Self::Reached,
+            Check::Reachable(_) => Self::Reachable,
+            Check::Headers(_) => Self::Headers,
+            Check::Holds(_) => Self::Config,
         }
     }
 }

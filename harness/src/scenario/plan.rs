@@ -11,13 +11,21 @@ use serde_json::Value;
 use verdict::{RatePlan, SplitPlan};
 
 mod change;
+mod config;
 mod expect;
 mod fault;
+mod headers;
+mod reachability;
+mod touched;
 mod walk;
 
 pub use change::{Change, Deployment, Exec, Patch, Replace, Scale, Until, Wait};
-pub use expect::{ConfigOf, Denied, Identity, LatencyBound, Peer};
-pub use fault::{Await, Background, Between, Failover, Fault, FaultKind, Stop};
+pub use config::{ConfigOf, Held};
+pub use expect::{Denied, Identity, LatencyBound, Peer};
+pub use fault::{Await, Background, Between, Failover, Fault, FaultKind, Stop, Storm};
+pub use headers::{Header, Headers};
+pub use reachability::{Exception, Reachability, Side, Target};
+pub use touched::{Part, Touched};
 
 use super::keys::{Capability, ConnectionOutcome, FailureReason, SplitKey};
 use crate::diagnostic::Location;
@@ -103,6 +111,8 @@ pub enum Action {
     Traffic(Traffic),
     /// One connection attempt to a pod address, judged.
     Connect(Connect),
+    /// Every source asks every service, judged.
+    Reachability(Reachability),
     /// Something fails until it is healed.
     Fault(Fault),
     /// A fault, by the name of its step, is ended and checked to have healed.
@@ -166,6 +176,30 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
+    /// The name of a whole object. What it lacks stays empty.
+    #[must_use]
+    pub fn of(object: &Value) -> Self {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            api_version: text("/apiVersion").unwrap_or_default(),
+            kind: text("/kind").unwrap_or_default(),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name").unwrap_or_default(),
+        }
+    }
+
+    /// The least of a manifest that names it.
+    #[must_use]
+    pub fn manifest(&self) -> Value {
+        let mut manifest = serde_json::json!({
+            "apiVersion": self.api_version, "kind": self.kind, "metadata": { "name": self.name },
+        });
+        if let Some(namespace) = &self.namespace {
+            manifest["metadata"]["namespace"] = namespace.clone().into();
+        }
+        manifest
+    }
+
     /// As control planes report it: `VirtualService/bookinfo/reviews`.
     #[must_use]
     pub fn key(&self) -> String {
@@ -317,6 +351,12 @@ pub enum Check {
     /// Whether the pod itself was reached. An answer of another pod, which may have the same address on its own
     /// network, does not count as reaching it.
     Reached(bool),
+    /// Every pair reach each other but these, which do not.
+    Reachable(Vec<Exception>),
+    /// Headers of requests as servers got them, and of answers.
+    Headers(Headers),
+    /// A proxy holds this.
+    Holds(Held),
 }
 
 /// A split by weight.

@@ -1,8 +1,9 @@
 //! What to send and from where, and the command line of the probe for it. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where traffic comes from.
@@ -17,7 +18,7 @@ pub struct Source {
 }
 
 /// What the client speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// HTTP/1.1, without TLS: the mesh adds it.
@@ -106,6 +107,8 @@ pub struct Request {
     pub samples: u32,
     /// Whether to report the histogram of latencies.
     pub histogram: bool,
+    /// Headers to report, of answers and of requests as the server got them.
+    pub show_headers: BTreeSet<String>,
 }
 
 impl Request {
@@ -128,6 +131,7 @@ impl Request {
             hop: None,
             samples: 0,
             histogram: false,
+            show_headers: BTreeSet::new(),
         }
     }
 
@@ -149,6 +153,9 @@ impl Request {
             command.option("--header", Some(format!("{name}={value}")));
         }
         command.option("--samples", (self.samples > 0).then_some(self.samples));
+        for name in &self.show_headers {
+            command.option("--show-header", Some(name));
+        }
         command.flag("--histogram", self.histogram);
         command.flag("--new-connection-per-request", self.new_connection_per_request);
         command.0.extend(self.protocol.flag().map(str::to_owned));
@@ -210,6 +217,7 @@ mod tests {
             hop: Some("reviews".to_owned()),
             samples: 1_000,
             histogram: true,
+            show_headers: BTreeSet::from(["x-one".to_owned()]),
             ..Request::to("http://a/")
         };
         let command = request.command().join(" ");
@@ -224,6 +232,7 @@ mod tests {
             "--hop=reviews",
             "--samples=1000",
             "--histogram",
+            "--show-header=x-one",
             "--http2",
         ] {
             assert!(command.contains(word), "{word}: {command}");

@@ -40,11 +40,30 @@ pub struct Samples {
     pub reconnects: u64,
     /// The pod that sent.
     pub source: Pod,
+    /// Distinct exchanges by the headers that were asked for.
+    pub exchanges: Vec<Exchanges>,
     /// All latencies, where they were asked for.
     pub histogram: Option<Histogram>,
     /// Every request, where that was asked for.
     #[serde(rename = "samples", skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
+}
+
+/// Values of headers by their names.
+pub type Headers = BTreeMap<String, Vec<String>>;
+
+/// Exchanges with the same headers, as far as they were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Exchanges {
+    /// Status of the answers.
+    pub status: u16,
+    /// Headers of the answers.
+    pub response: Headers,
+    /// Headers of the requests as the server got them; `None` where it does not say so.
+    pub request: Option<Headers>,
+    /// How many.
+    pub count: u64,
 }
 
 /// One text of errors that agree.

@@ -1,16 +1,18 @@
 //! The figures behind verdicts, as plain data: the contract between the checks that measure and the reports that draw.
 //!
 //! A check puts its figures into [`super::CheckReport::figures`], an object with one key that names their shape:
-//! `failover` holds [`Failover`], `latency` holds [`Latency`], `split` a [`verdict::SplitVerdict`]. What a report
+//! `failover` holds [`Failover`], `latency` holds [`Latency`], `reachability` holds [`Reachability`], `split` a [`verdict::SplitVerdict`]. What a report
 //! does not know it leaves out; reports never compute a verdict.
 
 mod failover;
 mod latency;
+mod reachability;
 mod topology;
 mod traffic;
 
 pub use failover::{Budget, Failover, Interval, Moment, TimelineBin, Totals, Unit};
 pub use latency::{Latency, LatencyBucket, Quantile};
+pub use reachability::{Cell, Reachability};
 pub use topology::{ClusterFacts, TopologyFacts, WorkloadFacts};
 pub use traffic::{Answer, Traffic};
 

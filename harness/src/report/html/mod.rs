@@ -11,6 +11,7 @@ mod latency;
 mod layout;
 mod limits;
 mod overview;
+mod reachability;
 mod repetitions;
 mod scenario;
 mod split;

@@ -6,7 +6,7 @@ use verdict::text::thousands;
 
 use super::charts::{chip, look, number};
 use super::limits::Limits;
-use super::{failover, latency, overview, split};
+use super::{failover, latency, overview, reachability, split};
 use crate::report::event::{CheckReport, StepOutcome};
 use crate::report::figures::Traffic;
 use crate::report::layer;
@@ -74,7 +74,7 @@ fn one(index: usize, scenario: &ScenarioRecord, step: &StepRecord, limits: &Limi
 /// Whether a check is a chart; those of controls show a mesh that was changed on purpose.
 fn is_drawn(check: &CheckReport) -> bool {
     let control = check.name.ends_with(" must be refuted") || check.name.ends_with(" instead");
-    !control && ["split", "failover", "latency"].iter().any(|key| check.figures.get(key).is_some())
+    !control && ["split", "failover", "latency", "reachability"].iter().any(|key| check.figures.get(key).is_some())
 }
 
 fn likely(step: &StepRecord) -> Markup {
@@ -125,6 +125,7 @@ fn check(check: &CheckReport, limits: &Limits) -> Markup {
             (split::chart(&check.figures, limits))
             (failover::chart(&check.figures, limits))
             (latency::chart(&check.figures, limits))
+            (reachability::table(&check.figures, limits))
             @if limits.figures > 0 && !check.figures.is_null() {
                 details.figures {
                     summary { "All figures" }

@@ -94,7 +94,9 @@ impl Context<'_> {
         let subject = match measurement {
             Measurement::Traffic | Measurement::Background => Subject::Traffic,
             Measurement::Connect => Subject::Connection,
-            Measurement::Config => Subject::Config,
+            Measurement::Config | Measurement::ConfigAt => Subject::Config,
+            // Judged by `reachable` alone.
+            Measurement::Reachability => return None,
         };
         match expression::check(text, subject) {
             Ok(()) => Some(text.to_owned()),

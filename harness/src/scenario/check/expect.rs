@@ -2,7 +2,9 @@
 
 use verdict::{ErrorRates, PlanError, RatePlan, SplitPlan, Target, text};
 
+use super::config::held_listener;
 use super::context::Context;
+use super::reachability::exceptions;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
 use crate::scenario::file::{AnsweredFile, ExpectFile, FailuresFile, MtlsFile, SplitFile};
@@ -16,18 +18,24 @@ pub(super) enum Measurement {
     /// Traffic in the background, when it is stopped.
     Background,
     Connect,
+    /// Clusters, routes and listeners of a proxy.
     Config,
+    /// What a proxy says at a path.
+    ConfigAt,
+    Reachability,
 }
 
 impl Measurement {
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Traffic => {
-                &["answered", "errors", "split", "mtls", "identity", "failures", "denied", "latency", "cel"]
+                &["answered", "errors", "split", "mtls", "identity", "failures", "denied", "latency", "headers", "cel"]
             }
             Self::Background => &["failover", "answered", "identity", "latency", "cel"],
             Self::Connect => &["connection", "reached", "denied", "cel"],
-            Self::Config => &["cel"],
+            Self::Config => &["cluster", "route", "listener", "cel"],
+            Self::ConfigAt => &["cel"],
+            Self::Reachability => &["reachable"],
         }
     }
 
@@ -37,6 +45,8 @@ impl Measurement {
             Self::Background => "stop",
             Self::Connect => "connect",
             Self::Config => "config",
+            Self::ConfigAt => "config with a path",
+            Self::Reachability => "reachability",
         }
     }
 }
@@ -110,6 +120,21 @@ impl Context<'_> {
         }
         if let Some(text) = &file.cel {
             return self.expression(path, text, measurement).map(Check::Cel);
+        }
+        if let Some(headers) = &file.headers {
+            return self.headers(path, headers).map(Check::Headers);
+        }
+        if let Some(cluster) = &file.cluster {
+            return self.held_cluster(path, cluster).map(Check::Holds);
+        }
+        if let Some(route) = &file.route {
+            return Some(Check::Holds(self.held_route(path, route)));
+        }
+        if let Some(listener) = &file.listener {
+            return Some(Check::Holds(held_listener(listener)));
+        }
+        if let Some(reachable) = &file.reachable {
+            return Some(Check::Reachable(exceptions(reachable)));
         }
         if let Some(outcomes) = &file.connection {
             if outcomes.is_empty() {
@@ -277,6 +302,11 @@ fn given(file: &ExpectFile) -> Vec<&'static str> {
         ("cel", file.cel.is_some()),
         ("connection", file.connection.is_some()),
         ("reached", file.reached.is_some()),
+        ("reachable", file.reachable.is_some()),
+        ("headers", file.headers.is_some()),
+        ("cluster", file.cluster.is_some()),
+        ("route", file.route.is_some()),
+        ("listener", file.listener.is_some()),
     ]
     .into_iter()
     .filter_map(|(key, there)| there.then_some(key))

@@ -6,10 +6,10 @@ use super::context::Context;
 use super::expect::Measurement;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
-use crate::scenario::file::{BackgroundFile, ExpectFile, FailoverFile, FaultFile, HealFile};
+use crate::scenario::file::{BackgroundFile, ExpectFile, FailoverFile, FaultFile, HealFile, StormFile, WorkloadFile};
 use crate::scenario::keys::LinkDirection;
 use crate::scenario::plan::{
-    Action, Await, Background, Between, Deployment, Failover, Fault, FaultKind, Step, Stop, Traffic,
+    Action, Await, Background, Between, Deployment, Failover, Fault, FaultKind, Step, Stop, Storm, Traffic,
 };
 
 /// Default of `fault.limit`.
@@ -17,7 +17,7 @@ const FAULT_LIMIT: Duration = Duration::from_secs(60);
 /// Default of `failover.slowAfter`.
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 /// Words of faults, as they stand in files.
-const FAULTS: [&str; 6] = ["kill", "scaleToZero", "cut", "delay", "loss", "pauseApiServer"];
+const FAULTS: [&str; 7] = ["kill", "scaleToZero", "storm", "cut", "delay", "loss", "pauseApiServer"];
 
 impl Context<'_> {
     pub(super) fn fault(&mut self, path: &Path, file: &FaultFile) -> Option<Fault> {
@@ -42,6 +42,9 @@ impl Context<'_> {
         if let Some(workload) = &file.scale_to_zero {
             return self.deployment(&path.key("scaleToZero"), workload).map(FaultKind::ScaleToZero);
         }
+        if let Some(storm) = &file.storm {
+            return self.storm(&path.key("storm"), storm).map(FaultKind::Storm);
+        }
         if let Some(cut) = &file.cut {
             return self.between(&path.key("cut"), &cut.from, &cut.to, cut.direction).map(FaultKind::Cut);
         }
@@ -59,6 +62,21 @@ impl Context<'_> {
         let pause = file.pause_api_server.as_ref()?;
         self.cluster(&path.key("pauseApiServer").key("cluster"), &pause.cluster);
         Some(FaultKind::PauseApiServer(pause.cluster.clone()))
+    }
+
+    fn storm(&mut self, path: &Path, file: &StormFile) -> Option<Storm> {
+        let (cluster, workload) = (file.cluster.clone(), file.workload.clone());
+        let named = WorkloadFile { cluster, workload, namespace: file.namespace.clone() };
+        let workload = self.deployment(path, &named)?;
+        let server = self.workloads.iter().find(|one| {
+            (&one.cluster, &one.namespace, &one.name) == (&workload.cluster, &workload.namespace, &workload.name)
+        });
+        let Some(port) = server.and_then(|server| server.port) else {
+            self.error(&path.key("workload"), format!("`{}` is no server of the applications", file.workload))
+                .help("only these answer with errors on request, such as `details-v1`");
+            return None;
+        };
+        Some(Storm { workload, port, status: file.status, percent: file.percent })
     }
 
     fn between(&mut self, path: &Path, from: &str, to: &str, direction: LinkDirection) -> Option<Between> {
@@ -220,6 +238,7 @@ fn given(file: &FaultFile) -> Vec<&'static str> {
     let there = [
         file.kill.is_some(),
         file.scale_to_zero.is_some(),
+        file.storm.is_some(),
         file.cut.is_some(),
         file.delay.is_some(),
         file.loss.is_some(),

@@ -97,9 +97,9 @@ impl Context<'_> {
                 );
             }
         }
-        if file.expect.is_some() && !matches!(word, "traffic" | "stop" | "connect" | "config") {
+        if file.expect.is_some() && !matches!(word, "traffic" | "stop" | "connect" | "reachability" | "config") {
             self.key_error(&path.key("expect"), format!("`{word}` measures nothing that could be expected"))
-                .help("put `expect` beside `traffic`, `stop`, `connect` or `config`");
+                .help("put `expect` beside `traffic`, `stop`, `connect`, `reachability` or `config`");
         }
         if file.cleanup.is_some() && matches!(word, "note" | "wait" | "during" | "converge") {
             self.key_error(&path.key("cleanup"), format!("`{word}` changes nothing that could be undone"));

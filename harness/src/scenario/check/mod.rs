@@ -3,12 +3,15 @@
 mod assertions;
 mod budget;
 mod changes;
+mod config;
 mod context;
 mod convergence;
 mod expect;
 mod faults;
 mod groups;
+mod headers;
 mod objects;
+mod reachability;
 mod said;
 mod steps;
 
@@ -160,6 +163,8 @@ fn area(name: &str) -> String {
     name.rsplit(['/', '\\']).nth(1).unwrap_or("").to_owned()
 }
 
+#[cfg(test)]
+mod reachability_tests;
 #[cfg(test)]
 mod step_tests;
 #[cfg(test)]

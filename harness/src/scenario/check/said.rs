@@ -36,12 +36,17 @@ pub(super) fn said(action: &Action) -> String {
         }
         Action::Traffic(traffic) => format!("{} requests to {}", traffic.requests, traffic.url),
         Action::Connect(connect) => format!("connect from {} to {}", connect.from.name, connect.to.name),
+        Action::Reachability(matrix) => {
+            format!("who of {} sources reaches {} destinations", matrix.from.len(), matrix.destinations().count())
+        }
         Action::Fault(fault) => fault.kind.to_string(),
         Action::Heal(fault) => format!("`{fault}` heals"),
         Action::Background(background) => format!("requests to {} from here on", background.traffic.url),
         Action::Await(wait) => format!("{} requests more of `{}`", wait.requests, wait.traffic),
         Action::Stop(stop) => format!("stop `{}`", stop.traffic),
-        Action::Config(config) => format!("{} of the proxy of {}", config.path, config.of),
+        Action::Config(config) => {
+            format!("{} of the proxy of {}", config.path.as_deref().unwrap_or("configuration"), config.of)
+        }
         Action::Control(control) => format!("control of `{}`", control.measure.name),
     }
 }

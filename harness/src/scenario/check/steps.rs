@@ -7,9 +7,7 @@ use super::expect::{Measurement, samples_needed};
 use super::said::said;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
-use crate::scenario::file::{
-    ConfigFile, ConnectFile, ControlFile, ConvergeFile, ExpectFile, LinkFile, StepFile, TrafficFile,
-};
+use crate::scenario::file::{ConnectFile, ControlFile, ConvergeFile, ExpectFile, LinkFile, StepFile, TrafficFile};
 use crate::scenario::plan::{Action, Check, ConfigOf, Connect, Control, Converge, Expectation, Link, Step, Traffic};
 use crate::topology::Discovery;
 
@@ -22,9 +20,31 @@ const TRAFFIC_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Words of the actions, as they stand in files.
-const ACTIONS: [&str; 23] = [
-    "sequence", "parallel", "try", "note", "apply", "delete", "patch", "scale", "restart", "kill", "exec", "wait",
-    "link", "unlink", "converge", "traffic", "connect", "config", "fault", "heal", "during", "stop", "control",
+const ACTIONS: [&str; 24] = [
+    "sequence",
+    "parallel",
+    "try",
+    "note",
+    "apply",
+    "delete",
+    "patch",
+    "scale",
+    "restart",
+    "kill",
+    "exec",
+    "wait",
+    "link",
+    "unlink",
+    "converge",
+    "traffic",
+    "connect",
+    "config",
+    "reachability",
+    "fault",
+    "heal",
+    "during",
+    "stop",
+    "control",
 ];
 /// Those that a control may do.
 const CHANGES: [&str; 11] =
@@ -159,8 +179,11 @@ impl Context<'_> {
         }
         if let Some(config) = &file.config {
             self.converged_before(&path.key("config"));
-            let expectations = self.expectations(&path.key("expect"), expect, Measurement::Config);
-            return self.config(&path.key("config"), config, expectations).map(Action::Config);
+            return self.config(path, config, expect).map(Action::Config);
+        }
+        if let Some(reachability) = &file.reachability {
+            self.converged_before(&path.key("reachability"));
+            return self.reachability(path, reachability, expect).map(Action::Reachability);
         }
         let control = file.control.as_ref()?;
         self.control(&path.key("control"), control, id).map(Action::Control)
@@ -252,14 +275,6 @@ impl Context<'_> {
         })
     }
 
-    fn config(&mut self, path: &Path, file: &ConfigFile, expectations: Vec<Expectation>) -> Option<ConfigOf> {
-        if !file.path.starts_with('/') {
-            self.error(&path.key("path"), format!("`{}` is no path", file.path))
-                .help("such as `/clusters?format=json`");
-        }
-        Some(ConfigOf { of: self.deployment(&path.key("of"), &file.of)?, path: file.path.clone(), expectations })
-    }
-
     fn connect(
         &mut self,
         path: &Path,
@@ -299,11 +314,16 @@ impl Context<'_> {
     fn instead(&mut self, path: &Path, files: &[ExpectFile], measure: &Step) -> Vec<Expectation> {
         let kind = match measure.action {
             Action::Connect(_) => Measurement::Connect,
-            Action::Config(_) => Measurement::Config,
+            Action::Config(ConfigOf { path: None, .. }) => Measurement::Config,
+            Action::Config(_) => Measurement::ConfigAt,
+            Action::Reachability(_) => Measurement::Reachability,
             Action::Stop(_) | Action::Sequence(_) => Measurement::Background,
             _ => Measurement::Traffic,
         };
         let expectations = self.expectations(path, Some(files), kind);
+        if let Action::Reachability(matrix) = &measure.action {
+            self.exceptions_are_pairs(path, files, matrix);
+        }
         let needed = samples_needed(&expectations);
         if measure.requests() < needed && kind == Measurement::Traffic {
             let message = format!(
@@ -401,6 +421,7 @@ pub(super) fn given(file: &StepFile) -> Vec<&'static str> {
         file.traffic.is_some(),
         file.connect.is_some(),
         file.config.is_some(),
+        file.reachability.is_some(),
         file.fault.is_some(),
         file.heal.is_some(),
         file.during.is_some(),

@@ -42,14 +42,3 @@ pub struct DeniedFile {
 
 /// The largest time for an answer, by quantile, such as `p50: 20ms` and `p99: 200ms`.
 pub type LatencyFile = BTreeMap<String, String>;
-
-/// What a proxy holds.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ConfigFile {
-    /// The workload whose proxy is asked; gateways are possible too.
-    pub of: WorkloadFile,
-    /// What its administration interface is asked for: a path that answers with JSON, such as
-    /// `/clusters?format=json` or `/config_dump?resource=dynamic_listeners`.
-    pub path: String,
-}

@@ -15,6 +15,8 @@ pub struct FaultFile {
     pub kill: Option<WorkloadFile>,
     /// A workload has no pods; it is healed when it has as many as before. With `istiod`, the control plane is down.
     pub scale_to_zero: Option<WorkloadFile>,
+    /// A server answers a share of its requests with errors, and stays ready.
+    pub storm: Option<StormFile>,
     /// What one network sends to another is dropped.
     pub cut: Option<LinkFaultFile>,
     /// What one network sends to another comes later.
@@ -25,6 +27,35 @@ pub struct FaultFile {
     pub pause_api_server: Option<PauseFile>,
     /// After this time it heals in any case, where the environment keeps such a limit; `60s` when left out.
     pub limit: Option<String>,
+}
+
+/// A server that answers with errors.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StormFile {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the Deployment, such as `details-v1`: a server of the applications.
+    pub workload: String,
+    /// Its namespace; needed only where several have such a workload.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Status of the answers.
+    #[serde(default = "internal_error")]
+    #[schemars(range(min = 500, max = 599))]
+    pub status: u16,
+    /// How many of a hundred requests.
+    #[serde(default = "all")]
+    #[schemars(range(min = 0.001, max = 100.0))]
+    pub percent: f64,
+}
+
+fn internal_error() -> u16 {
+    500
+}
+
+fn all() -> f64 {
+    100.0
 }
 
 /// A link between two networks.

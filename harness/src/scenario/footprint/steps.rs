@@ -60,6 +60,7 @@ impl Look {
                 self.cross(&connect.from.cluster, &connect.to.cluster);
             }
             Action::Config(config) => self.config(&config.of),
+            Action::Reachability(_) => self.footprint.be_alone("it asks every service from everywhere"),
             Action::Fault(fault) => match &fault.kind {
                 FaultKind::Kill(workload) | FaultKind::ScaleToZero(workload) => self.change(workload),
                 fault => self.footprint.be_alone(format!("fault: {fault}")),

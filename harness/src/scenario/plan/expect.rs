@@ -1,11 +1,11 @@
-//! Checked expectations beyond the first ones, and the step that asks a proxy.
+//! Checked expectations beyond the first ones.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use verdict::quantile::QuantilePlan;
 
-use super::{Deployment, Expectation};
+use super::Deployment;
 use crate::scenario::keys::{DenialReason, serialize_duration};
 
 /// Who somebody must be.
@@ -56,16 +56,4 @@ pub struct LatencyBound {
     /// The time.
     #[serde(serialize_with = "serialize_duration")]
     pub at_most: Duration,
-}
-
-/// What a proxy is asked for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigOf {
-    /// Whose proxy.
-    pub of: Deployment,
-    /// The path at its administration interface.
-    pub path: String,
-    /// What must hold; at least one.
-    pub expectations: Vec<Expectation>,
 }

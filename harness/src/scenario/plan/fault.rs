@@ -26,6 +26,8 @@ pub enum FaultKind {
     Kill(Deployment),
     /// A workload has no pods.
     ScaleToZero(Deployment),
+    /// A server answers a share of its requests with errors.
+    Storm(Storm),
     /// A link drops everything.
     Cut(Between),
     /// A link is slow.
@@ -48,6 +50,20 @@ pub enum FaultKind {
     },
     /// The API server of this cluster answers nothing.
     PauseApiServer(String),
+}
+
+/// Errors in place of answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Storm {
+    /// Whose.
+    pub workload: Deployment,
+    /// Port of the server.
+    pub port: u16,
+    /// Their status.
+    pub status: u16,
+    /// How many of a hundred requests.
+    pub percent: f64,
 }
 
 /// Two networks and a direction.
@@ -77,6 +93,9 @@ impl std::fmt::Display for FaultKind {
         match self {
             Self::Kill(workload) => write!(formatter, "{workload} killed"),
             Self::ScaleToZero(workload) => write!(formatter, "{workload} without pods"),
+            Self::Storm(Storm { workload, status, percent, .. }) => {
+                write!(formatter, "{workload} answers {percent} % with {status}")
+            }
             Self::Cut(between) => write!(formatter, "{between} cut"),
             Self::Delay { between, by, .. } => write!(formatter, "{between} slower by {}", duration_text(*by)),
             Self::Loss { between, percent } => write!(formatter, "{between} loses {percent} %"),
@@ -90,7 +109,7 @@ impl FaultKind {
     #[must_use]
     pub fn requires(&self) -> Option<Capability> {
         match self {
-            Self::Kill(_) | Self::ScaleToZero(_) => None,
+            Self::Kill(_) | Self::ScaleToZero(_) | Self::Storm(_) => None,
             Self::Cut(_) => Some(Capability::Cut),
             Self::Delay { .. } => Some(Capability::Delay),
             Self::Loss { .. } => Some(Capability::Loss),

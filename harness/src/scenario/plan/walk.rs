@@ -37,6 +37,7 @@ impl Step {
             Action::Traffic(traffic) => traffic.requests,
             Action::Control(control) => control.measure.requests_within(),
             Action::Connect(_) => 1,
+            Action::Reachability(matrix) => matrix.requests(),
             Action::Await(wait) => wait.requests,
             _ => 0,
         }
@@ -98,6 +99,7 @@ impl Step {
             Action::Traffic(traffic) => &traffic.expectations,
             Action::Connect(connect) => &connect.expectations,
             Action::Config(config) => &config.expectations,
+            Action::Reachability(matrix) => &matrix.expectations,
             Action::Stop(stop) => &stop.expectations,
             _ => &[],
         }
