@@ -6,7 +6,6 @@ use serde::Serialize;
 use verdict::Outcome;
 
 use super::record::{Record, ScenarioRecord};
-use super::words::clip;
 use crate::scenario::kind::Kind;
 use crate::scenario::refutation::Refutation;
 
@@ -85,7 +84,7 @@ fn row(refutation: &Refutation, records: &[Record]) -> Row {
 #[must_use]
 pub fn table(rows: &[Row], uncontrolled: &[Kind]) -> String {
     let cells = |row: &Row| {
-        let (mutation, scenario, said) = (clip(&row.mutation, 56), clip(&row.scenario, 32), clip(&row.said, 110));
+        let (mutation, scenario, said) = (cut(&row.mutation, 60), cut(&row.scenario, 44), cut(&row.said, 110));
         vec![row.kind.to_owned(), mutation, scenario, row.verdict.word().to_owned(), said]
     };
     let red = rows.iter().filter(|row| row.verdict == Verdict::Red).count();
@@ -106,6 +105,14 @@ fn kinds(uncontrolled: &[Kind]) -> String {
     let without = if words.is_empty() { String::new() } else { format!("; without: {}", words.join(", ")) };
     let (known, all) = (Kind::ALL.len() - uncontrolled.len(), Kind::ALL.len());
     format!("{known} of {all} kinds of assertion have a control{without}")
+}
+
+/// A cell of a table has no room to say what was left out.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
 }
 
 fn aligned(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
