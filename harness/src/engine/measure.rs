@@ -9,11 +9,12 @@ use super::context::{Environment, Error};
 use crate::check::observation::{
     ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, TrafficObservation,
 };
-use crate::check::proxies;
+use crate::check::{judge::is_open, proxies};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::scenario::keys::ConnectionOutcome;
 use crate::scenario::plan::{Check, ConfigOf, Connect, Deployment, Expectation, Gateway, Traffic};
 use crate::topology::{GatewayKind, Workload};
+use crate::traffic::chunks;
 use crate::traffic::probe::{self, Connection, Request, Samples, Source};
 
 /// Counters that tell what a gateway did: what it passed on, and what it turned away.
@@ -45,7 +46,17 @@ pub(super) async fn traffic(
         show_headers: shown(traffic.expectations.iter().chain(more)),
         ..Request::to(traffic.url.clone())
     };
-    let samples = probe::send(cluster, &source(&traffic.from), &request).await?;
+    let source = source(&traffic.from);
+    let samples = if traffic.early_stop {
+        let all = traffic.expectations.iter().chain(more);
+        let open = |seen: &Samples| {
+            let seen = TrafficObservation { samples: seen.clone(), ..TrafficObservation::default() };
+            all.clone().any(|one| is_open(&one.check, &seen))
+        };
+        chunks::send(cluster, &source, &request, |seen| !open(seen)).await?
+    } else {
+        probe::send(cluster, &source, &request).await?
+    };
     let after = counters(environment, &gateways).await?;
     let proxies = growth(counted, refusals(environment, &refusing).await?);
     let growth_of_gateways = after.into_iter().zip(before).map(|(after, before)| after.since(before));

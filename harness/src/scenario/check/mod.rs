@@ -6,6 +6,7 @@ mod changes;
 mod config;
 mod context;
 mod convergence;
+mod early;
 mod expect;
 mod faults;
 mod groups;
