@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::args::Selection;
 use crate::diagnostic::{Document, Problems};
+use crate::scenario::api::Scenario;
 use crate::scenario::check::{Checked, NamedText, ReadFile};
 use crate::scenario::suite::{self, Defaults};
 use crate::scenario::{self, Plan};
@@ -102,6 +103,16 @@ pub fn scenario(path: &Utf8Path, given: &Defaults) -> Result<Checked, Error> {
     }
     let folder = Folder(folder_of(path));
     Ok(scenario::read(path.as_str(), &text, given, &folder))
+}
+
+/// Checks a scenario that is written in Rust. Files that it names are looked for in the current folder and above it.
+///
+/// # Errors
+/// [`Error::Problems`]: every mistake, with the place where it was written.
+pub fn written(scenario: &Scenario, topology: &Topology) -> Result<Plan, Error> {
+    let given = Defaults { topology: Some(topology.clone()), ..Defaults::default() };
+    let checked = scenario.check(&given, &Above);
+    checked.plans.into_iter().next().ok_or(Error::Problems(checked.problems))
 }
 
 /// What a file says that it is.
@@ -221,6 +232,20 @@ impl ReadFile for Folder {
         let path = normal(&self.0.join(path));
         let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
         Ok(NamedText { name: path.into_string(), text })
+    }
+}
+
+/// Reads what a scenario in Rust refers to, and its source: the paths of both begin at a folder in which the current one
+/// is, that of the package or of the workspace.
+struct Above;
+
+impl ReadFile for Above {
+    fn read(&self, path: &str) -> Result<NamedText, String> {
+        let here = std::env::current_dir().map_err(|error| error.to_string())?;
+        let found = here.ancestors().map(|folder| folder.join(path)).find(|path| path.is_file());
+        let found = found.ok_or_else(|| format!("it is neither in {} nor above", here.display()))?;
+        let text = fs::read_to_string(found).map_err(|error| error.to_string())?;
+        Ok(NamedText { name: path.to_owned(), text })
     }
 }
 

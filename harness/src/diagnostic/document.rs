@@ -17,6 +17,8 @@ pub struct Document {
     pub source: Arc<Source>,
     /// Its content.
     pub root: Node,
+    /// Further files that parts of it stand in, each with the offset from which on places mean it.
+    others: Vec<(usize, Arc<Source>)>,
 }
 
 impl Document {
@@ -27,15 +29,59 @@ impl Document {
     pub fn parse(name: &str, text: &str) -> Result<Self, Problems> {
         let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
         match tree::parse(text) {
-            Ok(root) => Ok(Self { source, root }),
+            Ok(root) => Ok(Self { source, root, others: Vec::new() }),
             Err(error) => Err(syntax(source, &error)),
+        }
+    }
+
+    /// A document that was not parsed: its parts stand in several files, as if these were one after the other.
+    pub(crate) fn assembled(mut sources: Vec<Source>, root: Node) -> Self {
+        let first = if sources.is_empty() { Source::default() } else { sources.remove(0) };
+        let mut end = first.text.len();
+        let mut others = Vec::new();
+        for source in sources {
+            let length = source.text.len();
+            others.push((end, Arc::new(source)));
+            end += length;
+        }
+        Self { source: Arc::new(first), root, others }
+    }
+
+    /// The file that a place is in, and where it is in there.
+    fn placed(&self, span: Span) -> (&Arc<Source>, Span) {
+        match self.others.iter().rfind(|(begin, _)| *begin <= span.start) {
+            Some((begin, source)) => (source, Span { start: span.start - begin, ..span }),
+            None => (&self.source, span),
         }
     }
 
     /// The place of the value at a path, or of the nearest one above it.
     #[must_use]
     pub fn location(&self, path: &Path) -> Location {
-        self.source.location(self.span(path).start)
+        let (source, span) = self.placed(self.span(path));
+        source.location(span.start)
+    }
+
+    /// The place of the key that leads to a path.
+    #[must_use]
+    pub fn key_location(&self, path: &Path) -> Location {
+        let (source, span) = self.placed(self.root.key_span(path));
+        source.location(span.start)
+    }
+
+    /// The bytes of the value at a path, where that stands in the same file as another.
+    #[must_use]
+    pub fn span_beside(&self, path: &Path, other: &Path) -> Option<Span> {
+        let (source, span) = self.placed(self.span(path));
+        let (beside, _) = self.placed(self.span(other));
+        Arc::ptr_eq(source, beside).then_some(span)
+    }
+
+    /// The text from the value at a path on.
+    #[must_use]
+    pub fn text_from(&self, path: &Path) -> &str {
+        let (source, span) = self.placed(self.span(path));
+        source.text.get(span.start..).unwrap_or("")
     }
 
     /// The bytes of the value at a path. A mapping or list is represented by the key that leads to it.
@@ -50,7 +96,8 @@ impl Document {
 
     fn visible(&self, path: &Path) -> Span {
         let mut span = self.root.key_span(path);
-        let rest = self.source.text.get(span.start..).unwrap_or("");
+        let (source, placed) = self.placed(span);
+        let rest = source.text.get(placed.start..).unwrap_or("");
         let line = rest.lines().next().unwrap_or("").trim_end().len();
         span.length = span.length.clamp(1, line.max(1));
         span
@@ -69,11 +116,12 @@ impl Document {
     }
 
     fn problem_at(&self, severity: Severity, path: &Path, span: Span, message: impl Into<String>) -> Problem {
+        let (source, span) = self.placed(span);
         Problem {
             severity,
             message: message.into(),
             path: path.to_string(),
-            source: Some(Arc::clone(&self.source)),
+            source: Some(Arc::clone(source)),
             span,
             label: None,
             related: None,

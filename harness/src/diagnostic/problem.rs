@@ -20,7 +20,7 @@ pub enum Severity {
 }
 
 /// A file as it was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// Its path as the user wrote it.
     pub name: String,

@@ -93,6 +93,12 @@ impl Path {
         self.with(Segment::Index(index))
     }
 
+    /// The way that leads on from here as `other` does from the root.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Self {
+        Self([self.0.as_slice(), other.0.as_slice()].concat())
+    }
+
     /// Whether it leads to the value at `other` or into it.
     #[must_use]
     pub fn starts_with(&self, other: &Self) -> bool {

@@ -38,7 +38,7 @@ pub enum ScenarioKind {
 }
 
 /// What is done to a mesh and what must hold then.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(title = "meshproof scenario")]
 pub struct ScenarioFile {
@@ -77,7 +77,7 @@ pub struct ScenarioFile {
 }
 
 /// The most that a scenario may take.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BudgetFile {
     /// Longest time of its steps, such as `60s`. A run that takes longer is inconclusive.
@@ -87,7 +87,7 @@ pub struct BudgetFile {
 }
 
 /// One step: a name and exactly one thing to do.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StepFile {
     /// Name of the step, unique in the scenario; said for it when left out.
@@ -152,7 +152,7 @@ pub struct StepFile {
 }
 
 /// Objects to apply.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ApplyFile {
     /// Clusters to apply to.
@@ -164,7 +164,7 @@ pub struct ApplyFile {
 }
 
 /// Objects to delete.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DeleteFile {
     /// Clusters to delete from.
@@ -174,7 +174,7 @@ pub struct DeleteFile {
 }
 
 /// Names an object.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObjectFile {
     /// Group and version, such as `networking.istio.io/v1`.
@@ -190,7 +190,7 @@ pub struct ObjectFile {
 }
 
 /// Clusters whose control planes read each other.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LinkFile {
     /// Each of these with each other, both ways.
@@ -198,7 +198,7 @@ pub struct LinkFile {
 }
 
 /// How long to wait for the proxies.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ConvergeFile {
     /// Longest wait, such as `30s`.
@@ -206,7 +206,7 @@ pub struct ConvergeFile {
 }
 
 /// Names a workload on a cluster.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkloadFile {
     /// Name of the cluster.
@@ -219,7 +219,7 @@ pub struct WorkloadFile {
 }
 
 /// Requests to send.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrafficFile {
     /// The workload whose pod sends them.
@@ -256,12 +256,12 @@ pub struct TrafficFile {
     pub timeout: Option<String>,
 }
 
-fn eight() -> u32 {
+pub(super) fn eight() -> u32 {
     8
 }
 
 /// A connection to open.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConnectFile {
     /// The workload whose pod connects.
@@ -281,7 +281,7 @@ pub struct ConnectFile {
 }
 
 /// A negative control.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControlFile {
     /// Changes of the mesh or of its configuration. Never of the measurement: that is repeated as it was.
@@ -297,7 +297,7 @@ pub struct ControlFile {
 }
 
 /// One expectation: exactly one thing that must hold.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExpectFile {
     /// Requests are answered with status 200.
@@ -345,7 +345,7 @@ pub enum AnsweredFile {
 }
 
 /// A split by weight.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SplitFile {
     /// What tells the categories apart: `version`, `cluster`, `network` or `pod`, or several joined by `@` as in
@@ -369,7 +369,7 @@ pub struct SplitFile {
 }
 
 /// Mutual TLS between two identities.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MtlsFile {
     /// SPIFFE id of the caller, as the server's proxy verified it.
@@ -382,7 +382,7 @@ pub struct MtlsFile {
 }
 
 /// A gateway on a cluster.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatewayFile {
     /// Name of the cluster.
@@ -392,7 +392,7 @@ pub struct GatewayFile {
 }
 
 /// Failures of one kind.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FailuresFile {
     /// HTTP statuses that the client sees.

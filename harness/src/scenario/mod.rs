@@ -1,9 +1,10 @@
 //! Scenarios: what is done to a mesh and what must hold then.
 //!
-//! [`mod@file`] is the YAML form, [`check`] turns it into a [`plan`] and reports every problem at once, [`explain`] writes
+//! [`mod@file`] is the YAML form and [`api`] the same in Rust, [`check`] turns it into a [`plan`] and reports every problem at once, [`explain`] writes
 //! the plan as text. [`keys`] has the words of the language. No input or output here: files that a scenario refers to
 //! are asked for through [`check::ReadFile`].
 
+pub mod api;
 pub mod check;
 pub mod explain;
 pub mod expression;

@@ -103,7 +103,7 @@ impl Context<'_> {
             Err(mistake) => {
                 let mut problem = self.document.problem(crate::diagnostic::Severity::Error, path, mistake.message);
                 // A text that stands on one line as it is can be pointed into.
-                let written = self.document.source.text.get(problem.span.start..).unwrap_or("");
+                let written = self.document.text_from(path);
                 if let (Some(offset), Some(begin)) =
                     (mistake.offset, written.get(..text.len() + 1).and_then(|line| line.find(text)))
                 {

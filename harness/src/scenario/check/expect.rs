@@ -86,7 +86,7 @@ impl Context<'_> {
             return None;
         }
         let check = self.one_check(&path, file, measurement)?;
-        let location = self.document.source.location(self.document.root.key_span(&path).start);
+        let location = self.document.key_location(&path);
         Some(Expectation { name: (*name).to_owned(), location, check })
     }
 

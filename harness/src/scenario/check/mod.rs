@@ -58,13 +58,19 @@ pub struct Checked {
 
 /// Reads and checks a scenario: `name` is the path of its file, whose folder also gives its area.
 pub fn read(name: &str, text: &str, given: &Defaults, files: &dyn ReadFile) -> Checked {
+    match Document::parse(name, text) {
+        Ok(document) => of_document(&document, given, files),
+        Err(problems) => Checked { problems: problems.sorted(), ..Checked::default() },
+    }
+}
+
+/// Checks a scenario that was read, or written in Rust.
+pub(super) fn of_document(document: &Document, given: &Defaults, files: &dyn ReadFile) -> Checked {
     let mut checked = Checked::default();
-    let document = Document::parse(name, text);
-    let cases = document.and_then(|document| matrix::cases(&document).map(|cases| (document, cases)));
-    match cases {
-        Ok((document, cases)) => {
+    match matrix::cases(document) {
+        Ok(cases) => {
             for case in cases {
-                match read_case(name, document.clone(), &case, given, files) {
+                match read_case(document.clone(), &case, given, files) {
                     Ok((plan, problems)) => {
                         checked.plans.push(plan);
                         checked.problems.extend(problems);
@@ -83,7 +89,6 @@ pub fn read(name: &str, text: &str, given: &Defaults, files: &dyn ReadFile) -> C
 }
 
 fn read_case(
-    name: &str,
     mut document: Document,
     case: &matrix::Case,
     given: &Defaults,
@@ -116,9 +121,9 @@ fn read_case(
     let plan = Plan {
         name: case.name(&file.name),
         description: file.description,
-        area: area(name),
+        area: area(&document.source.name),
         tags: file.tags.into_iter().chain(given.tags.iter().cloned()).collect(),
-        file: name.to_owned(),
+        file: document.source.name.clone(),
         topology: topology.clone(),
         requires: requires(file.requires, &steps),
         time_budget,

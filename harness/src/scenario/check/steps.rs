@@ -93,8 +93,11 @@ impl Context<'_> {
             self.error(&path, "the name is empty");
         }
         if let Some(first) = self.names.get(name).cloned() {
-            let related = self.document.span(&first);
-            self.error(&path, format!("step name `{name}` is used twice")).related(related, "first used here");
+            let related = self.document.span_beside(&first, &path);
+            let problem = self.error(&path, format!("step name `{name}` is used twice"));
+            if let Some(related) = related {
+                problem.related(related, "first used here");
+            }
         } else {
             self.names.insert(name.to_owned(), path);
         }

@@ -1,13 +1,13 @@
 //! The YAML form of steps that change single objects and workloads, or wait for them.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ObjectFile, WorkloadFile};
 
 /// A change of parts of an object: exactly one of `merge` and `json`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PatchFile {
     /// Clusters to change it on.
@@ -23,7 +23,7 @@ pub struct PatchFile {
 }
 
 /// How many pods a workload shall have.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScaleFile {
     /// Name of the cluster.
@@ -42,7 +42,7 @@ pub struct ScaleFile {
 }
 
 /// A workload whose pods are replaced.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestartFile {
     /// Name of the cluster.
@@ -61,7 +61,7 @@ pub struct RestartFile {
 pub type KillFile = RestartFile;
 
 /// A command to run in a pod.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecFile {
     /// The workload in whose pod it runs; gateways and `istiod` are possible too.
@@ -84,7 +84,7 @@ pub struct ExecFile {
 }
 
 /// What to wait for: exactly one of `condition`, `path`, `exists` and `gone`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaitFile {
     /// Name of the cluster.
@@ -112,7 +112,7 @@ pub struct WaitFile {
 }
 
 /// A condition in the status of an object.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConditionFile {
     /// Its type, such as `Available`.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::WorkloadFile;
 use crate::scenario::keys::DenialReason;
 
 /// The largest share of requests that may fail.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ErrorsFile {
     /// Percent of requests that are not answered with status 200. To show 0.1 takes thousands of requests.
@@ -21,7 +21,7 @@ pub struct ErrorsFile {
 }
 
 /// Who calls and who answers.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IdentityFile {
     /// SPIFFE id of the caller as the server's proxy verified it; `none` where it must have verified nobody.
@@ -31,7 +31,7 @@ pub struct IdentityFile {
 }
 
 /// Every request is refused, for one reason in one place.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeniedFile {
     /// The workload whose proxy refuses; gateways are possible too.

@@ -1,14 +1,14 @@
 //! The YAML form of faults, and of traffic that runs through them.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::WorkloadFile;
 use crate::scenario::keys::LinkDirection;
 
 /// Something that fails, until it is healed: exactly one of these. What is not healed by a `heal` step heals at the end
 /// of the group of the step, whatever happened.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FaultFile {
     /// The pods of a workload are killed without notice; it is healed when others are ready.
@@ -59,7 +59,7 @@ fn all() -> f64 {
 }
 
 /// A link between two networks.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LinkFaultFile {
     /// A network.
@@ -72,7 +72,7 @@ pub struct LinkFaultFile {
 }
 
 /// A slow link.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DelayFile {
     /// A network.
@@ -90,7 +90,7 @@ pub struct DelayFile {
 }
 
 /// A lossy link.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LossFile {
     /// A network.
@@ -106,7 +106,7 @@ pub struct LossFile {
 }
 
 /// A cluster whose API server is paused.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PauseFile {
     /// Name of the cluster.
@@ -114,7 +114,7 @@ pub struct PauseFile {
 }
 
 /// Ends a fault and checks that it has healed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HealFile {
     /// Name of the step with the `fault`.
@@ -122,7 +122,7 @@ pub struct HealFile {
 }
 
 /// Traffic in the background.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackgroundFile {
     /// Name of the step with the `traffic`.
@@ -133,7 +133,7 @@ pub struct BackgroundFile {
 }
 
 /// A timeline of requests through a fault, each promise with its largest value. What is not promised is not judged.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FailoverFile {
     /// Name of the step with the `fault`.
