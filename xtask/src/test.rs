@@ -52,21 +52,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if code == 0 && all && !table.is_empty() { ExitCode::from(exit::FAILED) } else { ExitCode::from(code) })
 }
 
-/// Documentation tests first: the runner's own summary then comes last.
 fn run_all(args: &Args, skips: &Path, envoy: Option<&Path>) -> anyhow::Result<u8> {
-    if args.runner.is_empty() {
-        let code = run_one(build::cargo().args(["test", "--quiet", "--workspace", "--doc"]), skips, envoy)?;
+    for words in commands(nextest_is_there(), args.runner.is_empty()) {
+        let code = run_one(build::cargo().args(words).args(&args.runner), skips, envoy)?;
         if code != 0 {
             return Ok(code);
         }
     }
-    let mut command = build::cargo();
-    if nextest_is_there() {
-        command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
-    } else {
-        command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    Ok(0)
+}
+
+/// What cargo is told. Without words for the runner: documentation tests first, so that the runner's own summary comes
+/// last, and then every test but the catalogue, which takes minutes; a part of it is among the others.
+fn commands(nextest: bool, everything: bool) -> Vec<&'static [&'static str]> {
+    let documentation: &[_] = &["test", "--quiet", "--workspace", "--doc"];
+    match (nextest, everything) {
+        (true, true) => vec![
+            documentation,
+            &["nextest", "run", "--workspace", "--no-fail-fast", "-E", "not binary_id(scenarios::catalogue)"],
+        ],
+        (true, false) => vec![&["nextest", "run", "--workspace", "--no-fail-fast"]],
+        (false, true) => vec![
+            documentation,
+            &["test", "--workspace", "--exclude", "scenarios", "--no-fail-fast", "--lib", "--bins", "--tests"],
+            &["test", "--package", "scenarios", "--no-fail-fast", "--lib", "--test", "it"],
+        ],
+        (false, false) => vec![&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]],
     }
-    run_one(command.args(&args.runner), skips, envoy)
 }
 
 fn run_one(command: &mut Command, skips: &Path, envoy: Option<&Path>) -> anyhow::Result<u8> {

@@ -55,7 +55,7 @@ impl Capability {
             Self::Kubectl => runs("kubectl", &["version", "--client"]),
             Self::Openssl => runs("openssl", &["version"]),
             Self::Browser => browser().map(|_| ()),
-            Self::Programs => programs(),
+            Self::Programs => programs().map(|_| ()),
         }
     }
 }
@@ -92,16 +92,19 @@ pub fn browser() -> Result<&'static str, String> {
     found.ok_or_else(|| "neither `chromium` nor `google-chrome` on PATH".to_owned())
 }
 
-/// A test program lies in a folder below that of the programs.
-fn programs() -> Result<(), String> {
+/// Folder of the programs of this workspace: a test program lies in a folder below it.
+///
+/// # Errors
+/// A sentence, where one of them is missing.
+pub fn programs() -> Result<PathBuf, String> {
     let test = std::env::current_exe().map_err(|error| format!("cannot tell where this test lies: {error}"))?;
     let folder = test.parent().and_then(Path::parent).ok_or("this test lies nowhere")?;
-    let missing = ["meshproof-substrate", "pilot-discovery", "pilot-agent", "bookinfo"]
+    let missing = ["meshproof", "meshproof-substrate", "pilot-discovery", "pilot-agent", "bookinfo"]
         .into_iter()
         .find(|name| !folder.join(name).is_file());
     match missing {
         Some(name) => Err(format!("{} is not built; `cargo xtask test` builds it", folder.join(name).display())),
-        None => Ok(()),
+        None => Ok(folder.to_owned()),
     }
 }
 

@@ -193,6 +193,10 @@ pub fn guess(step: &StepRecord, check: Option<&CheckReport>) -> Option<Guess> {
 /// The command that runs one scenario again, as this run did.
 #[must_use]
 pub fn reproduce(record: &Record, scenario: &ScenarioRecord) -> String {
+    // A test program names its test itself.
+    if record.command.starts_with("cargo ") {
+        return record.command.clone();
+    }
     let file = quoted(&scenario.file);
     let by_name = if scenario.file.is_empty() { format!("-E 'name({})'", scenario.catalogue_name()) } else { file };
     if record.command == "run" && record.outcome != Some(RunOutcome::EnvironmentFailed) {

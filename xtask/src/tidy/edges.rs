@@ -4,7 +4,7 @@ use super::Problem;
 use super::tree::{Crate, Tree};
 
 /// What each crate of the workspace may need of the others. A `*` at the end stands for any rest.
-const MAY_NEED: [(&str, &[&str]); 14] = [
+const MAY_NEED: [(&str, &[&str]); 15] = [
     ("eventually", &[]),
     ("mesh-types", &[]),
     ("requirements", &[]),
@@ -22,6 +22,8 @@ const MAY_NEED: [(&str, &[&str]); 14] = [
     ("substrate*", &["eventually", "substrate*"]),
     // The harness links nothing that it tests.
     ("meshproof", &["eventually", "mesh-types", "substrate-config", "verdict"]),
+    // The tests that scenarios are written as: a package of tests only, so nothing may need it.
+    ("scenarios", &["eventually", "meshproof", "requirements"]),
 ];
 
 /// What the tests of every crate may need besides.

@@ -144,4 +144,6 @@ fn a_command_runs_exactly_the_scenario_again() {
     record.command = "run".into();
     scenario.file = "a/b.yaml".into();
     assert_eq!(reproduce(&record, &scenario), "cargo xtask run a/b.yaml --name mine");
+    record.command = "cargo test -- --exact 'a::b'".into();
+    assert_eq!(reproduce(&record, &scenario), "cargo test -- --exact 'a::b'");
 }

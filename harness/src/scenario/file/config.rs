@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::WorkloadFile;
 
 /// What a proxy holds.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConfigFile {
     /// The workload whose proxy is asked; gateways are possible too.
@@ -21,7 +21,7 @@ pub struct ConfigFile {
 }
 
 /// A cluster of a proxy: where it sends requests for a host.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeldClusterFile {
     /// The host, such as `reviews.bookinfo.svc.cluster.local`.
@@ -41,7 +41,7 @@ pub struct HeldClusterFile {
 }
 
 /// A route of a proxy: how it splits requests for a host.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeldRouteFile {
     /// The host, such as `reviews.bookinfo.svc.cluster.local`.
@@ -51,7 +51,7 @@ pub struct HeldRouteFile {
 }
 
 /// A listener of a proxy.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeldListenerFile {
     /// Its port.

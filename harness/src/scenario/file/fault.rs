@@ -30,7 +30,7 @@ pub struct FaultFile {
 }
 
 /// A server that answers with errors.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StormFile {
     /// Name of the cluster.

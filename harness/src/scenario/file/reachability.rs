@@ -1,13 +1,13 @@
 //! The YAML form of a measurement of who reaches whom.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::WorkloadFile;
 use crate::traffic::probe::Protocol;
 
 /// From where to where it is measured: every source to every service, on each cluster where it has pods.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ReachabilityFile {
     /// Workloads whose pods send; by default every client of the mesh: what has a sidecar and no port of its own.
@@ -19,7 +19,7 @@ pub struct ReachabilityFile {
 }
 
 /// A Service, and how it is spoken to.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceFile {
     /// Its name.
@@ -37,7 +37,7 @@ pub struct ServiceFile {
 }
 
 /// Every source gets answers of every destination, and only answers with status 200, but for these.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ReachableFile {
     /// Pairs of which the source gets no answer of the destination.
@@ -45,7 +45,7 @@ pub struct ReachableFile {
 }
 
 /// Pairs of a source and a destination: each that has all the properties that are said.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PairFile {
     /// Which sources; every one where nothing is said.
@@ -55,7 +55,7 @@ pub struct PairFile {
 }
 
 /// Properties of a source or a destination.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SideFile {
     /// Its cluster.
