@@ -1,5 +1,6 @@
 //! `probe run`: connections that send what the pacer hands out.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use super::clock::Noted;
 use super::connection::{Answer, Connection, Sent, Target};
 use super::control::{self, Begun};
 use super::failure::{ErrorClass, Failure};
-use super::pace::Pacer;
+use super::pace::{Lane, Pacer};
 use super::report::{Frame, Report, Resolved};
 use super::tally::{Exchange, Tally};
 use super::target::target;
@@ -95,35 +96,62 @@ fn plan(args: &RunArgs, address: SocketAddr, pacer: Pacer, tally: Tally) -> anyh
     })
 }
 
-/// Starts the connections, and in an open loop more of them as they are lacking.
+/// Sends everything: a closed loop on this thread, an open one on two where there are two processors.
 async fn send_all(plan: Plan, args: &RunArgs) -> anyhow::Result<Tally> {
-    let plan = Arc::new(plan);
-    let mut workers = JoinSet::new();
-    for _ in 0..args.connections {
-        workers.spawn(work(Arc::clone(&plan)));
+    let (plan, connections) = (Arc::new(plan), usize::from(args.connections));
+    let more = usize::from(args.max_connections.unwrap_or(0)).saturating_sub(connections);
+    let elsewhere = if threads(args) == 2 { connections / 2 } else { 0 };
+    let (other, here) = (Arc::clone(&plan), Arc::clone(&plan));
+    let other = (elsewhere > 0).then(|| tokio::task::spawn_blocking(move || send_on_this_thread(other, elsewhere)));
+    send(here, connections - elsewhere, more).await.context("cannot keep time: no timer")?;
+    if let Some(other) = other {
+        other.await?.context("cannot keep time on a second thread")?;
     }
-    let most = usize::from(args.max_connections.unwrap_or(args.connections));
-    let more = |lacking: usize| {
-        for _ in workers.len()..most.min(workers.len() + lacking) {
-            workers.spawn(work(Arc::clone(&plan)));
-        }
-    };
-    plan.pacer.release(more).await.context("cannot keep time: no timer")?;
-    workers.join_all().await;
     let plan = Arc::into_inner(plan).context("a connection of the run did not end")?;
     Ok(plan.tally.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
+fn send_on_this_thread(plan: Arc<Plan>, connections: usize) -> io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(send(plan, connections, 0))
+}
+
+/// A closed loop is fastest on one thread. An open loop is the more punctual the less it depends on one processor: where
+/// another process holds that up, requests that are due would wait for it.
+fn threads(args: &RunArgs) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if args.rate.is_some() { processors.min(usize::from(args.connections)).min(2) } else { 1 }
+}
+
+/// Starts connections on this thread, and in an open loop so many more as they are lacking; ends with the run.
+async fn send(plan: Arc<Plan>, connections: usize, mut more: usize) -> io::Result<()> {
+    let lane = Arc::new(Lane::new()?);
+    let mut workers = JoinSet::new();
+    for _ in 0..connections {
+        workers.spawn(work(Arc::clone(&plan), Arc::clone(&lane)));
+    }
+    if more > 0 {
+        let open_another = || {
+            if more > 0 {
+                more -= 1;
+                workers.spawn(work(Arc::clone(&plan), Arc::clone(&lane)));
+            }
+        };
+        plan.pacer.watch(open_another).await?;
+    }
+    workers.join_all().await.into_iter().collect()
+}
+
 /// One connection: sends one request after the other, and opens itself anew after a failure.
-async fn work(plan: Arc<Plan>) {
+async fn work(plan: Arc<Plan>, lane: Arc<Lane>) -> io::Result<()> {
     let mut kept = None;
-    while let Some(intended) = plan.pacer.next().await {
+    while let Some(intended) = plan.pacer.next(&lane).await? {
         let exchange = request(&plan, &mut kept, intended).await;
         if plan.new_connection_per_request {
             kept = None;
         }
         plan.tally().count(exchange);
     }
+    Ok(())
 }
 
 /// One request. It is sent once: only a request that never left a dead kept connection goes over a new one.

@@ -65,7 +65,8 @@ async fn a_stalled_server_shows_in_the_latencies_of_an_open_loop() {
     assert_eq!(report["answered"], 6);
     assert!(report["latencyMs"]["max"].as_f64().unwrap() > 1_500.0, "{report}");
     assert!(report["maxStartDelayMs"].as_f64().unwrap() > 1_200.0, "{report}");
-    assert_eq!(report["lateSends"], 5);
+    // The first may be late too, where the machine has other work.
+    assert!(report["lateSends"].as_u64().unwrap() >= 5, "{report}");
 }
 
 #[tokio::test]
