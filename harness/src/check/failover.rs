@@ -156,10 +156,12 @@ fn figures(
     targets: Vec<String>,
     budgets: Vec<Budget>,
 ) -> Figures {
-    let bin_ms = (measured.end / MOST_BINS).max(measured.resolution).ceil().max(1.0);
+    // Each bin holds as many requests as the others, also where times were rounded: else their heights would differ.
+    let resolution = measured.resolution;
+    let bin_ms = (measured.end / MOST_BINS / resolution).ceil().max(1.0) * resolution;
     let mut bins: Vec<TimelineBin> = Vec::new();
     for (point, latency) in points.iter().zip(late) {
-        let index = (point.at / bin_ms) as usize;
+        let index = ((point.at + resolution / 2.0) / bin_ms) as usize;
         while bins.len() <= index {
             bins.push(TimelineBin { answered: vec![0; targets.len()], ..TimelineBin::default() });
         }

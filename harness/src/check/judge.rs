@@ -259,7 +259,9 @@ fn connection(allowed: &[ConnectionOutcome], seen: &ConnectionObservation) -> Ju
     let outcome = if allowed.contains(&seen.outcome) { Outcome::Pass } else { Outcome::Fail };
     let sentence =
         format!("{} ({}): {}; expected {}", seen.target, seen.address, seen.outcome.word(), words.join(" or "));
-    Judgement::new(outcome, sentence, connection_figures(seen))
+    let mut figures = connection_figures(seen);
+    figures["expected"] = json!(words);
+    Judgement::new(outcome, sentence, figures)
 }
 
 fn reached(wanted: bool, seen: &ConnectionObservation) -> Judgement {
@@ -287,7 +289,13 @@ fn reached(wanted: bool, seen: &ConnectionObservation) -> Judgement {
 }
 
 fn connection_figures(seen: &ConnectionObservation) -> Value {
-    json!({ "target": seen.target, "address": seen.address, "outcome": seen.outcome, "answeredBy": seen.answered_by })
+    json!({
+        "target": seen.target,
+        "address": seen.address,
+        "outcome": seen.outcome,
+        "answeredBy": seen.answered_by,
+        "meshed": seen.meshed,
+    })
 }
 
 #[cfg(test)]

@@ -108,6 +108,8 @@ pub struct ConnectionObservation {
     pub target: String,
     /// The pod that answered, as `cluster/pod`, where one did and said so.
     pub answered_by: Option<String>,
+    /// Whether the pod that was meant has a proxy.
+    pub meshed: bool,
     /// Counters of proxies that expectations name.
     pub proxies: Vec<Counters>,
 }

@@ -119,6 +119,7 @@ pub(super) async fn connect(
         outcome: outcome(&seen)?,
         address,
         target: format!("{}/{}", connect.to.cluster, pod.name_any()),
+        meshed: pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| container.name == "istio-proxy"),
         answered_by: seen
             .http
             .and_then(|http| http.served_by)

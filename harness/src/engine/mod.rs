@@ -12,6 +12,7 @@ mod reachability;
 mod rollout;
 mod runner;
 mod scenario;
+mod situation;
 mod storm;
 mod told;
 mod watch;

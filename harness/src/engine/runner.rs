@@ -12,6 +12,7 @@ use verdict::Outcome;
 use super::artifacts;
 use super::context::{Applied, Environment, Error};
 use super::fault::Faults;
+use super::situation;
 use crate::check::convergence;
 use crate::report::event::{EventKind, StepOutcome};
 use crate::report::stream::EventSender;
@@ -92,6 +93,9 @@ impl Runner<'_> {
         };
         if !worth_a_look || cancel.is_cancelled() || self.saved.replace(true) {
             return;
+        }
+        if let Some(situation) = cancel.run_until_cancelled(situation::look(self.environment)).await {
+            self.events.send(EventKind::SituationSeen { scenario: self.scenario.to_owned(), situation });
         }
         if let Some(out) = self.environment.artifacts() {
             cancel.run_until_cancelled(artifacts::take(self.environment, self.scenario, out, self.events)).await;

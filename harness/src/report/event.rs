@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use verdict::Outcome;
 
-use super::figures::{TopologyFacts, Traffic};
+use super::figures::{Situation, TopologyFacts, Traffic};
 use super::outcome::RunOutcome;
 use super::record::{Artifact, Memory};
 use crate::diagnostic::Location;
@@ -153,6 +153,13 @@ pub enum EventKind {
         scenario: String,
         /// How.
         outcome: StepOutcome,
+    },
+    /// The environment of a scenario that did not pass was looked at, before its clean-up.
+    SituationSeen {
+        /// Name of the scenario.
+        scenario: String,
+        /// What was out of order.
+        situation: Situation,
     },
     /// The state of a scenario that did not pass was saved, before its clean-up.
     ArtifactsTaken {

@@ -4,8 +4,10 @@
 //! part of a verdict, it says on what it is founded, and where nothing points anywhere it says nothing.
 
 mod evidence;
+mod requests;
 
 use super::event::{CheckReport, StepOutcome};
+use super::figures::{Sign, SignKind, Situation};
 use super::outcome::RunOutcome;
 use super::record::{Record, ScenarioRecord, StepRecord};
 use super::words::quoted;
@@ -74,6 +76,51 @@ pub struct Guess {
 impl Guess {
     fn new(layer: Layer, because: impl Into<String>) -> Self {
         Self { layer, because: because.into() }
+    }
+}
+
+/// A step that did not pass, and what was out of order around it.
+struct Scene<'record> {
+    step: &'record StepRecord,
+    situation: Option<&'record Situation>,
+}
+
+impl Scene<'_> {
+    /// Kinds of signs from the wire up: what is broken below explains what does not work above.
+    const LAYERS: [(SignKind, Layer); 5] = [
+        (SignKind::LinkDisturbed, Layer::Network),
+        (SignKind::GatewayDown, Layer::Gateway),
+        (SignKind::ClusterNotWatched, Layer::RemoteSecret),
+        (SignKind::WorkloadCrashes, Layer::Application),
+        (SignKind::WorkloadDown, Layer::Endpoints),
+    ];
+
+    /// The lowest of the signs that explain what was seen.
+    fn sign(&self, explains: impl Fn(&Sign) -> bool) -> Option<Guess> {
+        let signs = &self.situation?.signs;
+        Self::LAYERS.into_iter().find_map(|(kind, layer)| {
+            let sign = signs.iter().find(|sign| sign.kind == kind && explains(sign))?;
+            Some(Guess::new(layer, sign.what.clone()))
+        })
+    }
+
+    /// Whether everything was looked at and nothing was out of order.
+    fn is_in_order(&self) -> bool {
+        self.situation.is_some_and(|seen| seen.signs.is_empty() && seen.unseen.is_empty())
+    }
+
+    /// Cluster that requests came from.
+    fn from_cluster(&self) -> Option<&str> {
+        self.step.traffic.first().map(|traffic| traffic.from_cluster.as_str())
+    }
+
+    /// Whether a workload stands behind the service that was asked: its name begins with the service's.
+    fn is_asked(&self, workload: &str) -> bool {
+        let url = self.step.traffic.first().map(|traffic| traffic.url.as_str()).unwrap_or_default();
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let service = host.split(['.', ':', '/']).next().unwrap_or_default();
+        let rest = workload.strip_prefix(service);
+        !service.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 }
 
@@ -151,7 +198,9 @@ fn of_step(record: &Record, scenario: &ScenarioRecord, step: &StepRecord) -> Fai
         (_, None) => split_first(&step.evidence, "did not pass"),
     };
     evidence.extend(check.and_then(|check| check.location.as_ref()).map(|location| format!("expected at {location}")));
-    let guess = guess(step, check);
+    let signs = scenario.situation.iter().flat_map(|situation| &situation.signs);
+    evidence.extend(signs.map(|sign| format!("out of order: {}", sign.what)));
+    let guess = guess(scenario, step, check);
     Failure {
         place: format!("{}, step {} {}", scenario.name, step.id, step.name),
         step: Some((scenario.name.clone(), step.id.clone())),
@@ -175,19 +224,17 @@ fn split_first(sentences: &[String], otherwise: &str) -> (String, Vec<String>) {
 
 /// The likely layer of a step that did not pass: what its checks say, the one that failed first.
 #[must_use]
-pub fn guess(step: &StepRecord, check: Option<&CheckReport>) -> Option<Guess> {
+pub fn guess(scenario: &ScenarioRecord, step: &StepRecord, check: Option<&CheckReport>) -> Option<Guess> {
     if let Some(StepOutcome::Errored { message }) = &step.outcome {
         return evidence::of_message(message);
     }
+    let scene = Scene { step, situation: scenario.situation.as_ref() };
     // An answer that is missing explains a split that is off, not the other way round.
     let failed = || step.checks.iter().filter(|check| check.outcome != Outcome::Pass);
     let first = failed().find(|check| check.name.starts_with("answered"));
-    let ordered = first.into_iter().chain(check).chain(failed());
-    let by_figures = ordered.clone().find_map(|check| evidence::of_figures(step, check));
-    by_figures.or_else(|| {
-        let sentences = ordered.flat_map(|check| &check.evidence).chain(&step.evidence);
-        sentences.into_iter().find_map(|sentence| evidence::of_message(sentence))
-    })
+    let guessed = first.into_iter().chain(check).chain(failed()).find_map(|check| evidence::of_check(&scene, check));
+    // A step without expectations fails because a proxy refused what it was given.
+    guessed.or_else(|| step.evidence.iter().find_map(|sentence| evidence::of_message(sentence)))
 }
 
 /// The command that runs one scenario again, as this run did.

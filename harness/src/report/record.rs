@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::{CheckReport, Event, EventKind, PhaseOutcome, Repetition, StepOutcome};
-use super::figures::{TopologyFacts, Traffic};
+use super::figures::{Situation, TopologyFacts, Traffic};
 use super::outcome::RunOutcome;
 use super::tally::{Tally, tallies};
 use crate::topology::file::ApiVersion;
@@ -120,6 +120,9 @@ pub struct ScenarioRecord {
     pub duration_ms: u64,
     /// Steps in the order in which they started, groups before their members.
     pub steps: Vec<StepRecord>,
+    /// What was out of order around it when it had not passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub situation: Option<Situation>,
     /// What was saved of its state when it had not passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Artifacts>,
@@ -260,6 +263,7 @@ impl Record {
                     started_ms: now,
                     duration_ms: 0,
                     steps: Vec::new(),
+                    situation: None,
                     artifacts: None,
                 });
                 self.repetitions = tallies(&self.scenarios);
@@ -276,6 +280,11 @@ impl Record {
             | EventKind::TrafficMeasured { .. }
             | EventKind::CheckFinished { .. }
             | EventKind::StepFinished { .. } => self.add_step(&event.kind, now),
+            EventKind::SituationSeen { scenario, situation } => {
+                if let Some(record) = self.scenario(scenario) {
+                    record.situation = Some(situation.clone());
+                }
+            }
             EventKind::ArtifactsTaken { scenario, folder, artifacts, missing } => {
                 if let Some(record) = self.scenario(scenario) {
                     let (folder, files, missing) = (folder.clone(), artifacts.clone(), missing.clone());

@@ -100,6 +100,7 @@ fn measured() -> figures::Traffic {
         count,
     };
     figures::Traffic {
+        failures: Vec::new(),
         from_cluster: "cluster1".into(),
         from_namespace: "bookinfo".into(),
         from_workload: "probe".into(),

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use serde::Deserialize;
 
 pub use super::request::{Protocol, Request, Source};
-pub use super::samples::{ErrorSample, Group, Samples};
+pub use super::samples::{ErrorSample, Group, Samples, StatusSample};
 use crate::cluster::{Cluster, Error};
 
 /// Outcome of one attempt to open a TCP connection.

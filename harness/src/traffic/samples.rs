@@ -22,6 +22,8 @@ pub struct Samples {
     pub errors: BTreeMap<String, u64>,
     /// A few distinct error texts.
     pub error_samples: Vec<ErrorSample>,
+    /// A few distinct answers that were no success.
+    pub status_samples: Vec<StatusSample>,
     /// Answers by who gave them.
     pub groups: Vec<Group>,
     /// Milliseconds by quantile; `None` without an answer.
@@ -74,6 +76,18 @@ pub struct ErrorSample {
     pub class: String,
     /// The system's words.
     pub text: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Answers of an error status that agree.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatusSample {
+    /// HTTP status.
+    pub status: u16,
+    /// First characters of the body.
+    pub body: String,
     /// How many.
     pub count: u64,
 }

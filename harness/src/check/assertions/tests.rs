@@ -71,6 +71,7 @@ fn a_refused_connection_is_counted_where_it_was_refused() {
         address: "10.0.0.1:9080".to_owned(),
         target: "cluster1/reviews".to_owned(),
         answered_by: None,
+        meshed: true,
         proxies: counted("listener.0.0.0.0_15006.no_filter_chain_match", count),
     };
     let outcome = |seen: ConnectionObservation| connection_denied(&expected, &seen).outcome;

@@ -89,3 +89,20 @@ fn a_fault_that_was_not_seen_proves_nothing() {
     seen.faults.clear();
     assert_eq!(outcome(&seen), Inconclusive);
 }
+
+#[test]
+fn every_bin_of_the_timeline_holds_as_many_requests() {
+    // The probe tells whole microseconds: at 600 a second some times are rounded to just before their bin.
+    for (rate, requests, each) in [(600, 300, 1), (600, 1_800, 5)] {
+        let mut seen = seen(&"1".repeat(requests), 20.0, None);
+        seen.rate = rate;
+        let timeline = seen.samples.timeline.as_mut().expect("a timeline");
+        for (index, row) in timeline.rows.iter_mut().enumerate() {
+            row.0 = index as u64 * 1_000_000 / u64::from(rate);
+        }
+        let judgement = failover(&promises(), &seen);
+        let bins = judgement.figures["failover"]["bins"].as_array().expect("bins").clone();
+        assert_eq!(bins.len(), requests / each);
+        assert!(bins.iter().all(|bin| bin["answered"][0] == each), "{bins:?}");
+    }
+}

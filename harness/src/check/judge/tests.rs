@@ -185,6 +185,7 @@ fn attempt(outcome: ConnectionOutcome, answered_by: Option<&str>) -> Observation
         outcome,
         address: "10.244.0.8:9080".to_owned(),
         target: "cluster2/reviews-v3-x".to_owned(),
+        meshed: true,
         proxies: Vec::new(),
         answered_by: answered_by.map(str::to_owned),
     })

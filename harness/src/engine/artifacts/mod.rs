@@ -11,15 +11,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 use futures::StreamExt as _;
 
 use super::context::Environment;
+use crate::links::Links;
 use crate::report::event::EventKind;
 use crate::report::record::Artifact;
 use crate::report::redact;
 use crate::report::stream::EventSender;
 use crate::report::words;
-use collect::Wanted;
 
 /// Longest time for all of it.
 const DEADLINE: Duration = Duration::from_secs(45);
+/// What the file of the links holds.
+const COUNTERS: &str = "packets and bytes of every link and rule between the networks";
 /// Questions asked at a time.
 const AT_A_TIME: usize = 6;
 /// The largest file; the end of what is longer is kept, for it is the newest.
@@ -49,6 +51,12 @@ struct Saved {
 }
 
 async fn save_all(environment: &Environment, folder: &Utf8Path, saved: &mut Saved) {
+    if let Some(links) = environment.links() {
+        match save_counters(links, folder).await {
+            Ok(artifact) => saved.artifacts.push(artifact),
+            Err(why) => saved.missing.push(format!("{COUNTERS}: {why}")),
+        }
+    }
     for cluster in environment.clusters() {
         let wanted = match collect::wanted(cluster).await {
             Ok(wanted) => wanted,
@@ -61,8 +69,10 @@ async fn save_all(environment: &Environment, folder: &Utf8Path, saved: &mut Save
             .map(|wanted| async move { (wanted.content(cluster).await, wanted) })
             .buffer_unordered(AT_A_TIME);
         while let Some((content, wanted)) = answers.next().await {
+            let path = Utf8Path::new(&file_name(cluster.name())).join(&wanted.path);
+            let what = format!("{}: {}", cluster.name(), wanted.what);
             let kept = match content {
-                Ok(content) => keep(folder, cluster.name(), &wanted, content).await.map_err(|error| error.to_string()),
+                Ok(content) => keep(folder, &path, what, content).await.map_err(|error| error.to_string()),
                 Err(error) => Err(crate::cluster::chain(&error)),
             };
             match kept {
@@ -73,14 +83,20 @@ async fn save_all(environment: &Environment, folder: &Utf8Path, saved: &mut Save
     }
 }
 
-async fn keep(folder: &Utf8Path, cluster: &str, wanted: &Wanted, content: String) -> std::io::Result<Artifact> {
-    let path = Utf8Path::new(&file_name(cluster)).join(&wanted.path);
-    let target = folder.join(&path);
+/// What the routers between the networks counted, link by link and rule by rule, since the environment came up.
+async fn save_counters(links: &Links, folder: &Utf8Path) -> Result<Artifact, String> {
+    let routers = links.counters().await.map_err(|error| crate::cluster::chain(&error))?;
+    let content = serde_json::json!({ "routers": routers }).to_string();
+    keep(folder, Utf8Path::new("links.json"), COUNTERS.to_owned(), content).await.map_err(|error| error.to_string())
+}
+
+async fn keep(folder: &Utf8Path, path: &Utf8Path, what: String, content: String) -> std::io::Result<Artifact> {
+    let target = folder.join(path);
     // Redaction of a large configuration takes a while, and events must go on.
     let bytes = tokio::task::spawn_blocking(move || write(&target, &clean(&content)))
         .await
         .map_err(std::io::Error::other)??;
-    Ok(Artifact { what: format!("{cluster}: {}", wanted.what), path: path.into_string(), bytes })
+    Ok(Artifact { what, path: path.to_string(), bytes })
 }
 
 fn write(target: &Utf8PathBuf, content: &str) -> std::io::Result<u64> {

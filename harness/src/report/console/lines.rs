@@ -73,6 +73,7 @@ impl Lines {
             | EventKind::PhaseProgress { .. }
             | EventKind::StepProgress { .. }
             | EventKind::TrafficMeasured { .. }
+            | EventKind::SituationSeen { .. }
             | EventKind::MemoryMeasured { .. }
             | EventKind::FileWritten { .. } => Vec::new(),
             EventKind::PhaseFinished { phase, outcome, detail } => {

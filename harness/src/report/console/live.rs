@@ -67,6 +67,7 @@ impl Live {
             | EventKind::PlanReady { .. }
             | EventKind::TopologyKnown { .. }
             | EventKind::TrafficMeasured { .. }
+            | EventKind::SituationSeen { .. }
             | EventKind::ArtifactsTaken { .. }
             | EventKind::ScenarioStarted { .. }
             | EventKind::CheckFinished { .. }

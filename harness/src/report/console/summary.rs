@@ -41,7 +41,7 @@ fn body(record: &Record, reports: &[(String, String)]) -> Vec<Line> {
             lines.push(Line::new(style, format!("       {word} {} {}", step.id, step.name)));
             lines.extend(step.checks.iter().filter(|check| check.outcome != verdict::Outcome::Pass).map(cause));
             let check = step.checks.iter().find(|check| check.outcome == verdict::Outcome::Fail);
-            lines.extend(layer::guess(step, check).map(|guess| {
+            lines.extend(layer::guess(scenario, step, check).map(|guess| {
                 let text = format!("            likely layer: {}, because {}", guess.layer.word(), guess.because);
                 Line::new(Style::Quiet, text)
             }));

@@ -7,14 +7,16 @@
 mod failover;
 mod latency;
 mod reachability;
+mod signs;
 mod topology;
 mod traffic;
 
 pub use failover::{Budget, Failover, Interval, Moment, TimelineBin, Totals, Unit};
 pub use latency::{Latency, LatencyBucket, Quantile};
 pub use reachability::{Cell, Reachability};
+pub use signs::{Sign, SignKind, Situation};
 pub use topology::{ClusterFacts, TopologyFacts, WorkloadFacts};
-pub use traffic::{Answer, Traffic};
+pub use traffic::{Answer, Failed, Traffic};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

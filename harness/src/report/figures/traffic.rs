@@ -28,6 +28,27 @@ pub struct Traffic {
     pub latency_ms: BTreeMap<String, f64>,
     /// Good answers by who gave them.
     pub answers: Vec<Answer>,
+    /// What came instead of good answers, the most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failed>,
+}
+
+/// Requests without a good answer that agree in all that is known of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    /// Status of the answer; `None` where there was none.
+    pub status: Option<u16>,
+    /// Class of the error where there was no answer: `timeout`, `reset`, `connect-refused`, ...
+    pub error: Option<String>,
+    /// The pod that answered; `None` where a proxy answered in its place, or nobody did.
+    pub by: Option<String>,
+    /// Envoy's response flags, where the answer tells them.
+    pub flags: Option<String>,
+    /// The beginning of the answer, or the system's words; empty for an answer without a body, `None` where not known.
+    pub words: Option<String>,
+    /// How many.
+    pub count: u64,
 }
 
 /// Good answers that agree in all that is known of them.

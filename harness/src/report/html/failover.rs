@@ -122,9 +122,10 @@ fn slowest(failover: &Failover) -> Markup {
 }
 
 fn budgets(budgets: &[Budget], limits: &Limits) -> Markup {
+    // What is counted says its name; the column must be narrow enough for a phone.
     let unit = |unit: Unit| match unit {
-        Unit::Ms => "ms",
-        Unit::Requests => "requests",
+        Unit::Ms => " ms",
+        Unit::Requests => "",
     };
     html! {
         @if !budgets.is_empty() {
@@ -132,8 +133,8 @@ fn budgets(budgets: &[Budget], limits: &Limits) -> Markup {
                 thead { tr { th scope="col" { "Budget" } th scope="col" { "Measured" } th scope="col" { "At most" } th scope="col" { "Verdict" } } }
                 tbody { @for budget in budgets.iter().take(limits.entries) { tr {
                     th scope="row" { (limits.clip(&budget.name)) }
-                    td.figure { @match budget.measured { Some(measured) => { (number(measured)) " " (unit(budget.unit)) }, None => "never" } }
-                    td.figure { (number(budget.limit)) " " (unit(budget.unit)) }
+                    td.figure { @match budget.measured { Some(measured) => { (number(measured)) (unit(budget.unit)) }, None => "never" } }
+                    td.figure { (number(budget.limit)) (unit(budget.unit)) }
                     td { (chip(match budget.outcome { Outcome::Pass => "good", Outcome::Fail => "bad", Outcome::Inconclusive => "doubt" }, budget.outcome.word())) }
                 } } }
             } }

@@ -59,9 +59,17 @@ fn tiles(record: &Record) -> Markup {
     }
 }
 
+/// A moment of RFC 3339 in UTC as people read it.
+fn moment(text: &str) -> String {
+    match text.split_at_checked(19) {
+        Some((whole, rest)) if rest.ends_with('Z') => format!("{} UTC", whole.replace('T', " ")),
+        _ => text.to_owned(),
+    }
+}
+
 fn facts(record: &Record, limits: &Limits) -> Markup {
     let mut facts = vec![
-        ("Started", record.started.clone()),
+        ("Started", moment(&record.started)),
         ("Run", record.run_id.clone()),
         ("Environment", record.environment.clone()),
     ];

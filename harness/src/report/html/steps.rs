@@ -60,7 +60,7 @@ fn one(index: usize, scenario: &ScenarioRecord, step: &StepRecord, limits: &Limi
                     Some(StepOutcome::Errored { message }) => p.cause { (limits.clip(message)) },
                     _ => {},
                 }
-                @if failed { (likely(step)) }
+                @if failed { (likely(scenario, step)) }
                 @for part in parts.iter().take(limits.steps) { (part_of_control(part, limits)) }
                 (overview::sentences(&step.evidence, limits))
                 @for traffic in step.traffic.iter().take(limits.entries) { (requests(traffic, limits)) }
@@ -77,12 +77,11 @@ fn is_drawn(check: &CheckReport) -> bool {
     !control && ["split", "failover", "latency", "reachability"].iter().any(|key| check.figures.get(key).is_some())
 }
 
-fn likely(step: &StepRecord) -> Markup {
+fn likely(scenario: &ScenarioRecord, step: &StepRecord) -> Markup {
     let check = step.checks.iter().find(|check| check.outcome == Outcome::Fail);
+    let guess = layer::guess(scenario, step, check);
     html! {
-        @if let Some(guess) = layer::guess(step, check) {
-            p { "Likely layer: " strong.layer { (guess.layer.word()) } }
-        }
+        p { "Likely layer: " strong.layer { (guess.map_or("unknown", |guess| guess.layer.word())) } }
     }
 }
 

@@ -1,23 +1,40 @@
-//! What figures and sentences say about the layer. Each rule stands alone; the first that applies counts.
+//! What figures, signs and sentences say about the layer. Each rule stands alone; the first that applies counts. Where
+//! what was seen fits more than one layer, no rule applies.
 
 use serde_json::Value;
 use verdict::text::thousands;
 use verdict::{Outcome, SplitVerdict};
 
-use super::{Guess, Layer};
+use super::requests::{self, of_requests};
+use super::{Guess, Layer, Scene};
 use crate::report::event::CheckReport;
-use crate::report::figures::{self, Failover, Latency};
-use crate::report::record::StepRecord;
+use crate::report::figures::{self, Failover, SignKind};
 
-/// Reads the figures of a check that did not pass.
-pub(super) fn of_figures(step: &StepRecord, check: &CheckReport) -> Option<Guess> {
+/// Reads a check that did not pass.
+pub(super) fn of_check(scene: &Scene<'_>, check: &CheckReport) -> Option<Guess> {
+    // That something held although the mesh was changed says nothing about where the change was lost.
+    if check.name.ends_with(" must be refuted") {
+        return None;
+    }
     let seen = &check.figures;
+    if check.name.starts_with("denied") {
+        return of_refusal(seen);
+    }
     of_gateways(check, seen)
         .or_else(|| of_identities(seen))
-        .or_else(|| of_answers(seen))
-        .or_else(|| of_split(step, seen))
-        .or_else(|| of_connection(check, seen))
+        .or_else(|| if check.name.starts_with("failures") { None } else { of_requests(scene) })
+        .or_else(|| of_split(scene, seen))
+        .or_else(|| of_connection(scene, check, seen))
         .or_else(|| of_timeline(seen))
+}
+
+/// Something was answered that should have been refused.
+fn of_refusal(seen: &Value) -> Option<Guess> {
+    let answered = seen["statuses"]["200"].as_u64().unwrap_or(0) > 0
+        || matches!(seen["outcome"].as_str(), Some("answered" | "connected"));
+    let reason = seen["expected"]["reason"].as_str()?;
+    let layer = if reason.contains("tls") { Layer::Certificate } else { Layer::Route };
+    answered.then(|| Guess::new(layer, format!("requests were answered that should be refused by {reason}")))
 }
 
 /// Counters of gateways that grew although nothing should fail there.
@@ -47,13 +64,12 @@ fn of_gateways(check: &CheckReport, seen: &Value) -> Option<Guess> {
 fn of_identities(seen: &Value) -> Option<Guess> {
     let groups = seen.get("groups")?.as_array()?;
     let expected = |side: &str| seen["expected"][side].as_str();
-    let plain = groups.iter().any(|group| group["peer"].is_null() || group["server"].is_null());
-    if plain {
+    let differs =
+        |group: &&Value, key: &str, side: &str| expected(side).is_some() && group[key].as_str() != expected(side);
+    let other = groups.iter().find(|group| differs(group, "peer", "client") || differs(group, "server", "server"))?;
+    if other["peer"].is_null() || other["server"].is_null() {
         return Some(Guess::new(Layer::Certificate, "answers came without mutual TLS"));
     }
-    let differs =
-        |group: &&Value| group["peer"].as_str() != expected("client") || group["server"].as_str() != expected("server");
-    let other = groups.iter().find(differs)?;
     let text = |key: &str| other[key].as_str().unwrap_or("nobody").to_owned();
     Some(Guess::new(
         Layer::Certificate,
@@ -61,147 +77,98 @@ fn of_identities(seen: &Value) -> Option<Guess> {
     ))
 }
 
-/// Statuses and errors of requests.
-fn of_answers(seen: &Value) -> Option<Guess> {
-    let counted = |key: &str| {
-        let entries = seen.get(key).and_then(Value::as_object).into_iter().flatten();
-        let mut entries: Vec<(String, u64)> = entries
-            .filter_map(|(name, count)| Some((name.clone(), count.as_u64()?)))
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        entries.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
-        entries
-    };
-    let status = counted("statuses").into_iter().find_map(|(status, count)| {
-        let layer = match status.as_str() {
-            "403" | "404" | "426" => Layer::Route,
-            "503" => Layer::Endpoints,
-            "504" => Layer::Network,
-            "500" | "501" | "502" => Layer::Application,
-            _ => return None,
-        };
-        Some(Guess::new(layer, format!("{count} answers had status {status}")))
-    });
-    status.or_else(|| {
-        counted("errors").into_iter().find_map(|(class, count)| {
-            Some(Guess::new(of_class(&class)?, format!("{count} requests ended with `{class}`")))
-        })
-    })
-}
-
-fn of_class(class: &str) -> Option<Layer> {
-    Some(match class {
-        "timeout" | "connect-timeout" | "connect-unreachable" | "connect-other" | "dns" => Layer::Network,
-        "connect-refused" => Layer::Endpoints,
-        "reset" => Layer::Gateway,
-        _ => return None,
-    })
-}
-
-/// Shares that are off.
-fn of_split(step: &StepRecord, seen: &Value) -> Option<Guess> {
+/// Shares that are off although every request was answered.
+fn of_split(scene: &Scene<'_>, seen: &Value) -> Option<Guess> {
     let split: SplitVerdict = figures::read(seen, "split")?;
     let refuted = || split.categories.iter().filter(|category| category.outcome == Outcome::Fail);
-    let from = step.traffic.first().map(|traffic| traffic.from_cluster.as_str());
+    if refuted().any(|category| category.category == "failed") {
+        return None;
+    }
     if let Some(missing) = refuted().find(|category| category.count == 0 && category.target > 0.0) {
-        let cluster = missing.category.rsplit('@').next().filter(|_| missing.category.contains('@'));
-        let remote = cluster.is_some() && cluster != from;
-        // Nothing at all of another cluster: its endpoints are not known. Something of it: one workload is.
-        let others = split
-            .categories
-            .iter()
-            .any(|category| category.count > 0 && category.category.rsplit('@').next() == cluster);
-        let layer = if remote && !others { Layer::RemoteSecret } else { Layer::Endpoints };
-        return Some(Guess::new(layer, format!("{} got nothing of {} requests", missing.category, thousands(split.n))));
+        let what = format!("{} got nothing of {} requests", missing.category, thousands(split.n));
+        return of_missing(scene, &missing.category, &what);
     }
-    if let Some(stray) =
-        refuted().find(|category| category.count > 0 && category.target <= 0.0 && category.category != "failed")
-    {
-        return Some(Guess::new(
-            Layer::Route,
-            format!("{} got {} requests and should get none", stray.category, stray.count),
-        ));
-    }
-    if let Some(failed) = refuted().find(|category| category.category == "failed" && category.count > 0) {
-        return Some(Guess::new(Layer::Endpoints, format!("{} requests had no good answer", failed.count)));
+    if let Some(stray) = refuted().find(|category| category.count > 0 && category.target <= 0.0) {
+        let what = format!("{} got {} requests and should get none", stray.category, stray.count);
+        return Some(Guess::new(Layer::Route, what));
     }
     let off = refuted().next()?;
     let found = format!("{} got {:.1} % and should get {:.1} %", off.category, off.share * 100.0, off.target);
     Some(Guess::new(Layer::Route, format!("everybody was reached, with other weights: {found}")))
 }
 
+/// Somebody got nothing: because others took his place, or because nothing was sent to him.
+fn of_missing(scene: &Scene<'_>, category: &str, what: &str) -> Option<Guess> {
+    let (version, cluster) = category.rsplit_once('@').unwrap_or((category, ""));
+    let remote = !cluster.is_empty() && Some(cluster) != scene.from_cluster();
+    let guess = scene.sign(|sign| match sign.kind {
+        SignKind::LinkDisturbed => remote,
+        SignKind::GatewayDown => remote && sign.cluster.as_deref() == Some(cluster),
+        SignKind::ClusterNotWatched => sign.of == cluster && sign.cluster.as_deref() == scene.from_cluster(),
+        SignKind::WorkloadCrashes | SignKind::WorkloadDown => {
+            let there = cluster.is_empty() || sign.cluster.as_deref() == Some(cluster);
+            there && scene.is_asked(&sign.of) && sign.of.split('-').any(|part| part == version)
+        }
+    });
+    let because = guess.map(|guess| Guess::new(guess.layer, format!("{what}; {}", guess.because)));
+    because.or_else(|| {
+        let why = "its pods are ready and its cluster is watched, so nothing was sent there";
+        scene.is_in_order().then(|| Guess::new(Layer::Route, format!("{what}; {why}")))
+    })
+}
+
 /// A connection that should have ended otherwise.
-fn of_connection(check: &CheckReport, seen: &Value) -> Option<Guess> {
+fn of_connection(scene: &Scene<'_>, check: &CheckReport, seen: &Value) -> Option<Guess> {
     let outcome = seen.get("address").and(seen.get("outcome"))?.as_str()?;
-    let reach = check.name.starts_with("reached");
-    let layer = match outcome {
-        "answered" | "connected" if reach => Layer::Network,
-        "answered" | "connected" => Layer::Certificate,
-        "timeout" | "unreachable" => Layer::Network,
-        "refused" => Layer::Application,
-        _ => Layer::Certificate,
+    let because = |what: &str| {
+        format!("the connection to {} ended as `{outcome}`: {what}", seen["address"].as_str().unwrap_or("it"))
     };
-    Some(Guess::new(
-        layer,
-        format!("the connection to {} ended as `{outcome}`", seen["address"].as_str().unwrap_or("it")),
-    ))
+    let expected = |word: &str| seen["expected"].as_array().is_some_and(|words| words.iter().any(|one| one == word));
+    let layer = match outcome {
+        "answered" | "connected" if check.name.starts_with("reached") => {
+            (Layer::Network, "another network is reached without a gateway")
+        }
+        "answered" | "connected" if expected("reset") => (Layer::Certificate, "plaintext was taken"),
+        "timeout" | "unreachable" => (Layer::Network, "no packet came back"),
+        "reset" if seen["meshed"] == true => (Layer::Certificate, "the proxy of the pod refused plaintext"),
+        // The pod is there, for its network answered; its program does not listen.
+        "refused" => match scene.sign(|sign| sign.kind == SignKind::WorkloadCrashes) {
+            Some(guess) => return Some(Guess::new(guess.layer, because(&guess.because))),
+            None => (Layer::Application, "the pod is there and nobody listens on the port"),
+        },
+        _ => return None,
+    };
+    Some(Guess::new(layer.0, because(layer.1)))
 }
 
-/// Failovers that took too long, and answers that did.
+/// Answers of a failover that came from somebody who should not have been asked.
 fn of_timeline(seen: &Value) -> Option<Guess> {
-    if let Some(failover) = figures::read::<Failover>(seen, "failover") {
-        let budget = failover.budgets.iter().find(|budget| budget.outcome == Outcome::Fail)?;
-        let layer = if budget.name.contains("wrong") { Layer::Route } else { Layer::Endpoints };
-        return Some(Guess::new(layer, format!("the budget for {} was exceeded", budget.name)));
-    }
-    let latency = figures::read::<Latency>(seen, "latency")?;
-    let slow = latency.quantiles.iter().find(|quantile| quantile.limit_ms.is_some_and(|limit| quantile.ms > limit))?;
-    Some(Guess::new(Layer::Application, format!("{:.1} ms at quantile {}", slow.ms, slow.quantile)))
+    let failover = figures::read::<Failover>(seen, "failover")?;
+    let budget = failover.budgets.iter().find(|budget| budget.outcome == Outcome::Fail)?;
+    let wrong = budget.name.contains("wrong");
+    wrong.then(|| Guess::new(Layer::Route, format!("the budget for {} was exceeded", budget.name)))
 }
 
-/// Words of errors, as Kubernetes, Envoy and the mesh use them; the first that is found counts.
-const WORDS: [(&str, Layer); 26] = [
-    ("remote secret", Layer::RemoteSecret),
+/// Words of errors that belong to one layer only, as Kubernetes, Envoy and the mesh use them.
+const WORDS: [(&str, Layer); 12] = [
     ("is not watched", Layer::RemoteSecret),
     ("is still watched", Layer::RemoteSecret),
-    ("certificate", Layer::Certificate),
-    ("handshake", Layer::Certificate),
-    ("plaintext", Layer::Certificate),
-    ("spiffe", Layer::Certificate),
-    ("tls", Layer::Certificate),
-    ("no healthy upstream", Layer::Endpoints),
+    ("unknown authority", Layer::Certificate),
+    ("certificate has expired", Layer::Certificate),
+    ("does not hold the endpoint", Layer::Endpoints),
+    ("still holds the endpoint", Layer::Endpoints),
     ("no running pod", Layer::Endpoints),
-    ("no endpoints", Layer::Endpoints),
-    ("endpoint", Layer::Endpoints),
-    ("unreachable", Layer::Network),
-    ("connection refused", Layer::Network),
-    ("connection reset", Layer::Network),
-    ("dns", Layer::Network),
-    ("timed out", Layer::Network),
-    ("rejected", Layer::Route),
-    ("no route", Layer::Route),
-    ("rbac", Layer::Route),
-    ("virtualservice", Layer::Route),
-    ("destinationrule", Layer::Route),
-    ("filter chain", Layer::Gateway),
-    ("gateway", Layer::Gateway),
-    ("crashloopbackoff", Layer::Application),
-    ("not ready", Layer::Application),
+    ("network is unreachable", Layer::Network),
+    ("no route to host", Layer::Network),
+    ("rejected cds", Layer::Route),
+    ("rejected lds", Layer::Route),
+    ("rejected rds", Layer::Route),
 ];
 
-/// Reads a sentence.
+/// Reads the message of an error.
 pub(super) fn of_message(message: &str) -> Option<Guess> {
     let lower = message.to_lowercase();
-    let found = WORDS.iter().find(|(word, _)| contains_word(&lower, word));
-    found.map(|(word, layer)| Guess::new(*layer, format!("the message says \"{word}\"")))
-}
-
-/// Whether the text has the word, not inside of another: `tls` is no part of `/bin/tlsproxy2`.
-fn contains_word(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(start, _)| {
-        let before = text[..start].chars().next_back();
-        let after = text[start + word.len()..].chars().next();
-        let inside = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
-        !inside(before) && (!inside(after) || text[start + word.len()..].starts_with('s'))
-    })
+    let found = WORDS.iter().find(|(words, _)| lower.contains(words));
+    let found = found.map(|(words, layer)| Guess::new(*layer, format!("the message says \"{words}\"")));
+    found.or_else(|| requests::of_words(&lower))
 }
