@@ -16,6 +16,9 @@ pub struct Peer {
     pub uri: Option<String>,
     /// Identity of the server, as its own certificate says.
     pub by: Option<String>,
+    /// Hexadecimal SHA-256 of the caller's certificate, which tells certificates with the same identity apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
     /// Why the proxy's header could not be read, if it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -32,15 +35,16 @@ impl Peer {
             Ok(elements) => elements.into_iter().next_back().map_or_else(Self::default, |element| Self {
                 uri: element.uri.into_iter().next(),
                 by: element.by.into_iter().next(),
+                hash: element.hash,
                 problem: None,
             }),
             Err(error) => Self { problem: Some(error.to_string()), ..Self::default() },
         }
     }
 
-    /// The header form: `uri=spiffe://…;by=spiffe://…`, or `none` when neither is known.
+    /// The header form: `uri=spiffe://…;by=spiffe://…;hash=…`, or `none` when nothing is known.
     pub fn to_header(&self) -> String {
-        let fields = [("uri", &self.uri), ("by", &self.by)];
+        let fields = [("uri", &self.uri), ("by", &self.by), ("hash", &self.hash)];
         let known: Vec<_> =
             fields.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?))).collect();
         if known.is_empty() { "none".to_owned() } else { known.join(";") }
@@ -53,6 +57,7 @@ impl Peer {
             match key.trim() {
                 "uri" => peer.uri = Some(value.trim().to_owned()),
                 "by" => peer.by = Some(value.trim().to_owned()),
+                "hash" => peer.hash = Some(value.trim().to_owned()),
                 _ => {}
             }
         }
@@ -134,9 +139,11 @@ mod tests {
 
     #[test]
     fn the_last_element_is_the_direct_peer() {
-        let peer =
-            Peer::from_request(&headers(&["By=spiffe://gw;URI=spiffe://outside", "By=spiffe://b;URI=spiffe://a"]));
-        assert_eq!(peer.to_header(), "uri=spiffe://a;by=spiffe://b");
+        let peer = Peer::from_request(&headers(&[
+            "By=spiffe://gw;URI=spiffe://outside",
+            "By=spiffe://b;Hash=ab12;URI=spiffe://a",
+        ]));
+        assert_eq!(peer.to_header(), "uri=spiffe://a;by=spiffe://b;hash=ab12");
         assert_eq!(Peer::from_header(&peer.to_header()), peer);
     }
 

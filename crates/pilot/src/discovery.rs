@@ -34,6 +34,9 @@ pub struct Options {
     /// Trust domain of workload identities.
     #[arg(long, env = "TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: String,
+    /// Other trust domains whose workloads count as those of the own one, divided by commas.
+    #[arg(long, env = "TRUST_DOMAIN_ALIASES", default_value = "")]
+    pub trust_domain_aliases: String,
     /// DNS domain of Services.
     #[arg(long, env = "DOMAIN_SUFFIX", default_value = "cluster.local")]
     pub domain: String,
@@ -55,6 +58,11 @@ pub struct Options {
     /// What every proxy starts from: a ProxyConfig object as JSON, such as `{"drainDuration": "45s"}`.
     #[arg(long, env = "DEFAULT_PROXY_CONFIG", default_value = "{}", value_parser = json_object)]
     pub default_proxy_config: Map<String, Value>,
+}
+
+/// The names of a list that is divided by commas.
+fn listed(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn json_object(text: &str) -> Result<Map<String, Value>, String> {
@@ -83,6 +91,7 @@ impl Options {
             root_namespace: self.namespace.clone(),
             domain: self.domain.clone(),
             trust_domain: self.trust_domain.clone(),
+            trust_domain_aliases: listed(&self.trust_domain_aliases),
             mesh: self.mesh_id.clone(),
         }
     }
@@ -280,6 +289,7 @@ mod tests {
             root_namespace: "istio-system".to_owned(),
             domain: "cluster.local".to_owned(),
             trust_domain: "cluster.local".to_owned(),
+            trust_domain_aliases: Vec::new(),
             mesh: "mesh1".to_owned(),
         };
         let state = State { clusters: Arc::new(vec![own]), ..State::default() };

@@ -8,41 +8,21 @@ use verdict::text::thousands;
 
 use super::judge::Judgement;
 use super::observation::{ConfigObservation, ConnectionObservation, Counters, TrafficObservation};
+use super::peers::{self, Compared};
 use crate::report::figures::{Latency, LatencyBucket, Quantile};
 use crate::scenario::expression;
-use crate::scenario::plan::{Denied, Identity, LatencyBound, Peer};
+use crate::scenario::plan::{Denied, Identity, LatencyBound};
 
 /// Who called and who answered, in every answer.
 pub(super) fn identity(expected: &Identity, seen: &TrafficObservation) -> Judgement {
-    let answered: Vec<_> = seen.samples.groups.iter().filter(|group| group.status == 200).collect();
-    let total: u64 = answered.iter().map(|group| group.count).sum();
-    let figures = json!({ "expected": expected, "groups": answered });
-    if total == 0 {
-        return Judgement::new(Outcome::Inconclusive, "not observable: no request was answered", figures);
-    }
-    let is = |wanted: &Option<Peer>, found: &Option<String>| match wanted {
-        None => true,
-        Some(Peer::Nobody) => found.is_none(),
-        Some(Peer::Id(id)) => found.as_ref() == Some(id),
-    };
-    let parts = [("client", &expected.client), ("server", &expected.server)];
-    let words = parts.into_iter().filter_map(|(word, peer)| Some(format!("{word} {}", peer.as_ref()?)));
-    let wanted = words.collect::<Vec<_>>().join(" and ");
-    let wrong =
-        answered.iter().find(|group| !is(&expected.client, &group.peer) || !is(&expected.server, &group.server));
-    match wrong {
-        Some(group) => {
-            let saw = |identity: &Option<String>| identity.clone().unwrap_or_else(|| "nobody".to_owned());
-            let sentence = format!(
-                "refuted: {} answers of {} saw client {} and server {}; expected {wanted}",
-                thousands(group.count),
-                group.pod.as_deref().unwrap_or("an unknown pod"),
-                saw(&group.peer),
-                saw(&group.server),
-            );
-            Judgement::new(Outcome::Fail, sentence, figures)
+    let figures = json!({ "expected": expected, "groups": seen.parties() });
+    match peers::compare(expected, seen) {
+        Compared::Alike { count, unit } => {
+            let sentence = format!("all {} {unit} saw {}", thousands(count), peers::words(expected));
+            Judgement::new(Outcome::Pass, sentence, figures)
         }
-        None => Judgement::new(Outcome::Pass, format!("all {} answers saw {wanted}", thousands(total)), figures),
+        Compared::Unlike(sentence) => Judgement::new(Outcome::Fail, format!("refuted: {sentence}"), figures),
+        Compared::Unseen(why) => Judgement::new(Outcome::Inconclusive, format!("not observable: {why}"), figures),
     }
 }
 
@@ -167,6 +147,7 @@ pub(super) fn of_traffic(text: &str, seen: &TrafficObservation) -> Judgement {
             "errors": samples.errors,
             "groups": samples.groups,
             "latencyMs": samples.latency_ms,
+            "links": seen.witnesses.links(),
         }),
     )
 }

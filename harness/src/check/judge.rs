@@ -6,13 +6,10 @@ use serde_json::{Value, json};
 use verdict::Outcome;
 use verdict::text::thousands;
 
-use super::observation::{ConnectionObservation, GatewayCounters, Observation, TrafficObservation, UNKNOWN};
-use super::{assertions, config, failover, headers, reachability};
+use super::observation::{ConnectionObservation, GatewayCounters, Observation, TrafficObservation};
+use super::{assertions, config, failover, headers, mutual_tls, reachability};
 use crate::scenario::keys::{ConnectionOutcome, FAILED, FailureReason, SplitKey};
-use crate::scenario::plan::{Check, Failures, MutualTls, Split};
-
-/// An HTTP request in a TLS record is never smaller, in bytes: a gateway that passed on less did not carry them all.
-const SMALLEST_REQUEST: u64 = 40;
+use crate::scenario::plan::{Check, Failures, Split};
 
 /// A verdict with its evidence.
 #[derive(Clone, Debug)]
@@ -67,7 +64,7 @@ fn traffic(check: &Check, seen: &TrafficObservation) -> Judgement {
             }
         }
         Check::Split(expected) => split(expected, seen),
-        Check::MutualTls(expected) => mutual_tls(expected, seen),
+        Check::MutualTls(expected) => mutual_tls::mutual_tls(expected, seen),
         Check::Failures(expected) => failures(expected, seen),
         Check::Identity(expected) => assertions::identity(expected, seen),
         Check::Denied(expected) => assertions::requests_denied(expected, seen),
@@ -126,83 +123,7 @@ fn split(expected: &Split, seen: &TrafficObservation) -> Judgement {
     Judgement { outcome: verdict.outcome, evidence, figures: json!({ "by": expected.by, "split": verdict }) }
 }
 
-fn mutual_tls(expected: &MutualTls, seen: &TrafficObservation) -> Judgement {
-    let answered: Vec<_> = seen.samples.groups.iter().filter(|group| group.status == 200).collect();
-    let total: u64 = answered.iter().map(|group| group.count).sum();
-    let figures = json!({
-        "expected": { "client": expected.client, "server": expected.server },
-        "groups": answered,
-        "gateways": gateway_figures(seen),
-    });
-    if total == 0 {
-        return Judgement::new(Outcome::Inconclusive, "not observable: no request was answered", figures);
-    }
-    let wrong = answered.iter().find(|group| {
-        group.peer.as_deref() != Some(&expected.client) || group.server.as_deref() != Some(&expected.server)
-    });
-    if let Some(group) = wrong {
-        let saw = |identity: &Option<String>| identity.clone().unwrap_or_else(|| "no identity (plaintext)".to_owned());
-        let sentence = format!(
-            "refuted: {} answers of {}/{} saw client {} and presented {}; expected {} and {}",
-            thousands(group.count),
-            known(&group.cluster),
-            known(&group.pod),
-            saw(&group.peer),
-            saw(&group.server),
-            expected.client,
-            expected.server,
-        );
-        return Judgement::new(Outcome::Fail, sentence, figures);
-    }
-    let mut judgement = Judgement::new(
-        Outcome::Pass,
-        format!(
-            "proved: in all {} answers the server's proxy verified {} and presented {}",
-            thousands(total),
-            expected.client,
-            expected.server
-        ),
-        figures,
-    );
-    for gateway in &expected.through {
-        let beyond: u64 = answered
-            .iter()
-            .filter(|group| group.cluster.as_ref() == Some(&gateway.cluster))
-            .map(|group| group.count)
-            .sum();
-        let bytes = seen.gateway(gateway).bytes_passed_on;
-        let name = format!("{} of {}", gateway.kind.deployment(), gateway.cluster);
-        if beyond == 0 {
-            judgement.outcome = judgement.outcome.and(Outcome::Inconclusive);
-            judgement.evidence.insert(0, format!("not observable: no answer came from beyond {name}"));
-        } else if bytes < beyond * SMALLEST_REQUEST {
-            judgement.outcome = Outcome::Fail;
-            judgement.evidence.insert(
-                0,
-                format!(
-                    "{} answers came from {}, but {name} passed on {} bytes only: not all came through it",
-                    thousands(beyond),
-                    gateway.cluster,
-                    thousands(bytes)
-                ),
-            );
-        } else {
-            judgement.evidence.push(format!(
-                "{} answers came from {}; {name} passed on {} bytes that it cannot read",
-                thousands(beyond),
-                gateway.cluster,
-                thousands(bytes)
-            ));
-        }
-    }
-    judgement
-}
-
-fn known(property: &Option<String>) -> &str {
-    property.as_deref().unwrap_or(UNKNOWN)
-}
-
-fn gateway_figures(seen: &TrafficObservation) -> Value {
+pub(super) fn gateway_figures(seen: &TrafficObservation) -> Value {
     seen.gateways.iter().map(|(gateway, counters)| json!({ "gateway": gateway, "counters": counters })).collect()
 }
 

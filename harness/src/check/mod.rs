@@ -1,6 +1,7 @@
 //! What is looked at to reach a verdict. Each module observes or judges one promise of a mesh.
 
 mod assertions;
+pub mod certificate;
 mod config;
 pub mod convergence;
 pub mod draining;
@@ -8,6 +9,9 @@ mod failover;
 mod headers;
 pub mod invariants;
 pub mod judge;
+mod mutual_tls;
 pub mod observation;
+mod peers;
 pub mod proxies;
 mod reachability;
+pub mod witness;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::witness::Witnesses;
 use crate::scenario::keys::{ConnectionOutcome, KeyPart, SplitKey};
 use crate::scenario::plan::{Deployment, Gateway, Reachability};
 use crate::traffic::probe::{Group, Samples};
@@ -68,6 +69,8 @@ pub struct TrafficObservation {
     pub rate: u32,
     /// What failed meanwhile.
     pub faults: Vec<FaultSeen>,
+    /// What others than the client saw of it, where an expectation asks for them.
+    pub witnesses: Witnesses,
 }
 
 /// Something that failed while requests were sent. Times in milliseconds since the first was to be sent.
@@ -127,6 +130,13 @@ impl TrafficObservation {
     pub fn latencies_ms(&self) -> Vec<f64> {
         let repeated = self.latencies.iter().map(|(value, count)| (*value, usize::try_from(*count).unwrap_or(0)));
         repeated.flat_map(|(value, count)| std::iter::repeat_n(value, count)).collect()
+    }
+
+    /// Good answers by who asked and who answered; TCP connections where servers are not told who asks.
+    #[must_use]
+    pub fn parties(&self) -> Vec<&Group> {
+        let groups = self.witnesses.connections.as_ref().unwrap_or(&self.samples.groups);
+        groups.iter().filter(|group| group.status == 200).collect()
     }
 
     /// Good answers by category.

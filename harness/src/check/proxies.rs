@@ -38,7 +38,7 @@ pub async fn counters(
 }
 
 /// `name: value` lines; histograms and text values are left out.
-pub(super) fn parse(text: &str) -> Vec<(String, u64)> {
+pub(crate) fn parse(text: &str) -> Vec<(String, u64)> {
     text.lines()
         .filter_map(|line| {
             let (name, value) = line.rsplit_once(": ")?;

@@ -6,6 +6,7 @@ use super::context::Error;
 use super::measure::{latencies, source};
 use super::runner::{Done, Runner};
 use crate::check::observation::{FaultSeen, Observation, TrafficObservation};
+use crate::check::witness::Witnesses;
 use crate::scenario::plan::{Await, Background, Stop};
 use crate::traffic::background;
 use crate::traffic::probe::Request;
@@ -22,6 +23,8 @@ impl Runner<'_> {
         let traffic = &step.traffic;
         let cluster = self.environment.cluster(&traffic.from.cluster)?;
         let request = Request {
+            protocol: traffic.protocol,
+            hop: traffic.hop.clone(),
             connections: traffic.connections,
             max_connections: Some(MOST_CONNECTIONS.max(traffic.connections)),
             headers: traffic.headers.clone(),
@@ -56,7 +59,10 @@ impl Runner<'_> {
     /// Ends traffic and puts what failed meanwhile on its clock.
     pub(super) async fn stop(&self, stop: &Stop) -> Result<Observation, Error> {
         let running = self.running.borrow_mut().remove(&stop.traffic);
-        let samples = running.ok_or_else(|| Error::NotBegun(stop.traffic.clone()))?.stop().await?;
+        let running = running.ok_or_else(|| Error::NotBegun(stop.traffic.clone()))?;
+        // Whoever called over mere bytes is not seen here, which is not the same as nobody.
+        let connections = running.protocol().is_opaque().then(Vec::new);
+        let samples = running.stop().await?;
         let begin =
             SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(samples.start_unix_micros).unwrap_or(0));
         let end_ms = samples.duration_ms;
@@ -76,6 +82,7 @@ impl Runner<'_> {
             rate: stop.rate,
             faults: seen.filter(|fault| fault.began_ms >= 0.0 && fault.began_ms <= end_ms).collect(),
             samples,
+            witnesses: Witnesses { connections, ..Witnesses::default() },
             ..TrafficObservation::default()
         })))
     }

@@ -6,6 +6,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::context::{Environment, Error};
+use super::witness::Watch;
 use crate::check::observation::{
     ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, TrafficObservation,
 };
@@ -35,7 +36,10 @@ pub(super) async fn traffic(
     let refusing = refusing(traffic.expectations.iter().chain(more));
     let counted = refusals(environment, &refusing).await?;
     let cluster = environment.cluster(&traffic.from.cluster)?;
-    let request = Request {
+    let watch = Watch::begin(environment, traffic, traffic.expectations.iter().chain(more)).await?;
+    let mut request = Request {
+        protocol: traffic.protocol,
+        hop: traffic.hop.clone(),
         requests: Some(traffic.requests),
         connections: traffic.connections,
         headers: traffic.headers.clone(),
@@ -46,6 +50,7 @@ pub(super) async fn traffic(
         show_headers: shown(traffic.expectations.iter().chain(more)),
         ..Request::to(traffic.url.clone())
     };
+    watch.mark(&mut request);
     let source = source(&traffic.from);
     let samples = if traffic.early_stop {
         let all = traffic.expectations.iter().chain(more);
@@ -57,6 +62,7 @@ pub(super) async fn traffic(
     } else {
         probe::send(cluster, &source, &request).await?
     };
+    let witnesses = watch.end(environment, traffic, &samples).await?;
     let after = counters(environment, &gateways).await?;
     let proxies = growth(counted, refusals(environment, &refusing).await?);
     let growth_of_gateways = after.into_iter().zip(before).map(|(after, before)| after.since(before));
@@ -69,6 +75,7 @@ pub(super) async fn traffic(
         latencies,
         rate: traffic.rate.unwrap_or(0),
         faults: Vec::new(),
+        witnesses,
     })))
 }
 

@@ -2,8 +2,10 @@
 
 mod artifacts;
 mod background;
+mod connections;
 mod context;
 mod fault;
+mod holders;
 mod invariants;
 mod judged;
 mod measure;
@@ -16,6 +18,7 @@ mod situation;
 mod storm;
 mod told;
 mod watch;
+mod witness;
 
 pub use context::{Environment, Error};
 pub(crate) use fault::heal_left;

@@ -149,7 +149,7 @@ async fn install_cluster(
     events: &EventSender,
 ) -> Result<(), Error> {
     let name = cluster.name();
-    let placeholders = mesh::placeholders(cluster, &topology.mesh.id, &topology.trust.domain);
+    let placeholders = mesh::placeholders(cluster, topology);
     phase(events, format!("mesh/{name}"), format!("install the mesh on {name}"), async {
         mesh::prepare(cluster, authority).await?;
         mesh::install_control_plane(cluster, &placeholders).await?;

@@ -260,11 +260,14 @@ fn cacerts(authority: &BTreeMap<String, String>) -> Value {
 
 /// Values that the mesh's manifests leave open.
 #[must_use]
-pub fn placeholders(cluster: &Cluster, mesh_id: &str, trust_domain: &str) -> Placeholders {
+pub fn placeholders(cluster: &Cluster, topology: &Topology) -> Placeholders {
+    let own = topology.trust_domain(cluster.name());
+    let others: Vec<&str> = topology.trust_domains().into_iter().filter(|domain| *domain != own).collect();
     Placeholders::from([
         ("CLUSTER_NAME", cluster.name().to_owned()),
         ("NETWORK", cluster.network().to_owned()),
-        ("MESH_ID", mesh_id.to_owned()),
-        ("TRUST_DOMAIN", trust_domain.to_owned()),
+        ("MESH_ID", topology.mesh.id.clone()),
+        ("TRUST_DOMAIN", own.to_owned()),
+        ("TRUST_DOMAIN_ALIASES", others.join(",")),
     ])
 }

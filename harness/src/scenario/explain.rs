@@ -6,7 +6,7 @@ use std::time::Duration;
 use verdict::text::{one_in, points, thousands};
 
 use super::keys::duration_text;
-use super::plan::{Action, Check, Expectation, Failover, Plan, Step};
+use super::plan::{Action, Capturing, Check, Expectation, Failover, Plan, Step};
 
 /// Requests a second that one closed loop manages on a small machine; only for the estimate that `plan` prints.
 const RATE_OF_ONE: u64 = 400;
@@ -207,7 +207,9 @@ pub fn sentence(expectation: &Expectation) -> String {
                 .collect();
             let through =
                 if gateways.is_empty() { String::new() } else { format!(", through {}", gateways.join(", ")) };
-            format!("mutual TLS from {} to {}{through}", mtls.client, mtls.server)
+            let issuer = mtls.issuer.as_ref().map(|cluster| format!(", certified by {cluster}")).unwrap_or_default();
+            let captured = if mtls.capture == Capturing::No { "" } else { ", no plain text on the link" };
+            format!("mutual TLS from {} to {}{issuer}{through}{captured}", mtls.client, mtls.server)
         }
         Check::Failures(failures) => {
             let status: Vec<String> = failures.status.iter().map(u16::to_string).collect();

@@ -44,6 +44,10 @@ impl Subject {
                     "server": "spiffe://cluster.local/ns/a/sa/c",
                 }],
                 "latencyMs": { "p50": 1.5, "p99": 9.5 },
+                "links": [{
+                    "between": ["network1", "network2"], "missing": null, "packets": 400, "bytes": 90_000, "missed": 0,
+                    "toGateway": 40_000, "fromGateway": 40_000, "hits": 0, "first": null,
+                }],
             }),
             Self::Connection => json!({
                 "outcome": "answered", "address": "10.0.0.1:80", "target": "cluster1/a", "answeredBy": "cluster1/a",

@@ -61,6 +61,7 @@ pub struct ScenarioFile {
     pub parameters: BTreeMap<String, Value>,
     /// Values by name; the scenario is run once for each combination, as a case of its own with the name
     /// `scenario[name=value]`. `${matrix.name}` in any text below stands for the value of the case.
+    /// Values that belong together are a mapping with a `name`: `${matrix.direction.from}` is one of them.
     #[serde(default)]
     pub matrix: BTreeMap<String, Vec<Value>>,
     /// What the environment must be able to do; where it cannot, the scenario is skipped and the report says why.
@@ -224,8 +225,12 @@ pub struct WorkloadFile {
 pub struct TrafficFile {
     /// The workload whose pod sends them.
     pub from: WorkloadFile,
-    /// Absolute `http` URL as that pod resolves it.
+    /// Absolute URL as that pod resolves it. Its scheme is the protocol: `http`, `http2`, `https`, `grpc`,
+    /// `grpc-stream`, `ws`, `tcp`, `tcp-server-first` or `tls`; all but the first three speak to `echo`.
     pub url: String,
+    /// Service whose hop inside the answer counts in place of who answered; who called it is then who is seen.
+    #[serde(default)]
+    pub hop: Option<String>,
     /// Additional headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -376,9 +381,18 @@ pub struct MtlsFile {
     pub client: String,
     /// SPIFFE id of the server, as it presented it.
     pub server: String,
+    /// Cluster whose authority must have issued the client's certificate, by its signature. It tells clusters apart that
+    /// share a trust domain.
+    #[serde(default)]
+    pub issuer: Option<String>,
     /// Gateways that the answers from beyond them must have come through, by the gateways' own counters.
     #[serde(default)]
     pub through: Vec<GatewayFile>,
+    /// Whether what passes the links to these gateways is captured, and must not hold the requests in plain text. By
+    /// default it is where there are such gateways, unless the client itself encrypts. With `true` the environment must
+    /// be able to.
+    #[serde(default)]
+    pub capture: Option<bool>,
 }
 
 /// A gateway on a cluster.

@@ -11,7 +11,10 @@ const MOST_CASES: usize = 200;
 
 /// One combination of values, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Case(Vec<(String, Value)>);
+pub(super) struct Case(Vec<(String, Node)>);
+
+/// The key of values that belong together by which the case is named.
+const NAME: &str = "name";
 
 impl Case {
     /// The name of a scenario in this case: `mtls[protocol=http,client=probe]`.
@@ -19,13 +22,21 @@ impl Case {
         if self.0.is_empty() {
             return scenario.to_owned();
         }
-        let values: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={}", written(value))).collect();
+        let value = |node: &Node| written(&node.get(NAME).unwrap_or(node).value);
+        let values: Vec<String> = self.0.iter().map(|(name, node)| format!("{name}={}", value(node))).collect();
         format!("{scenario}[{}]", values.join(","))
     }
 
-    /// Its values by name.
+    /// Its values by name; those that belong together by both names, as in `direction.from`.
     pub(super) fn values(&self) -> BTreeMap<String, Value> {
-        self.0.iter().cloned().collect()
+        let of_one = |(name, node): &(String, Node)| match &node.value {
+            Value::Map(entries) => {
+                let values = entries.iter().map(|(key, node)| (format!("{name}.{}", key.text), node.value.clone()));
+                values.collect()
+            }
+            single => vec![(name.clone(), single.clone())],
+        };
+        self.0.iter().flat_map(of_one).collect()
     }
 }
 
@@ -50,7 +61,10 @@ pub(super) fn cases(document: &Document) -> Result<Vec<Case>, Problems> {
         for (index, item) in items.iter().enumerate() {
             let known = |other: &Node| other.value == item.value;
             let message = match () {
-                () if !is_single(&item.value) => "this is no single value",
+                () if is_mapping(item) && !is_named(item) => "values that belong together need a `name` among them",
+                () if !is_single(&item.value) && !is_mapping(item) => {
+                    "this is neither a single value nor a mapping of single values"
+                }
                 () if items[..index].iter().any(known) => "this value stands here twice",
                 () => continue,
             };
@@ -58,7 +72,7 @@ pub(super) fn cases(document: &Document) -> Result<Vec<Case>, Problems> {
         }
         let with = |item: &Node, case: &Case| {
             let mut case = case.clone();
-            case.0.push((key.text.clone(), item.value.clone()));
+            case.0.push((key.text.clone(), item.clone()));
             case
         };
         if cases.len() * items.len() <= MOST_CASES {
@@ -69,6 +83,15 @@ pub(super) fn cases(document: &Document) -> Result<Vec<Case>, Problems> {
         }
     }
     if problems.has_errors() { Err(problems) } else { Ok(cases) }
+}
+
+/// Single values that belong together.
+fn is_mapping(node: &Node) -> bool {
+    matches!(&node.value, Value::Map(entries) if entries.iter().all(|(_, node)| is_single(&node.value)))
+}
+
+fn is_named(node: &Node) -> bool {
+    node.get(NAME).is_some()
 }
 
 #[cfg(test)]
@@ -95,11 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn values_that_belong_together_are_one() {
+        let text = "matrix: {way: [{name: forth, from: a, to: b}, {name: back, from: b, to: a}], n: [1]}";
+        assert_eq!(names(text), ["s[way=forth,n=1]", "s[way=back,n=1]"]);
+        let cases = cases(&Document::parse("a.yaml", text).expect("YAML")).expect("cases");
+        let values = cases[1].values();
+        assert_eq!(values["way.from"], Value::Text("b".to_owned()));
+        assert_eq!(values.keys().collect::<Vec<_>>(), ["n", "way.from", "way.name", "way.to"]);
+    }
+
+    #[test]
     fn mistakes_are_found_where_they_are() {
-        let text = "matrix:\n  a: []\n  b: [[1], 2, 2]\n";
+        let text = "matrix:\n  a: []\n  b: [[1], 2, 2, {x: 1}, {name: a, x: [1]}]\n";
         let problems = cases(&Document::parse("a.yaml", text).expect("YAML")).expect_err("mistakes");
         let places: Vec<_> = problems.iter().map(|one| (one.location().line, one.location().column)).collect();
-        assert_eq!(places, [(2, 3), (3, 7), (3, 15)]);
+        assert_eq!(places, [(2, 3), (3, 7), (3, 15), (3, 18), (3, 26)]);
     }
 
     #[test]

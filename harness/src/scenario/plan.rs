@@ -30,6 +30,7 @@ pub use touched::{Part, Touched};
 use super::keys::{Capability, ConnectionOutcome, FailureReason, SplitKey};
 use crate::diagnostic::Location;
 use crate::topology::{GatewayKind, Topology, Workload};
+use crate::traffic::probe::Protocol;
 
 /// A scenario that can be run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -256,8 +257,13 @@ pub struct ClusterConvergence {
 pub struct Traffic {
     /// The workload whose pod sends.
     pub from: Workload,
-    /// Absolute URL as that pod resolves it.
+    /// Absolute URL as that pod resolves it, with the scheme of the scenario file.
     pub url: String,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Service whose hop inside the answer counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
     /// Additional headers.
     pub headers: BTreeMap<String, String>,
     /// How many requests: what the expectations need, or more if the file says so. The most where it may stop early.
@@ -383,8 +389,26 @@ pub struct MutualTls {
     pub client: String,
     /// SPIFFE id of the server, as it presented it.
     pub server: String,
+    /// Cluster whose authority must have signed the client's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// Gateways whose own counters must show the connections of the answers from beyond them.
     pub through: Vec<Gateway>,
+    /// Whether the links to these gateways are captured.
+    pub capture: Capturing,
+}
+
+/// Whether what passes a link is captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capturing {
+    /// It is not.
+    #[default]
+    No,
+    /// It is; where that cannot be done, nothing is proved.
+    Wanted,
+    /// It is; where that cannot be done, the scenario is skipped.
+    Required,
 }
 
 /// Failures of one kind.

@@ -130,9 +130,9 @@ impl AppName {
 }
 
 impl App {
-    /// The workloads of the application, with their identities in `trust_domain`.
+    /// The workloads of the application, with their identities in the trust domain of their cluster.
     #[must_use]
-    pub fn workloads(&self, trust_domain: &str) -> Vec<Workload> {
+    pub fn workloads<'domain>(&self, trust_domain: impl Fn(&str) -> &'domain str) -> Vec<Workload> {
         let mut workloads = Vec::new();
         for placement in &self.placements {
             let placed = self
@@ -140,7 +140,8 @@ impl App {
                 .declared()
                 .iter()
                 .filter(|declared| placement.workloads.iter().any(|name| name == declared.name));
-            workloads.extend(placed.map(|declared| self.workload(declared, &placement.cluster, trust_domain)));
+            let domain = trust_domain(&placement.cluster);
+            workloads.extend(placed.map(|declared| self.workload(declared, &placement.cluster, domain)));
         }
         workloads
     }

@@ -36,8 +36,9 @@ fn headline(topology: &Topology) -> String {
         Intermediate::PerCluster => ", an intermediate per cluster",
         Intermediate::None => "",
     };
-    let (name, mesh, domain) = (&topology.name, &topology.mesh.id, &topology.trust.domain);
-    format!("{name} ({provider}): {mesh}, trust domain {domain}, {root}{intermediate}")
+    let (name, mesh) = (&topology.name, &topology.mesh.id);
+    let domains = topology.trust_domains().into_iter().collect::<Vec<_>>().join(", ");
+    format!("{name} ({provider}): {mesh}, trust domain {domains}, {root}{intermediate}")
 }
 
 fn side_by_side(topology: &Topology, clusters: &[Cluster]) -> Vec<String> {

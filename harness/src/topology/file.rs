@@ -91,6 +91,9 @@ pub struct ClusterFile {
     #[serde(default = "default_nodes")]
     #[schemars(range(min = 1, max = 9))]
     pub nodes: u8,
+    /// Trust domain of the SPIFFE ids on this cluster. The control planes of the others know it as an alias of theirs.
+    #[serde(default)]
+    pub trust_domain: Option<String>,
 }
 
 fn default_pod_subnet() -> String {
@@ -109,7 +112,7 @@ fn default_nodes() -> u8 {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TrustFile {
-    /// Trust domain of the SPIFFE ids.
+    /// Trust domain of the SPIFFE ids, on clusters without a `trustDomain` of their own.
     pub domain: String,
     /// The root of trust.
     pub root: RootOfTrust,

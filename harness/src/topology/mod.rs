@@ -11,6 +11,8 @@ pub mod kind;
 pub mod support;
 pub mod validate;
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -134,13 +136,15 @@ pub struct Cluster {
     pub zone: String,
     /// Number of nodes.
     pub nodes: u8,
+    /// Trust domain of the SPIFFE ids on it.
+    pub trust_domain: String,
 }
 
 /// How certificates are made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trust {
-    /// Trust domain of every SPIFFE id, such as `cluster.local`.
+    /// Trust domain of the SPIFFE ids of clusters that have none of their own, such as `cluster.local`.
     pub domain: String,
     /// The root of trust.
     pub root: RootOfTrust,
@@ -192,6 +196,18 @@ impl Topology {
     /// Every workload on every cluster, in the order of the file.
     #[must_use]
     pub fn workloads(&self) -> Vec<Workload> {
-        self.apps.iter().flat_map(|app| app.workloads(&self.trust.domain)).collect()
+        self.apps.iter().flat_map(|app| app.workloads(|cluster| self.trust_domain(cluster))).collect()
+    }
+
+    /// Trust domain of the identities on a cluster.
+    #[must_use]
+    pub fn trust_domain(&self, cluster: &str) -> &str {
+        self.cluster(cluster).map_or(&self.trust.domain, |cluster| &cluster.trust_domain)
+    }
+
+    /// The trust domains of all clusters, each once.
+    #[must_use]
+    pub fn trust_domains(&self) -> BTreeSet<&str> {
+        self.clusters.iter().map(|cluster| cluster.trust_domain.as_str()).collect()
     }
 }

@@ -127,6 +127,10 @@ impl Check<'_> {
                 .related(related, "overlaps with this")
                 .help("a cluster tells a pod from a Service by its address; choose subnets without a common address");
         }
+        let trust_domain = file.trust_domain.clone().unwrap_or_else(|| topology.trust.domain.clone());
+        if file.trust_domain.is_some() {
+            self.domain(&path.key("trustDomain"), &trust_domain);
+        }
         let unset: Ipv4Cidr = "0.0.0.0/32".parse().expect("invariant: a subnet");
         let cluster = Cluster {
             name: file.name.clone(),
@@ -136,6 +140,7 @@ impl Check<'_> {
             region: file.region.clone().unwrap_or_else(|| file.network.clone()),
             zone: file.zone.clone().unwrap_or_else(|| file.name.clone()),
             nodes: file.nodes,
+            trust_domain,
         };
         Placed { cluster, path: path.clone(), pods, services }
     }

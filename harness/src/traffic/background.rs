@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::controlled::Controlled;
-use super::probe::{self, Request, Samples, Source};
+use super::probe::{self, Protocol, Request, Samples, Source};
 use crate::cluster::{Cluster, Error};
 
 /// How long a stopped run may take to write its report, after its last requests have timed out.
@@ -41,6 +41,12 @@ impl Background {
     #[must_use]
     pub fn started_at(&self) -> &str {
         self.run.started_at()
+    }
+
+    /// What it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.request.protocol
     }
 
     /// Whether it has ended by itself: by its number of requests or its duration, or because something went wrong.

@@ -43,6 +43,52 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// By the scheme that scenarios write before a URL.
+    const SCHEMES: [(&'static str, Self); 9] = [
+        ("http", Self::Http1),
+        ("http2", Self::Http2),
+        ("https", Self::Https),
+        ("grpc", Self::Grpc),
+        ("grpc-stream", Self::GrpcStream),
+        ("ws", Self::WebSocket),
+        ("tcp", Self::Tcp),
+        ("tcp-server-first", Self::TcpServerFirst),
+        ("tls", Self::Tls),
+    ];
+
+    /// What a URL asks for, such as `grpc://echo:7070`; `None` where its scheme is unknown.
+    #[must_use]
+    pub fn of_url(url: &str) -> Option<Self> {
+        let (scheme, _) = url.split_once("://")?;
+        Self::SCHEMES.into_iter().find(|(known, _)| *known == scheme).map(|(_, protocol)| protocol)
+    }
+
+    /// The schemes that [`Self::of_url`] knows.
+    pub fn schemes() -> impl Iterator<Item = &'static str> {
+        Self::SCHEMES.into_iter().map(|(scheme, _)| scheme)
+    }
+
+    /// Whether it is mere bytes to proxies, which then tell the server nothing of its client.
+    #[must_use]
+    pub fn is_opaque(self) -> bool {
+        matches!(self, Self::Tcp | Self::TcpServerFirst) || self.is_encrypted()
+    }
+
+    /// Whether the client encrypts it itself, so that nobody on the way can read it with or without the mesh.
+    #[must_use]
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Https | Self::Tls)
+    }
+
+    /// Whether a request is a text that is sent as it is, and not one with headers around it.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Http1 | Self::Http2 | Self::Https => false,
+            Self::Grpc | Self::GrpcStream | Self::WebSocket | Self::Tcp | Self::TcpServerFirst | Self::Tls => true,
+        }
+    }
+
     /// The scheme by which the probe knows it.
     #[must_use]
     pub fn scheme(self) -> &'static str {
@@ -246,6 +292,14 @@ mod tests {
         let first = command(Protocol::TcpServerFirst);
         assert_eq!((first[4].as_str(), first.last().map(String::as_str)), ("tcp://echo:9001/", Some("--server-first")));
         assert!(command(Protocol::GrpcStream).contains(&"--stream".to_owned()));
+    }
+
+    #[test]
+    fn a_url_says_its_protocol() {
+        assert_eq!(Protocol::of_url("http2://echo:8081/"), Some(Protocol::Http2));
+        assert_eq!(Protocol::of_url("tcp-server-first://echo:9001"), Some(Protocol::TcpServerFirst));
+        assert_eq!(Protocol::of_url("ftp://echo/"), None);
+        assert_eq!(Protocol::of_url("echo:8080"), None);
     }
 
     #[test]

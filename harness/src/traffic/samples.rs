@@ -110,12 +110,18 @@ pub struct Group {
     pub cluster: Option<String>,
     /// Its network.
     pub network: Option<String>,
+    /// Namespace of its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// Its pod.
     pub pod: Option<String>,
     /// SPIFFE id of the caller as the server saw it; `None` where the server saw no mutual TLS.
     pub peer: Option<String>,
     /// SPIFFE id that the server presented.
     pub server: Option<String>,
+    /// Hexadecimal SHA-256 of the caller's certificate as the server saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// How many.
     pub count: u64,
 }

@@ -39,6 +39,9 @@ pub struct Group {
     pub peer: Option<String>,
     /// Its own identity, as its certificate says; `None` without mutual TLS.
     pub server: Option<String>,
+    /// Hexadecimal SHA-256 of the caller's certificate that it saw; absent without mutual TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// How many answers.
     pub count: u64,
 }
@@ -110,6 +113,7 @@ impl GroupKey {
             pod: served_by.pod,
             peer: peer.uri,
             server: peer.by,
+            certificate: peer.hash,
             count,
         }
     }
@@ -133,12 +137,12 @@ mod tests {
             200,
             ServerKey::Headers {
                 served_by: Some(HeaderValue::from_static("version=v3;pod=p;cluster=cluster2;network=network2")),
-                peer: Some(HeaderValue::from_static("uri=spiffe://a;by=spiffe://b")),
+                peer: Some(HeaderValue::from_static("uri=spiffe://a;by=spiffe://b;hash=ab12")),
             },
         );
         assert_eq!((group.version.as_deref(), group.cluster.as_deref()), (Some("v3"), Some("cluster2")));
         assert_eq!((group.peer.as_deref(), group.server.as_deref()), (Some("spiffe://a"), Some("spiffe://b")));
-        assert_eq!((group.count, group.hop_status), (7, None));
+        assert_eq!((group.certificate.as_deref(), group.count, group.hop_status), (Some("ab12"), 7, None));
     }
 
     #[test]

@@ -26,8 +26,17 @@ pub struct Settings {
     pub domain: String,
     /// Trust domain of workload identities.
     pub trust_domain: String,
+    /// Other trust domains whose workloads count as those of the own one (Istio's `trustDomainAliases`).
+    pub trust_domain_aliases: Vec<String>,
     /// Id of the mesh.
     pub mesh: String,
+}
+
+impl Settings {
+    /// The trust domains of the mesh: the own one, then the aliases.
+    pub fn trust_domains(&self) -> Vec<String> {
+        std::iter::once(&self.trust_domain).chain(&self.trust_domain_aliases).cloned().collect()
+    }
 }
 
 /// An immutable snapshot. Parts that did not change are shared with the snapshot before it.

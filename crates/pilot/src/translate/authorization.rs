@@ -21,6 +21,7 @@ use super::{Context, pb};
 /// The policies of a workload.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Authorization {
+    trust_domains: Vec<String>,
     deny: Vec<Arc<Object<AuthorizationPolicy>>>,
     allow: Vec<Arc<Object<AuthorizationPolicy>>>,
 }
@@ -28,7 +29,7 @@ pub(super) struct Authorization {
 impl Authorization {
     /// The policies that hold for the proxy's workload: those of its namespace and of the mesh that select it.
     pub(super) fn of(context: &Context<'_>) -> Self {
-        let mut found = Self::default();
+        let mut found = Self { trust_domains: context.settings.trust_domains(), ..Self::default() };
         let proxy = context.proxy;
         for policy in &context.state.configs.authorization_policies {
             let namespace = &policy.metadata.namespace;
@@ -65,28 +66,36 @@ impl Authorization {
         [(Verdict::Deny, &self.deny), (Verdict::Allow, &self.allow)]
             .into_iter()
             .filter(|(_, policies)| !policies.is_empty())
-            .map(|(verdict, policies)| Rules { action: verdict as i32, policies: translated(policies, verdict, http) })
+            .map(|(verdict, policies)| Rules {
+                action: verdict as i32,
+                policies: self.translated(policies, verdict, http),
+            })
             .collect()
     }
-}
 
-/// The rules of policies under the names by which Envoy reports a match.
-fn translated(policies: &[Arc<Object<AuthorizationPolicy>>], verdict: Verdict, http: bool) -> BTreeMap<String, Policy> {
-    let mut found = BTreeMap::new();
-    for policy in policies {
-        let namespace = &policy.metadata.namespace;
-        let name = |index: usize| format!("ns[{namespace}]-policy[{}]-rule[{index}]", policy.metadata.name);
-        let scope = Scope { namespace, http };
-        for (index, rule) in policy.spec.rules.iter().enumerate() {
-            if let Some(translated) = translate(rule, verdict, &scope) {
-                found.insert(name(index), translated);
+    /// The rules of policies under the names by which Envoy reports a match.
+    fn translated(
+        &self,
+        policies: &[Arc<Object<AuthorizationPolicy>>],
+        verdict: Verdict,
+        http: bool,
+    ) -> BTreeMap<String, Policy> {
+        let mut found = BTreeMap::new();
+        for policy in policies {
+            let namespace = &policy.metadata.namespace;
+            let name = |index: usize| format!("ns[{namespace}]-policy[{}]-rule[{index}]", policy.metadata.name);
+            let scope = Scope { namespace, http, trust_domains: &self.trust_domains };
+            for (index, rule) in policy.spec.rules.iter().enumerate() {
+                if let Some(translated) = translate(rule, verdict, &scope) {
+                    found.insert(name(index), translated);
+                }
+            }
+            if policy.spec.rules.is_empty() && verdict == Verdict::Allow {
+                found.insert(name(0), terms::nothing());
             }
         }
-        if policy.spec.rules.is_empty() && verdict == Verdict::Allow {
-            found.insert(name(0), terms::nothing());
-        }
+        found
     }
-    found
 }
 
 /// A rule; nothing where it must not match because it cannot be understood here.

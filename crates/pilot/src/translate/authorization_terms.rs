@@ -12,12 +12,17 @@ use mesh_types::authorization_policy::{Attribute, Condition, Operation, Rule, So
 
 use super::pb;
 
+/// Stands for the own trust domain in a policy, whatever its name is.
+const OWN_DOMAIN: &str = "cluster.local";
+
 /// Where a rule is looked at.
 pub(super) struct Scope<'a> {
     /// Namespace of the policy.
     pub(super) namespace: &'a str,
     /// Whether there are HTTP requests, or only connections.
     pub(super) http: bool,
+    /// The trust domains of the mesh, the own one first.
+    pub(super) trust_domains: &'a [String],
 }
 
 /// Whether a rule has a condition that cannot be looked at; it is then left out of the translation.
@@ -167,7 +172,8 @@ fn operation(operation: &Operation, scope: &Scope<'_>) -> Terms<Permission> {
 
 fn source(source: &Source, scope: &Scope<'_>) -> Terms<Principal> {
     let mut terms = Terms::new();
-    terms.add(&source.principals, &source.not_principals, |name| Some(identity(spiffe(name))));
+    let [principals, not_principals] = [&source.principals, &source.not_principals].map(|names| in_mesh(names, scope));
+    terms.add(&principals, &not_principals, |name| Some(identity(spiffe(name))));
     terms.add(&source.namespaces, &source.not_namespaces, |name| Some(namespace(name)));
     terms.add(&source.service_accounts, &source.not_service_accounts, |name| {
         let (namespace, account) = name.split_once('/').unwrap_or((scope.namespace, name));
@@ -189,7 +195,10 @@ fn attribute(condition: &Condition, scope: &Scope<'_>, called: &mut Terms<Permis
         Attribute::SourceIp => calling.add(values, not_values, direct_address),
         Attribute::RemoteIp => calling.add(values, not_values, remote_address),
         Attribute::SourceNamespace => calling.add(values, not_values, |name| Some(namespace(name))),
-        Attribute::SourcePrincipal => calling.add(values, not_values, |name| Some(identity(spiffe(name)))),
+        Attribute::SourcePrincipal => {
+            let [values, not_values] = [values, not_values].map(|names| in_mesh(names, scope));
+            calling.add(&values, &not_values, |name| Some(identity(spiffe(name))));
+        }
         Attribute::DestinationIp => {
             called.add(values, not_values, |block| Some(permit(permission::Rule::DestinationIp(range(block)?))));
         }
@@ -214,6 +223,21 @@ fn text(value: &str, before: &str, ignore_case: bool) -> matcher::StringMatcher 
 fn expression(regex: String) -> matcher::StringMatcher {
     let regex = matcher::RegexMatcher { regex, ..Default::default() };
     matcher::StringMatcher { match_pattern: Some(MatchPattern::SafeRegex(regex)), ..Default::default() }
+}
+
+/// Principals with each that an alias of their trust domain makes of them. `cluster.local` stands for the own domain; a
+/// pattern that says nothing of a domain, and a domain that is not the mesh's, are left as they are.
+fn in_mesh(principals: &[String], scope: &Scope<'_>) -> Vec<String> {
+    let aliases = |principal: &String| {
+        let of_mesh = principal
+            .split_once('/')
+            .filter(|(domain, _)| *domain == OWN_DOMAIN || scope.trust_domains.iter().any(|known| known == domain));
+        match of_mesh {
+            Some((_, rest)) => scope.trust_domains.iter().map(|domain| format!("{domain}/{rest}")).collect(),
+            None => vec![principal.clone()],
+        }
+    };
+    principals.iter().flat_map(aliases).collect()
 }
 
 fn spiffe(principal: &str) -> matcher::StringMatcher {

@@ -57,9 +57,11 @@ impl Context<'_> {
                 accounts.insert((&workload.namespace, &workload.service_account));
             }
         }
-        let identity = |(namespace, account): (&str, &str)| {
-            SpiffeId::new(&self.settings.trust_domain, namespace, account).to_string()
+        // Which of the mesh's trust domains a pod belongs to is not known here; any of them will do, as in Istio.
+        let domains = self.settings.trust_domains();
+        let identities = |(namespace, account): (&str, &str)| {
+            domains.iter().map(|domain| SpiffeId::new(domain, namespace, account).to_string()).collect::<Vec<_>>()
         };
-        accounts.into_iter().map(identity).collect()
+        accounts.into_iter().flat_map(identities).collect()
     }
 }

@@ -16,7 +16,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 
 use super::authorization::Authorization;
-use super::{denial_log, pb};
+use super::{access_log, pb};
 use crate::model::Protocol;
 
 pub(super) const HTTP_INSPECTOR: &str = "envoy.filters.listener.http_inspector";
@@ -78,7 +78,7 @@ pub(super) fn inbound(stat_prefix: &str, routes: Routes, authorization: &Authori
 fn guard(manager: &mut HttpConnectionManager, authorization: &Authorization, filters: Vec<HttpFilter>) {
     let guards = authorization.http_filters();
     if !guards.is_empty() {
-        manager.access_log = vec![denial_log::refused()];
+        manager.access_log = vec![access_log::refused()];
     }
     manager.http_filters = guards.into_iter().chain(filters).collect();
 }
@@ -148,8 +148,21 @@ pub(super) fn alpn(protocol: Protocol) -> SetFilterState {
 /// Passes a connection on to a cluster.
 pub(super) fn tcp_proxy(stat_prefix: &str, cluster: &str) -> Filter {
     let specifier = tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned());
-    pb::filter(
-        "envoy.filters.network.tcp_proxy",
-        tcp::TcpProxy { stat_prefix: stat_prefix.to_owned(), cluster_specifier: Some(specifier), ..Default::default() },
-    )
+    let stat_prefix = stat_prefix.to_owned();
+    proxy(tcp::TcpProxy { stat_prefix, cluster_specifier: Some(specifier), ..Default::default() })
+}
+
+/// Passes a connection on to the application's cluster, and logs who made it.
+pub(super) fn logged_tcp_proxy(cluster: &str) -> Filter {
+    let specifier = tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned());
+    proxy(tcp::TcpProxy {
+        stat_prefix: cluster.to_owned(),
+        cluster_specifier: Some(specifier),
+        access_log: vec![access_log::accepted()],
+        ..Default::default()
+    })
+}
+
+fn proxy(proxy: tcp::TcpProxy) -> Filter {
+    pb::filter("envoy.filters.network.tcp_proxy", proxy)
 }

@@ -60,19 +60,19 @@ pub(super) fn ports(context: &Context<'_>) -> Vec<InboundPort> {
 
 pub(super) fn listener(context: &Context<'_>, ports: &[InboundPort]) -> Listener {
     let modes = Modes::of(context.settings, &context.state.configs, &context.proxy.namespace, &context.proxy.labels);
-    let trust_domain = &context.settings.trust_domain;
+    let trust_domains = &context.settings.trust_domains();
     let mut chains = vec![black_hole()];
     let authorization = Authorization::of(context);
     let passthrough = passthrough(&authorization);
-    let everything = Chains { trust_domain, port: None, target: &passthrough };
+    let everything = Chains { trust_domains, port: None, target: &passthrough };
     chains.extend(everything.of(modes.default));
     for port in ports {
         let target = application(port, &authorization);
-        chains.extend(Chains { trust_domain, port: Some(port.port), target: &target }.of(modes.port(port.port)));
+        chains.extend(Chains { trust_domains, port: Some(port.port), target: &target }.of(modes.port(port.port)));
     }
     let named = modes.ports.iter().filter(|(port, _)| !ports.iter().any(|known| known.port == **port));
     for (port, mode) in named {
-        chains.extend(Chains { trust_domain, port: Some(*port), target: &passthrough }.of(*mode));
+        chains.extend(Chains { trust_domains, port: Some(*port), target: &passthrough }.of(*mode));
     }
     Listener {
         name: "virtualInbound".to_owned(),
@@ -148,7 +148,7 @@ fn passthrough(authorization: &Authorization) -> Target {
 
 /// Passes a connection on to a cluster where it is allowed.
 fn opaque(authorization: &Authorization, cluster: &str) -> Vec<Filter> {
-    authorization.network_filters().into_iter().chain([http::tcp_proxy(cluster, cluster)]).collect()
+    authorization.network_filters().into_iter().chain([http::logged_tcp_proxy(cluster)]).collect()
 }
 
 fn routes(
@@ -195,7 +195,7 @@ fn routes(
 
 /// Builds the filter chains of a port, or of every port that has none of its own.
 struct Chains<'a> {
-    trust_domain: &'a str,
+    trust_domains: &'a [String],
     port: Option<u16>,
     target: &'a Target,
 }
@@ -228,7 +228,7 @@ impl Chains<'_> {
 
     /// Mutual TLS, terminated here.
     fn tls(&self, http: bool, alpn: &[&str]) -> FilterChain {
-        FilterChain { transport_socket: Some(tls::server(self.trust_domain, http)), ..self.chain(http, "tls", alpn) }
+        FilterChain { transport_socket: Some(tls::server(self.trust_domains, http)), ..self.chain(http, "tls", alpn) }
     }
 
     /// Plain text.

@@ -1,9 +1,9 @@
 //! From a snapshot of the mesh to the configuration of one proxy. Pure: the same inputs give the same resources.
 
+mod access_log;
 mod authorization;
 mod authorization_terms;
 mod cluster;
-mod denial_log;
 mod destination;
 mod endpoint;
 mod gateway;

@@ -32,11 +32,11 @@ pub(super) struct Expectation {
     pub(super) http2: bool,
 }
 
-/// The server's side of mutual TLS.
-pub(super) fn server(trust_domain: &str, http: bool) -> core::TransportSocket {
+/// The server's side of mutual TLS, for clients of the mesh's trust domains.
+pub(super) fn server(trust_domains: &[String], http: bool) -> core::TransportSocket {
     let alpn: &[&str] = if http { &["h2", "http/1.1"] } else { &["istio-peer-exchange", "h2", "http/1.1"] };
-    let accepted = san(matcher::string_matcher::MatchPattern::Prefix(format!("spiffe://{trust_domain}/")));
-    let mut common = common(alpn, vec![accepted]);
+    let of_domain = |domain: &String| san(matcher::string_matcher::MatchPattern::Prefix(format!("spiffe://{domain}/")));
+    let mut common = common(alpn, trust_domains.iter().map(of_domain).collect());
     if let Some(params) = &mut common.tls_params {
         params.cipher_suites = CIPHERS.map(str::to_owned).to_vec();
     }

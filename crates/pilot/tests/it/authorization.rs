@@ -114,3 +114,31 @@ fn a_gateway_is_guarded_where_it_reads_requests() {
     assert!(guarded("ingress-1", "0.0.0.0_8080"));
     assert!(!guarded("eastwest-1", "0.0.0.0_15443"), "TLS is passed through, so nobody is known there");
 }
+
+/// As in Istio: an alias is as good as the own trust domain, `cluster.local` stands for it, and other domains are left.
+#[test]
+fn principals_hold_in_every_trust_domain_of_the_mesh() {
+    let fixture = Fixture::read(&[
+        BOOKINFO,
+        &policy(
+            "domains",
+            "bookinfo",
+            "{rules: [{from: [{source: {principals: [west.example/ns/a/sa/b], notPrincipals: [south.example/ns/c/sa/d]}}]}]}",
+        ),
+    ]);
+    let aliases = vec!["west.example".to_owned()];
+    let translated = fixture.translate_with(aliases, "sidecar", "cluster1", "bookinfo", "productpage-v1");
+    let all = print::translation(&translated);
+    assert!(all.contains("spiffe://west.example/ns/bookinfo/sa/"), "servers of the other domain are accepted: {all}");
+    let text = printed(inbound(translated));
+    assert!(text.contains(r#"names=["spiffe://cluster.local/*", "spiffe://west.example/*"]"#), "{text}");
+    let rule = text.lines().find(|line| line.contains("policy[domains]")).unwrap();
+    for (id, there) in [
+        ("spiffe://west.example/ns/a/sa/b", true),
+        ("spiffe://cluster.local/ns/a/sa/b", true),
+        ("spiffe://south.example/ns/c/sa/d", true),
+        ("spiffe://cluster.local/ns/c/sa/d", false),
+    ] {
+        assert_eq!(rule.contains(id), there, "{id}: {rule}");
+    }
+}

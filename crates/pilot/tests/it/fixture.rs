@@ -29,6 +29,7 @@ pub(crate) fn settings(cluster: &str) -> Settings {
         root_namespace: "istio-system".to_owned(),
         domain: "cluster.local".to_owned(),
         trust_domain: "cluster.local".to_owned(),
+        trust_domain_aliases: Vec::new(),
         mesh: "mesh1".to_owned(),
     }
 }
@@ -148,7 +149,20 @@ impl Fixture {
 
     /// The translation for a pod's proxy by the control plane of its cluster.
     pub(crate) fn translate(&self, node_type: &str, cluster: &str, namespace: &str, pod: &str) -> Translation {
+        self.translate_with(Vec::new(), node_type, cluster, namespace, pod)
+    }
+
+    /// The same in a mesh whose trust domain has aliases.
+    pub(crate) fn translate_with(
+        &self,
+        trust_domain_aliases: Vec<String>,
+        node_type: &str,
+        cluster: &str,
+        namespace: &str,
+        pod: &str,
+    ) -> Translation {
         let proxy = Proxy::from_node(&self.node(node_type, cluster, namespace, pod)).unwrap();
-        translate(&settings(cluster), &self.state(cluster), &proxy)
+        let settings = Settings { trust_domain_aliases, ..settings(cluster) };
+        translate(&settings, &self.state(cluster), &proxy)
     }
 }

@@ -8,7 +8,7 @@ use verdict::quantile::QuantilePlan;
 
 use super::*;
 use crate::scenario::keys::{ConnectionOutcome, DenialReason};
-use crate::scenario::plan::Deployment;
+use crate::scenario::plan::{Deployment, Peer};
 use crate::traffic::probe::{Group, Samples};
 
 const PROBE: &str = "spiffe://cluster.local/ns/bookinfo/sa/probe";

@@ -61,10 +61,6 @@ fn outcome(check: &Check, seen: &TrafficObservation) -> Outcome {
     judgement.outcome
 }
 
-fn first_words(check: &Check, seen: &TrafficObservation) -> String {
-    judge(check, &Observation::Traffic(Box::new(seen.clone()))).evidence.swap_remove(0)
-}
-
 #[test]
 fn one_request_without_an_answer_refutes_that_all_are_answered() {
     let check = Check::Answered(RatePlan { limit: 0.0, alpha: 0.01 });
@@ -124,45 +120,6 @@ fn a_split_is_counted_by_its_key_and_failures_are_a_category() {
     assert_eq!(outcome(&check, &traffic(few)), Inconclusive);
 }
 
-fn mtls_check(through: Vec<Gateway>) -> Check {
-    Check::MutualTls(MutualTls { client: PROBE.to_owned(), server: REVIEWS.to_owned(), through })
-}
-
-#[test]
-fn mutual_tls_is_refuted_by_a_single_answer_without_it() {
-    let check = mtls_check(Vec::new());
-    let good = group("v1", "cluster1", 200, 99);
-    assert_eq!(outcome(&check, &traffic(vec![good.clone()])), Pass);
-    let plain = Group { peer: None, count: 1, ..good.clone() };
-    let seen = traffic(vec![good.clone(), plain]);
-    assert_eq!(outcome(&check, &seen), Fail);
-    assert!(first_words(&check, &seen).contains("no identity (plaintext)"));
-    let stranger = Group { peer: Some("spiffe://cluster.local/ns/evil/sa/x".to_owned()), count: 1, ..good.clone() };
-    assert_eq!(outcome(&check, &traffic(vec![good.clone(), stranger])), Fail);
-    let impostor = Group { server: Some(PROBE.to_owned()), count: 1, ..good };
-    assert_eq!(outcome(&check, &traffic(vec![impostor])), Fail);
-}
-
-#[test]
-fn mutual_tls_that_nobody_could_see_is_left_open() {
-    assert_eq!(outcome(&mtls_check(Vec::new()), &traffic(vec![group("v1", "cluster1", 503, 9)])), Inconclusive);
-    // All answers came from here, so nothing is known of the gateway.
-    let here = with_counters(traffic(vec![group("v1", "cluster1", 200, 9)]), GatewayCounters::default());
-    assert_eq!(outcome(&mtls_check(vec![gateway()]), &here), Inconclusive);
-}
-
-#[test]
-fn answers_from_beyond_a_gateway_must_have_passed_it() {
-    let check = mtls_check(vec![gateway()]);
-    let seen = |bytes_passed_on| {
-        let counters = GatewayCounters { bytes_passed_on, ..GatewayCounters::default() };
-        with_counters(traffic(vec![group("v3", "cluster2", 200, 100)]), counters)
-    };
-    assert_eq!(outcome(&check, &seen(40_000)), Pass);
-    assert_eq!(outcome(&check, &seen(100 * SMALLEST_REQUEST - 1)), Fail);
-    assert!(first_words(&check, &seen(0)).contains("not all came through it"));
-}
-
 #[test]
 fn failures_must_be_of_the_kind_at_the_place_and_as_many() {
     let check =
@@ -217,6 +174,6 @@ fn a_pod_is_reached_only_if_it_says_so_itself() {
 #[test]
 fn a_check_of_something_else_never_passes() {
     let connection = attempt(ConnectionOutcome::Answered, None);
-    assert_eq!(judge(&mtls_check(Vec::new()), &connection).outcome, Fail);
+    assert_eq!(judge(&split_check(&[("v1@cluster1", 100.0)]), &connection).outcome, Fail);
     assert_eq!(outcome(&Check::Reached(true), &traffic(vec![group("v1", "cluster1", 200, 9)])), Fail);
 }

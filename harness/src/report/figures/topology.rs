@@ -13,7 +13,7 @@ pub struct TopologyFacts {
     pub name: String,
     /// One sentence for people.
     pub description: String,
-    /// Trust domain of every identity.
+    /// Trust domain of every identity; where clusters have their own, all of them, divided by commas.
     pub trust_domain: String,
     /// The clusters.
     pub clusters: Vec<ClusterFacts>,
@@ -65,7 +65,7 @@ impl From<&Topology> for TopologyFacts {
         Self {
             name: topology.name.clone(),
             description: topology.description.clone(),
-            trust_domain: topology.trust.domain.clone(),
+            trust_domain: topology.trust_domains().into_iter().collect::<Vec<_>>().join(", "),
             clusters: clusters.collect(),
             gateways: topology.mesh.gateways.iter().map(|gateway| gateway.deployment().to_owned()).collect(),
             workloads: workloads.collect(),

@@ -7,9 +7,9 @@ use super::context::Context;
 use super::reachability::exceptions;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
-use crate::scenario::file::{AnsweredFile, ExpectFile, FailuresFile, MtlsFile, SplitFile};
+use crate::scenario::file::{AnsweredFile, ExpectFile, FailuresFile, SplitFile};
 use crate::scenario::keys::{FAILED, SplitKey};
-use crate::scenario::plan::{Check, Expectation, Failures, MutualTls, Split};
+use crate::scenario::plan::{Check, Expectation, Failures, Split};
 
 /// Which kind of step an expectation stands under.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -250,19 +250,10 @@ impl Context<'_> {
         }
     }
 
-    fn mtls(&mut self, path: &Path, file: &MtlsFile) -> MutualTls {
-        for (key, identity) in [("client", &file.client), ("server", &file.server)] {
-            self.identity(&path.key(key), identity);
-        }
-        let through = file.through.iter().enumerate();
-        let through =
-            through.map(|(index, gateway)| self.gateway(&path.key("through").index(index), gateway)).collect();
-        MutualTls { client: file.client.clone(), server: file.server.clone(), through }
-    }
-
     pub(super) fn identity(&mut self, path: &Path, identity: &str) {
-        let domain = &self.topology.trust.domain;
-        let gateways = self.topology.mesh.gateways.iter().map(|gateway| gateway.identity(domain));
+        let gateways = self.topology.mesh.gateways.iter();
+        let domains = self.topology.trust_domains();
+        let gateways = gateways.flat_map(|gateway| domains.iter().map(|domain| gateway.identity(domain)));
         let known: std::collections::BTreeSet<String> =
             self.workloads.iter().map(|workload| workload.identity.clone()).chain(gateways).collect();
         if !known.contains(identity) {

@@ -11,6 +11,7 @@ mod expect;
 mod faults;
 mod groups;
 mod headers;
+mod mutual_tls;
 mod objects;
 mod reachability;
 mod said;
@@ -24,7 +25,7 @@ use std::collections::BTreeSet;
 
 use super::file::ScenarioFile;
 use super::keys::Capability;
-use super::plan::{Action, Plan, Step};
+use super::plan::{Action, Capturing, Check, Expectation, Plan, Step};
 use super::suite::Defaults;
 use super::{matrix, parameters};
 use context::Context;
@@ -141,6 +142,11 @@ fn requires(said: Vec<Capability>, steps: &[Step]) -> Vec<Capability> {
         for step in steps {
             if let Action::Fault(fault) = &step.action {
                 into.extend(fault.kind.requires());
+            }
+            let captured =
+                |one: &Expectation| matches!(&one.check, Check::MutualTls(mtls) if mtls.capture == Capturing::Required);
+            if step.expectations().iter().any(captured) {
+                into.insert(Capability::Tap);
             }
             step.members().into_iter().for_each(|members| collect(members, into));
         }

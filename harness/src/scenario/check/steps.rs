@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::expect::{Measurement, samples_needed};
+use super::mutual_tls::captures;
 use super::said::said;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
@@ -250,16 +251,12 @@ impl Context<'_> {
         }
     }
 
-    fn traffic(
-        &mut self,
-        path: &Path,
-        file: &TrafficFile,
-        expectations: Vec<crate::scenario::plan::Expectation>,
-    ) -> Option<Traffic> {
+    fn traffic(&mut self, path: &Path, file: &TrafficFile, mut expectations: Vec<Expectation>) -> Option<Traffic> {
         let from = self.workload(&path.key("from"), &file.from);
-        if !file.url.starts_with("http://") || file.url.len() <= "http://".len() {
-            self.error(&path.key("url"), format!("`{}` is no absolute http URL", file.url))
-                .help("write it as the pod resolves it, such as `http://reviews:9080/reviews/0`");
+        let protocol = self.protocol(&path.key("url"), &file.url);
+        self.hop(path, file);
+        if let Some(protocol) = protocol {
+            captures(protocol, &mut expectations);
         }
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), TRAFFIC_TIMEOUT);
         let needed = samples_needed(&expectations);
@@ -276,6 +273,8 @@ impl Context<'_> {
         Some(Traffic {
             from: from?,
             url: file.url.clone(),
+            protocol: protocol?,
+            hop: file.hop.clone(),
             headers: file.headers.clone(),
             requests: file.requests.unwrap_or(needed),
             early_stop: file.early_stop,

@@ -185,6 +185,27 @@ fn each_mistake_has_a_message() {
 }
 
 #[test]
+fn what_mutual_tls_is_asked_for_is_looked_over() {
+    const IDS: &str = "client: 'spiffe://cluster.local/ns/bookinfo/sa/probe', server: 'spiffe://cluster.local/ns/bookinfo/sa/bookinfo-details'";
+    let sent = |traffic: &str, mtls: &str| {
+        let from = "from: {cluster: cluster1, workload: probe, namespace: bookinfo}";
+        problems(&format!("- {{traffic: {{{from}, {traffic}}}, expect: [{{mtls: {{{IDS}{mtls}}}}}]}}\n"))
+    };
+    let through = ", through: [{cluster: cluster2, gateway: eastwest}], capture: true";
+    assert_eq!(sent("url: 'grpc://details:9080', hop: details", &format!(", issuer: cluster1{through}")), "");
+    for (traffic, mtls, message) in [
+        ("url: 'gprc://details:9080'", "", "did you mean `grpc`?"),
+        ("url: 'tcp://'", "", "`tcp://` is no absolute URL"),
+        ("url: 'http://a', hop: detail", "", "did you mean `details`?"),
+        ("url: 'http://a'", ", issuer: cluster3", "has no cluster `cluster3`"),
+        ("url: 'http://a'", ", capture: true", "nothing is said of a link that could be captured"),
+    ] {
+        let found = sent(traffic, mtls);
+        assert!(found.starts_with("7:") && found.contains(message), "{message}: {found}");
+    }
+}
+
+#[test]
 fn weights_of_a_route_that_do_not_sum_to_100_are_worth_a_warning() {
     let steps = "- apply:\n    clusters: [cluster1]\n    objects:\n    - apiVersion: networking.istio.io/v1\n      \
                  kind: VirtualService\n      metadata: {name: v, namespace: bookinfo}\n      spec:\n        http:\n        \

@@ -61,6 +61,14 @@ fn kind_gets_its_own_configuration() {
 }
 
 #[test]
+fn a_cluster_may_have_a_trust_domain_of_its_own() {
+    let topology = read("t.yaml", &with("name: b\nnetwork: n2\ntrustDomain: west.example")).expect("no problems");
+    assert_eq!((topology.trust_domain("a"), topology.trust_domain("b")), ("cluster.local", "west.example"));
+    let wrong = problems(&with("name: b\nnetwork: n2\ntrustDomain: West_Example"));
+    assert!(wrong.starts_with("10:16 `West_Example` is no trust domain"), "{wrong}");
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once_with_place_and_cure() {
     let text = "apiVersion: meshproof.dev/v1alpha1\nkind: Topology\nname: Two_Clusters\nnetworks:\n- name: network1\n\
                 clusters:\n- name: a\n  netwrok: network1\n  network: network1\n  podSubnet: 10.244.0.0/16\n- name: a\n  \
