@@ -1,14 +1,12 @@
 //! Judges observations against expectations. Pure: the same observation always gets the same verdict.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use verdict::Outcome;
 use verdict::text::thousands;
 
 use super::observation::{ConnectionObservation, GatewayCounters, Observation, TrafficObservation};
 use super::{assertions, config, failover, headers, mutual_tls, reachability};
-use crate::scenario::keys::{ConnectionOutcome, FAILED, FailureReason, SplitKey};
+use crate::scenario::keys::{ConnectionOutcome, FAILED, FailureReason};
 use crate::scenario::plan::{Check, Failures, Split};
 
 /// A verdict with its evidence.
@@ -91,34 +89,14 @@ fn why_not_answered(seen: &TrafficObservation) -> Option<String> {
     Some(causes.join(", "))
 }
 
-/// Whether more requests could still decide the check.
-#[must_use]
-pub fn is_open(check: &Check, seen: &TrafficObservation) -> bool {
-    let Check::Split(Split { by, early: Some(early), .. }) = check else { return false };
-    early.look(&split_counts(by, seen)) == Outcome::Inconclusive
-}
-
-fn split_counts(by: &SplitKey, seen: &TrafficObservation) -> BTreeMap<String, u64> {
-    let mut counts = seen.counts(by);
+fn split(expected: &Split, seen: &TrafficObservation) -> Judgement {
+    let mut counts = seen.counts(&expected.by);
     let failed = seen.not_answered();
     if failed > 0 {
         counts.insert(FAILED.to_owned(), failed);
     }
-    counts
-}
-
-fn split(expected: &Split, seen: &TrafficObservation) -> Judgement {
-    let counts = split_counts(&expected.by, seen);
-    let verdict = match &expected.early {
-        Some(early) => early.judge(&counts),
-        None => expected.plan.judge(&counts),
-    };
+    let verdict = expected.plan.judge(&counts);
     let mut evidence = vec![verdict.sentence()];
-    if expected.early.is_some() {
-        let decided = if verdict.outcome == Outcome::Inconclusive { "not decided" } else { "decided" };
-        let most = verdict.planned.max(verdict.n);
-        evidence.push(format!("{decided} after {} of {} requests", thousands(verdict.n), thousands(most)));
-    }
     evidence.extend(verdict.categories.iter().map(|category| category.reason.clone()));
     Judgement { outcome: verdict.outcome, evidence, figures: json!({ "by": expected.by, "split": verdict }) }
 }

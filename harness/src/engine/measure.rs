@@ -10,12 +10,11 @@ use super::witness::Watch;
 use crate::check::observation::{
     ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, TrafficObservation,
 };
-use crate::check::{judge::is_open, proxies};
+use crate::check::proxies;
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::scenario::keys::ConnectionOutcome;
 use crate::scenario::plan::{Check, ConfigOf, Connect, Deployment, Expectation, Gateway, Traffic};
 use crate::topology::{GatewayKind, Workload};
-use crate::traffic::chunks;
 use crate::traffic::probe::{self, Connection, Request, Samples, Source};
 
 /// Counters that tell what a gateway did: what it passed on, and what it turned away.
@@ -51,17 +50,7 @@ pub(super) async fn traffic(
         ..Request::to(traffic.url.clone())
     };
     watch.mark(&mut request);
-    let source = source(&traffic.from);
-    let samples = if traffic.early_stop {
-        let all = traffic.expectations.iter().chain(more);
-        let open = |seen: &Samples| {
-            let seen = TrafficObservation { samples: seen.clone(), ..TrafficObservation::default() };
-            all.clone().any(|one| is_open(&one.check, &seen))
-        };
-        chunks::send(cluster, &source, &request, |seen| !open(seen)).await?
-    } else {
-        probe::send(cluster, &source, &request).await?
-    };
+    let samples = probe::send(cluster, &source(&traffic.from), &request).await?;
     let witnesses = watch.end(environment, traffic, &samples).await?;
     let after = counters(environment, &gateways).await?;
     let proxies = growth(counted, refusals(environment, &refusing).await?);

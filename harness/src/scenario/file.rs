@@ -252,10 +252,6 @@ pub struct TrafficFile {
     /// With `true`, requests are sent while the next steps are done, until a step with `stop`.
     #[serde(default)]
     pub background: bool,
-    /// With `true`, ends as soon as every `split` is decided: clearly right or clearly wrong. The error rates of the split
-    /// hold for all looks together. What needs a fixed number of requests (`errors`, `latency`) cannot stand beside it.
-    #[serde(default)]
-    pub early_stop: bool,
     /// Longest time for one answer, such as `5s`.
     #[serde(default)]
     pub timeout: Option<String>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use verdict::{EarlySplit, RatePlan, SplitPlan};
+use verdict::{RatePlan, SplitPlan};
 
 mod change;
 mod config;
@@ -266,11 +266,8 @@ pub struct Traffic {
     pub hop: Option<String>,
     /// Additional headers.
     pub headers: BTreeMap<String, String>,
-    /// How many requests: what the expectations need, or more if the file says so. The most where it may stop early.
+    /// How many requests: what the expectations need, or more if the file says so.
     pub requests: u64,
-    /// Whether it ends as soon as every split is decided.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub early_stop: bool,
     /// How many connections at a time, closed loop.
     pub connections: u32,
     /// Whether each request opens its own connection.
@@ -376,9 +373,6 @@ pub struct Split {
     pub by: SplitKey,
     /// Targets, margin, error rates and sample size.
     pub plan: SplitPlan,
-    /// How it is decided early, where the traffic may stop early.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub early: Option<EarlySplit>,
 }
 
 /// Mutual TLS between two identities.

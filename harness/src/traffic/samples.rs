@@ -136,43 +136,6 @@ pub struct Histogram {
     pub buckets: Vec<(u64, u64)>,
 }
 
-impl Histogram {
-    fn and(self, other: &Self) -> Self {
-        let mut buckets: BTreeMap<u64, u64> = self.buckets.into_iter().collect();
-        other.buckets.iter().for_each(|(bucket, count)| *buckets.entry(*bucket).or_default() += count);
-        Self { digits: self.digits.min(other.digits), buckets: buckets.into_iter().collect() }
-    }
-
-    /// Milliseconds at a quantile, by the upper end of its bucket.
-    fn at(&self, quantile: f64) -> Option<f64> {
-        let total: u64 = self.buckets.iter().map(|(_, count)| count).sum();
-        let rank = ((quantile * total as f64).ceil() as u64).max(1);
-        let mut below = 0;
-        let reached = self.buckets.iter().find(|(_, count)| {
-            below += count;
-            below >= rank
-        });
-        reached.map(|(microseconds, _)| *microseconds as f64 / 1_000.0)
-    }
-}
-
-/// What two runs say of latencies together, by the names that both have; the histogram is that of both.
-fn latencies(
-    runs: [&BTreeMap<String, f64>; 2],
-    answered: [f64; 2],
-    histogram: Option<&Histogram>,
-) -> BTreeMap<String, f64> {
-    let joined = |name: &str, one: f64, other: f64| match name {
-        "min" => Some(one.min(other)),
-        "max" => Some(one.max(other)),
-        "mean" => Some((one * answered[0] + other * answered[1]) / (answered[0] + answered[1])),
-        // `p99` and `p999`.
-        _ => histogram?.at(format!("0.{}", name.strip_prefix('p')?).parse().ok()?),
-    };
-    let both = runs[0].iter().filter_map(|(name, one)| Some((name, *one, *runs[1].get(name)?)));
-    both.filter_map(|(name, one, other)| Some((name.clone(), joined(name, one, other)?))).collect()
-}
-
 /// Where a pod runs, as far as it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -192,50 +155,6 @@ impl Samples {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
-    }
-
-    /// Puts the samples of a later run to these, as if it had been one run. Of single requests with their times, and of
-    /// the open loop's delays, nothing is kept: their clocks differ.
-    pub(super) fn add(&mut self, later: Self) {
-        fn put(into: &mut BTreeMap<String, u64>, from: BTreeMap<String, u64>) {
-            from.into_iter().for_each(|(key, count)| *into.entry(key).or_default() += count);
-        }
-        if self.requests == 0 {
-            *self = later;
-        } else {
-            let answered = [self.answered as f64, later.answered as f64];
-            self.requests += later.requests;
-            self.answered += later.answered;
-            self.duration_ms += later.duration_ms;
-            put(&mut self.by_status, later.by_status);
-            put(&mut self.errors, later.errors);
-            for sample in later.error_samples {
-                match self
-                    .error_samples
-                    .iter_mut()
-                    .find(|known| (&known.class, &known.text) == (&sample.class, &sample.text))
-                {
-                    Some(known) => known.count += sample.count,
-                    None => self.error_samples.push(sample),
-                }
-            }
-            for group in later.groups {
-                match self.groups.iter_mut().find(|known| Group { count: group.count, ..(*known).clone() } == group) {
-                    Some(known) => known.count += group.count,
-                    None => self.groups.push(group),
-                }
-            }
-            self.interrupted |= later.interrupted;
-            self.late_sends = self.late_sends.zip(later.late_sends).map(|(one, other)| one + other);
-            self.connections_opened += later.connections_opened;
-            self.reconnects += later.reconnects;
-            self.histogram = self.histogram.take().zip(later.histogram).map(|(one, other)| one.and(&other));
-            self.latency_ms = match (self.latency_ms.take(), later.latency_ms) {
-                (Some(one), Some(other)) => Some(latencies([&one, &other], answered, self.histogram.as_ref())),
-                (one, other) => one.or(other),
-            };
-        }
-        (self.timeline, self.start_delay_ms) = (None, None);
     }
 
     /// Whether the figures agree with each other and with what was asked for; a verdict on fewer requests than planned
@@ -289,31 +208,6 @@ mod tests {
     #[test]
     fn figures_that_agree_are_taken() {
         assert_eq!(samples().check(Some(10)), Ok(()));
-    }
-
-    #[test]
-    fn a_later_run_is_put_to_an_earlier_one() {
-        let run = |version: &str, micros: u64| Samples {
-            histogram: Some(Histogram { digits: 3, buckets: vec![(1_000, 8), (micros, 1)] }),
-            latency_ms: Some(
-                [("mean", 1.0), ("p50", 1.0), ("p99", 2.0), ("max", micros as f64 / 1e3)]
-                    .map(|(name, ms)| (name.to_owned(), ms))
-                    .into(),
-            ),
-            groups: vec![Group { version: Some(version.to_owned()), ..samples().groups[0].clone() }],
-            error_samples: vec![ErrorSample { class: "reset".into(), text: "Connection reset".into(), count: 1 }],
-            duration_ms: 5.0,
-            ..samples()
-        };
-        let mut all = Samples::default();
-        [run("v1", 2_000), run("v2", 4_000), run("v1", 2_000)].into_iter().for_each(|one| all.add(one));
-        assert_eq!(all.check(Some(30)), Ok(()));
-        let counts = all.counts(|group| group.version.clone().unwrap_or_default());
-        assert_eq!(counts, [("v1".to_owned(), 18), ("v2".to_owned(), 9)].into());
-        assert_eq!((all.errors["reset"], all.error_samples[0].count, all.error_samples.len()), (3, 3, 1));
-        let latency = all.latency_ms.expect("latencies");
-        assert_eq!((latency["p50"], latency["p99"], latency["max"], latency["mean"]), (1.0, 4.0, 4.0, 1.0));
-        assert_eq!(all.duration_ms, 15.0);
     }
 
     #[test]

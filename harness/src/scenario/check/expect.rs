@@ -1,6 +1,6 @@
 //! Expectations: that they fit their step, that a sample can decide them, and how large it must be.
 
-use verdict::{EarlySplit, ErrorRates, PlanError, RatePlan, SplitPlan, Target, text};
+use verdict::{ErrorRates, PlanError, RatePlan, SplitPlan, Target, text};
 
 use super::config::held_listener;
 use super::context::Context;
@@ -162,7 +162,7 @@ impl Context<'_> {
             false_pass: file.false_pass.unwrap_or(default.false_pass),
         };
         match SplitPlan::new(targets, file.margin, rates) {
-            Ok(plan) => Some(Split { by, plan, early: None }),
+            Ok(plan) => Some(Split { by, plan }),
             Err(error) => {
                 self.impossible(path, &error);
                 None
@@ -228,7 +228,7 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn impossible(&mut self, path: &Path, error: &PlanError) {
+    fn impossible(&mut self, path: &Path, error: &PlanError) {
         let message = error.to_string();
         match error {
             PlanError::WeightOutOfRange { category, .. } => {
@@ -309,7 +309,7 @@ pub(super) fn samples_needed(expectations: &[Expectation]) -> u64 {
     /// Enough to show a rate below 5 % when nothing in the step asks for more.
     const LEAST: u64 = 100;
     let needed = expectations.iter().map(|expectation| match &expectation.check {
-        Check::Split(split) => split.early.as_ref().map_or(split.plan.n, EarlySplit::most),
+        Check::Split(split) => split.plan.n,
         Check::Answered(plan) => plan.clean_trials_needed().unwrap_or(LEAST),
         Check::Latency(bounds) => bounds.iter().map(|bound| bound.plan.samples_needed()).max().unwrap_or(LEAST),
         _ => LEAST,

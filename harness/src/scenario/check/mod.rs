@@ -6,7 +6,6 @@ mod changes;
 mod config;
 mod context;
 mod convergence;
-mod early;
 mod expect;
 mod faults;
 mod groups;

@@ -168,20 +168,12 @@ impl Context<'_> {
         }
         if let Some(traffic) = file.traffic.as_ref().filter(|traffic| traffic.background) {
             self.converged_before(&path.key("traffic"));
-            if traffic.early_stop {
-                let path = path.key("traffic").key("earlyStop");
-                self.key_error(&path, "traffic in the background does not stop early").help("its `stop` ends it");
-            }
             let traffic = self.traffic(&path.key("traffic"), traffic, Vec::new())?;
             return self.background(&path.key("traffic"), file.name.as_deref(), traffic, expect.is_some());
         }
         if let Some(traffic) = &file.traffic {
             self.converged_before(&path.key("traffic"));
-            let mut expectations = self.expectations(&path.key("expect"), expect, Measurement::Traffic);
-            if traffic.early_stop {
-                self.stops_early(&path.key("traffic"), expect);
-                self.looks(&path.key("expect"), &mut expectations);
-            }
+            let expectations = self.expectations(&path.key("expect"), expect, Measurement::Traffic);
             return self.traffic(&path.key("traffic"), traffic, expectations).map(Action::Traffic);
         }
         if let Some(connect) = &file.connect {
@@ -277,7 +269,6 @@ impl Context<'_> {
             hop: file.hop.clone(),
             headers: file.headers.clone(),
             requests: file.requests.unwrap_or(needed),
-            early_stop: file.early_stop,
             connections: file.connections,
             new_connection_per_request: file.new_connection_per_request,
             rate: file.rate,
@@ -331,11 +322,9 @@ impl Context<'_> {
             Action::Stop(_) | Action::Sequence(_) => Measurement::Background,
             _ => Measurement::Traffic,
         };
-        let mut expectations = self.expectations(path, Some(files), kind);
-        match &measure.action {
-            Action::Reachability(matrix) => self.exceptions_are_pairs(path, files, matrix),
-            Action::Traffic(traffic) if traffic.early_stop => self.looks(path, &mut expectations),
-            _ => {}
+        let expectations = self.expectations(path, Some(files), kind);
+        if let Action::Reachability(matrix) = &measure.action {
+            self.exceptions_are_pairs(path, files, matrix);
         }
         let needed = samples_needed(&expectations);
         if measure.requests() < needed && kind == Measurement::Traffic {
@@ -405,7 +394,7 @@ impl Context<'_> {
 }
 
 /// Whether a check is decided by the number of samples, and not by what any of them shows.
-pub(super) fn decided_by_number(check: &Check) -> bool {
+fn decided_by_number(check: &Check) -> bool {
     match check {
         Check::Split(_) | Check::Latency(_) => true,
         Check::Answered(plan) => plan.limit > 0.0,
