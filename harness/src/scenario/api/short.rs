@@ -116,6 +116,7 @@ impl Traffic {
         Self {
             from,
             url: url.into(),
+            hop: None,
             headers: std::collections::BTreeMap::new(),
             requests: None,
             connections: crate::scenario::file::eight(),
