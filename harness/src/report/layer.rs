@@ -110,7 +110,7 @@ impl Scene<'_> {
     }
 
     /// Cluster that requests came from.
-    fn from_cluster(&self) -> Option<&str> {
+    fn source_cluster(&self) -> Option<&str> {
         self.step.traffic.first().map(|traffic| traffic.from_cluster.as_str())
     }
 

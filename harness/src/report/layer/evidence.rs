@@ -100,11 +100,11 @@ fn of_split(scene: &Scene<'_>, seen: &Value) -> Option<Guess> {
 /// Somebody got nothing: because others took his place, or because nothing was sent to him.
 fn of_missing(scene: &Scene<'_>, category: &str, what: &str) -> Option<Guess> {
     let (version, cluster) = category.rsplit_once('@').unwrap_or((category, ""));
-    let remote = !cluster.is_empty() && Some(cluster) != scene.from_cluster();
+    let remote = !cluster.is_empty() && Some(cluster) != scene.source_cluster();
     let guess = scene.sign(|sign| match sign.kind {
         SignKind::LinkDisturbed => remote,
         SignKind::GatewayDown => remote && sign.cluster.as_deref() == Some(cluster),
-        SignKind::ClusterNotWatched => sign.of == cluster && sign.cluster.as_deref() == scene.from_cluster(),
+        SignKind::ClusterNotWatched => sign.of == cluster && sign.cluster.as_deref() == scene.source_cluster(),
         SignKind::WorkloadCrashes | SignKind::WorkloadDown => {
             let there = cluster.is_empty() || sign.cluster.as_deref() == Some(cluster);
             there && scene.is_asked(&sign.of) && sign.of.split('-').any(|part| part == version)

@@ -40,7 +40,7 @@ fn of_failed(scene: &Scene<'_>, failed: &Failed) -> Option<Guess> {
     }
     let sign = scene.sign(|sign| match sign.kind {
         SignKind::LinkDisturbed | SignKind::GatewayDown => true,
-        SignKind::ClusterNotWatched => sign.cluster.as_deref() == scene.from_cluster(),
+        SignKind::ClusterNotWatched => sign.cluster.as_deref() == scene.source_cluster(),
         SignKind::WorkloadCrashes | SignKind::WorkloadDown => scene.is_asked(&sign.of),
     });
     if let Some(sign) = sign {

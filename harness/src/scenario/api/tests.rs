@@ -177,7 +177,7 @@ fn every_step_can_be_written() {
             .catch([Step::note("it failed")])
             .finally([Step::note("afterwards")]),
         )
-        .step(Step::sequence([Step::config(Config { of: reviews(), path: "/clusters?format=json".to_owned() })
+        .step(Step::sequence([Step::config(Config { of: reviews(), path: Some("/clusters?format=json".to_owned()) })
             .expect(Expect::cel("true"))]))
         .finally(Step::note("the end"));
     let plan = plan(&scenario).unwrap_or_else(|problems| panic!("{problems}"));
