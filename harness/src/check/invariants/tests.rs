@@ -1,3 +1,5 @@
+//! Snapshots of invariants compared; no cluster is asked.
+
 use super::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Matrices of who reaches whom judged from counts; nothing is sent.
+
 use super::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
