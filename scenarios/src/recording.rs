@@ -49,8 +49,8 @@ pub(crate) async fn run(
         started: jiff::Timestamp::now().to_string(),
     });
     events.send(EventKind::TopologyKnown { topology: (&plan.topology).into() });
-    let outcome =
-        run::run_on_kept(world, std::slice::from_ref(plan), Manner::default(), folder, &events, &interruption).await;
+    let (topology, plans) = (Some(plan.topology.name.clone()), std::slice::from_ref(plan));
+    let outcome = run::run_on_kept(world, topology, plans, Manner::default(), folder, &events, &interruption).await;
     let outcome = interruption.outcome().unwrap_or(outcome);
     events.send(EventKind::RunFinished { outcome });
     drop(events);

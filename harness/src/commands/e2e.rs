@@ -107,7 +107,9 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
     session.events.warn(format!("environment {} was asked to be kept", job.environment), Some(help));
     match run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world) {
         Ok(world) => {
-            run::run_on_kept(&world, &job.plans, job.manner, &job.out, &session.events, &session.interruption).await
+            let topology = Some(job.topology.name.clone());
+            run::run_on_kept(&world, topology, &job.plans, job.manner, &job.out, &session.events, &session.interruption)
+                .await
         }
         Err(error) => {
             let message = crate::cluster::chain(&error);
@@ -138,6 +140,8 @@ pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], name: Option<&str>)
         }
     };
     let name = kept.name.clone();
+    // What an older version kept may not say; then every scenario is tried.
+    let topology = files::topology(&kept.directory.topology()).ok().map(|topology| topology.name);
     let world = match kept.into_world() {
         Ok(world) => world,
         Err(error) => return Ran::refused(complain_kept(&error)),
@@ -148,7 +152,8 @@ pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], name: Option<&str>)
     };
     tell_plan(&session, plans);
     let out = session.out.clone();
-    let outcome = run::run_on_kept(&world, plans, task.manner, &out, &session.events, &session.interruption).await;
+    let outcome =
+        run::run_on_kept(&world, topology, plans, task.manner, &out, &session.events, &session.interruption).await;
     Ran { outcome: session.finish(outcome).await, folders: vec![out] }
 }
 

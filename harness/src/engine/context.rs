@@ -16,6 +16,7 @@ pub struct Environment {
     clusters: BTreeMap<String, Cluster>,
     links: Option<Links>,
     artifacts: Option<Utf8PathBuf>,
+    topology: Option<String>,
 }
 
 /// A step could not be carried out. Says nothing about the mesh.
@@ -90,7 +91,7 @@ impl Environment {
     #[must_use]
     pub fn new(clusters: Vec<Cluster>, links: Option<Links>) -> Self {
         let clusters = clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect();
-        Self { clusters, links, artifacts: None }
+        Self { clusters, links, artifacts: None, topology: None }
     }
 
     /// Faults and taps between networks; `None` where the provider has none.
@@ -103,6 +104,18 @@ impl Environment {
     #[must_use]
     pub fn with_artifacts(self, folder: &Utf8Path) -> Self {
         Self { artifacts: Some(folder.to_owned()), ..self }
+    }
+
+    /// Runs only what is for the topology of that name.
+    #[must_use]
+    pub fn of_topology(self, name: Option<String>) -> Self {
+        Self { topology: name, ..self }
+    }
+
+    /// Why a scenario for the topology of that name cannot be run here, if it cannot.
+    pub(super) fn unfit(&self, wanted: &str) -> Option<String> {
+        let own = self.topology.as_deref().filter(|own| *own != wanted)?;
+        Some(format!("it is for topology {wanted}, and this environment was brought up from {own}"))
     }
 
     /// Where the state of scenarios that do not pass is saved, if it is.
@@ -152,5 +165,23 @@ impl Applied {
 
     pub(super) fn version(&self, cluster: &str, object: &ObjectRef) -> Option<&String> {
         self.0.get(&(cluster.to_owned(), object.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_for_another_topology_is_not_run() {
+        let environment = Environment::new(Vec::new(), None);
+        assert_eq!(environment.unfit("two-clusters"), None, "nothing is known of it");
+        let environment = environment.of_topology(Some("two-clusters".to_owned()));
+        assert_eq!(environment.unfit("two-clusters"), None);
+        let reason = environment.unfit("two-clusters-echo").expect("a reason");
+        assert_eq!(
+            reason,
+            "it is for topology two-clusters-echo, and this environment was brought up from two-clusters"
+        );
     }
 }

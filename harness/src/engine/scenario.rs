@@ -42,7 +42,11 @@ pub async fn run_repetition(
         file: plan.file.clone(),
         repetition,
     });
-    let outcome = match environment.lacks(&plan.requires).await {
+    let lacks = match environment.unfit(&plan.topology.name) {
+        Some(reason) => Ok(Some(reason)),
+        None => environment.lacks(&plan.requires).await,
+    };
+    let outcome = match lacks {
         Err(error) => StepOutcome::Errored { message: crate::cluster::chain(&error) },
         Ok(Some(reason)) => StepOutcome::Skipped { reason },
         Ok(None) => {

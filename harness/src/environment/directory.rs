@@ -121,13 +121,19 @@ impl Directory {
     /// # Errors
     /// Those of the file system.
     pub fn remember(&self, topology: &str) -> io::Result<()> {
-        std::fs::write(self.0.join(TOPOLOGY), topology)
+        std::fs::write(self.topology(), topology)
+    }
+
+    /// The file with the topology of an environment that is complete.
+    #[must_use]
+    pub fn topology(&self) -> Utf8PathBuf {
+        self.0.join(TOPOLOGY)
     }
 
     /// Whether an environment was completed here: until then some of its clusters may run already.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.0.join(TOPOLOGY).is_file()
+        self.topology().is_file()
     }
 
     /// Removes it with all that is in it. One that is not there counts as removed.

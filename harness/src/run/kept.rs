@@ -159,9 +159,10 @@ async fn keep(world: World, events: &EventSender) -> RunOutcome {
     }
 }
 
-/// Runs scenarios on a kept environment; saves the state of those that do not pass below `out`.
+/// Runs scenarios on a kept environment, those that are for its topology where that is known; saves the state of those that do not pass below `out`.
 pub async fn run_on_kept(
     world: &World,
+    topology: Option<String>,
     plans: &[Plan],
     manner: Manner,
     out: &camino::Utf8Path,
@@ -170,7 +171,7 @@ pub async fn run_on_kept(
 ) -> RunOutcome {
     match world.clusters().await {
         Ok(clusters) => {
-            let environment = Environment::new(clusters, world.links()).with_artifacts(out);
+            let environment = Environment::new(clusters, world.links()).with_artifacts(out).of_topology(topology);
             run_while_alive(world, run_all(&environment, plans, manner, events, interruption), events).await
         }
         Err(error) => {

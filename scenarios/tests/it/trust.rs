@@ -4,18 +4,14 @@ use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
 use rstest::rstest;
-use scenarios::{Environment, Error, cases_of};
-
-use crate::two_clusters;
+use scenarios::{Environment, Error, cases_of, topology};
 
 #[rstest]
-fn trust(
-    #[from(two_clusters)] environment: Environment,
-    #[files("catalogue/trust/*.yaml")] file: PathBuf,
-) -> Result<(), Error> {
+fn trust(#[files("catalogue/trust/*.yaml")] file: PathBuf) -> Result<(), Error> {
     let file = Utf8PathBuf::try_from(file).expect("UTF-8");
     for case in cases_of(&file) {
         let plan = case.plan.unwrap_or_else(|problems| panic!("{problems}"));
+        let environment = Environment::of(topology(&plan.topology.name));
         environment.prove(&case.name, &plan)?;
     }
     Ok(())

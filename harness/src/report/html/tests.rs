@@ -182,7 +182,7 @@ fn figures_of_failover_and_latency_are_drawn() {
         "class=\"wrong\"",
         "Histogram of the time to answer",
         "p99",
-        "exceeded",
+        "chip bad",
         "Slowest answer, at most 8 ms",
     ] {
         assert!(page.contains(part), "{part} is missing");
