@@ -15,6 +15,10 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Mutex;
 
+mod forward;
+
+pub use forward::PodPort;
+
 /// Field manager of everything that the harness applies.
 pub const FIELD_MANAGER: &str = "meshproof";
 
@@ -38,6 +42,20 @@ pub enum Error {
         /// Name of the cluster.
         cluster: String,
         /// What is wrong with it.
+        message: String,
+    },
+    /// What listens inside a pod did not answer.
+    #[error("{cluster}: cannot ask {pod} at port {port} for {path}: {message}")]
+    Ask {
+        /// Name of the cluster.
+        cluster: String,
+        /// Namespace and name of the pod.
+        pod: String,
+        /// Port of its loopback address.
+        port: u16,
+        /// What was asked for.
+        path: String,
+        /// Cause.
         message: String,
     },
     /// A command inside a container could not be run or did not succeed.
@@ -70,6 +88,7 @@ pub struct Cluster {
     network: Arc<str>,
     access: Arc<Access>,
     client: Client,
+    forwards: forward::Forwards,
     resources: Arc<Mutex<HashMap<GroupVersionKind, (ApiResource, ApiCapabilities)>>>,
 }
 
@@ -96,7 +115,14 @@ impl Cluster {
     /// Wraps a client.
     #[must_use]
     pub fn new(name: &str, network: &str, access: Access, client: Client) -> Self {
-        Self { name: name.into(), network: network.into(), access: Arc::new(access), client, resources: Arc::default() }
+        Self {
+            name: name.into(),
+            network: network.into(),
+            access: Arc::new(access),
+            client,
+            forwards: forward::Forwards::default(),
+            resources: Arc::default(),
+        }
     }
 
     /// Its name in the topology.

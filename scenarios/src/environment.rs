@@ -114,7 +114,7 @@ impl Environment {
         let runtime = tokio::runtime::Runtime::new().map_err(io_error("start a runtime"))?;
         let outcome = runtime.block_on(async {
             let (name, world) = self.attach(&programs, &files).await?;
-            recording::run(&world, &name, test, plan, &files.join(folder_of(test))).await
+            recording::run(world, &name, test, plan, &files.join(folder_of(test))).await
         });
         // A thread that waits for input must not keep the process.
         runtime.shutdown_background();

@@ -10,7 +10,7 @@ use meshproof::report::journal::Journal;
 use meshproof::report::json::FileReport;
 use meshproof::report::stream::{Consumer, EventStream};
 use meshproof::report::{EventKind, RunOutcome, html};
-use meshproof::run::{self, Interruption, Manner};
+use meshproof::run::{self, Interruption, Manner, Stage};
 use meshproof::scenario::Plan;
 
 use crate::environment::{Error, io_error};
@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 
 /// Runs a scenario and writes its events, its report and what it leaves for finding causes below `folder`.
 pub(crate) async fn run(
-    world: &World,
+    world: World,
     environment: &str,
     test: &str,
     plan: &Plan,
@@ -49,8 +49,9 @@ pub(crate) async fn run(
         started: jiff::Timestamp::now().to_string(),
     });
     events.send(EventKind::TopologyKnown { topology: (&plan.topology).into() });
-    let (topology, plans) = (Some(plan.topology.name.clone()), std::slice::from_ref(plan));
-    let outcome = run::run_on_kept(world, topology, plans, Manner::default(), folder, &events, &interruption).await;
+    let stages = [Stage { world, topology: Some(plan.topology.name.clone()) }];
+    let plans = std::slice::from_ref(plan);
+    let outcome = run::run_on_kept(&stages, plans, Manner::default(), folder, &events, &interruption).await;
     let outcome = interruption.outcome().unwrap_or(outcome);
     events.send(EventKind::RunFinished { outcome });
     drop(events);

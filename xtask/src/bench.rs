@@ -8,13 +8,15 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{envoy, exit, load, numbers, paths, start, verdicts};
+use crate::{envoy, exit, hub, load, numbers, paths, start, verdicts};
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Bench {
     /// From the command to the verdict: phases and memory
     BringUp(Args),
+    /// How long the management plane's core takes, and how much memory, by the number of clusters; and ten thousand histories
+    Hub(hub::Args),
     /// How fast and how punctual the probe sends, beside wrk and h2load
     Load(load::Args),
     /// How often verdicts err, beside what they promise
@@ -42,6 +44,7 @@ pub(crate) struct Args {
 pub(crate) fn run(what: &Bench) -> anyhow::Result<ExitCode> {
     let args = match what {
         Bench::BringUp(args) => args,
+        Bench::Hub(args) => return hub::run(args),
         Bench::Load(args) => return load::run(args),
         Bench::Verdicts(args) => return verdicts::run(args),
     };

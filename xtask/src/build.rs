@@ -10,6 +10,14 @@ use crate::paths;
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::repository());
+    // What Cargo told this program about its package: the build script of `ring` runs again where it changes, and so a
+    // build by hand after one from here, and the other way round, would build all that speaks TLS anew.
+    let package = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    });
+    package.for_each(|name| {
+        command.env_remove(name);
+    });
     command
 }
 

@@ -13,6 +13,7 @@ mod build;
 mod envoy;
 mod fetch;
 mod finding;
+mod hub;
 mod load;
 mod namespaces;
 mod numbers;

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use futures::{Stream, StreamExt as _};
 use http::uri::PathAndQuery;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
+use crate::dns::Subscription;
 use crate::identity::{self, SecretsWatch};
 use crate::raw_codec::RawCodec;
 use crate::settings::Settings;
@@ -54,13 +55,20 @@ struct Shared {
     settings: Arc<Settings>,
     secrets: SecretsWatch,
     counters: Arc<Counters>,
+    /// The agent's own part of each stream, where it answers DNS.
+    names: Option<Subscription>,
 }
 
 impl AdsProxy {
     /// A proxy to the control plane of `settings`.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, secrets: SecretsWatch, counters: Arc<Counters>) -> Self {
-        Self { shared: Arc::new(Shared { settings, secrets, counters }) }
+    pub fn new(
+        settings: Arc<Settings>,
+        secrets: SecretsWatch,
+        counters: Arc<Counters>,
+        names: Option<Subscription>,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { settings, secrets, counters, names }) }
     }
 }
 
@@ -150,6 +158,23 @@ async fn connect_until_success(shared: &Shared) -> Channel {
     }
 }
 
+/// Envoy's requests with the agent's own among them, which follow the first: that one introduces the proxy.
+fn merged(
+    requests: Streaming<Bytes>,
+    subscription: Option<Bytes>,
+    own: mpsc::Receiver<Bytes>,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    // The requests end where Envoy ends them or breaks off; the answer's side learns of the latter by itself.
+    let mut requests = requests.filter_map(|message| std::future::ready(message.ok()));
+    let own = ReceiverStream::new(own);
+    futures::stream::once(async move {
+        let first = requests.next().await;
+        let introduced = futures::stream::iter(first.into_iter().chain(subscription));
+        introduced.chain(futures::stream::select(requests, own))
+    })
+    .flatten()
+}
+
 async fn exchange(
     shared: &Shared,
     channel: Channel,
@@ -159,13 +184,19 @@ async fn exchange(
 ) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    // The requests end where Envoy ends them or breaks off; the answer's side learns of the latter by itself.
-    let mut outgoing = Request::new(requests.filter_map(|message| std::future::ready(message.ok())));
+    let names = shared.names.as_ref().filter(|_| path.path() == DELTA);
+    let (own, own_requests) = mpsc::channel(BUFFERED);
+    let mut outgoing = Request::new(merged(requests, names.map(Subscription::request), own_requests));
     identity::authenticate(&shared.settings, outgoing.metadata_mut());
     let mut incoming = client.streaming(outgoing, path, RawCodec).await?.into_inner();
     shared.counters.streams.fetch_add(1, Ordering::Relaxed);
     info!("connected to the control plane");
     while let Some(message) = incoming.message().await? {
+        if let Some(acknowledgement) = names.and_then(|names| names.take(&message)) {
+            // Where the requests have ended, the stream ends too.
+            let _ended = own.send(acknowledgement).await;
+            continue;
+        }
         if answers.send(Ok(message)).await.is_err() {
             return Ok(());
         }

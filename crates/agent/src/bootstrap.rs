@@ -10,6 +10,21 @@ const SO_MARK: i32 = 36;
 /// The complete bootstrap.
 #[must_use]
 pub fn bootstrap(settings: &Settings, node: &Value) -> Value {
+    let mut document = common(settings, node);
+    if settings.captures_dns {
+        // Envoy's sockets for DNS carry no mark, so they would be captured, and find virtual addresses in place of real.
+        document["typed_dns_resolver_config"] = json!({
+            "name": "envoy.network.dns_resolver.cares",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                "resolvers": [socket("127.0.0.1", settings.ports.dns_upstream)],
+            },
+        });
+    }
+    document
+}
+
+fn common(settings: &Settings, node: &Value) -> Value {
     json!({
         "application_log_config": {"log_format": {"text_format": "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"}},
         "node": node,
@@ -172,6 +187,16 @@ mod tests {
         let node = node(&settings, &BTreeMap::new(), &BTreeMap::new());
         insta::assert_json_snapshot!(bootstrap(&settings, &node));
         insta::assert_json_snapshot!(arguments(&settings));
+    }
+
+    #[test]
+    fn envoy_asks_the_resolvers_where_dns_is_captured() {
+        let mut settings = settings(Role::Sidecar);
+        assert_eq!(bootstrap(&settings, &json!({})).get("typed_dns_resolver_config"), None);
+        settings.captures_dns = true;
+        let document = bootstrap(&settings, &json!({}));
+        let resolvers = &document["typed_dns_resolver_config"]["typed_config"]["resolvers"];
+        assert_eq!(resolvers, &json!([{"socket_address": {"address": "127.0.0.1", "port_value": 15055}}]));
     }
 
     #[test]

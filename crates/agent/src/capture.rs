@@ -16,6 +16,12 @@ const TUNNEL_PORT: u16 = 15008;
 /// Source of connections that the inbound proxy makes to the application.
 const INBOUND_SOURCE: &str = "127.0.0.6";
 
+/// Port of the agent that takes the application's DNS queries.
+pub const DNS_PORT: u16 = 15053;
+/// The zone of connection tracking for the agent's own queries. An application's source port may be taken again by the
+/// agent while the kernel remembers where it led queries from there; in the same zone it would lead the agent to itself.
+const DNS_ZONE: u16 = 1;
+
 /// A list of ports or ranges that can mean "all".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
@@ -44,6 +50,8 @@ pub struct Capture {
     pub include_inbound_ports: Selection,
     /// Ports exempt on the way in, where all are captured.
     pub exclude_inbound_ports: Vec<String>,
+    /// Whose DNS queries are captured: those to these resolvers, or to any.
+    pub dns_servers: Selection,
 }
 
 /// A flag that does not hold what it should.
@@ -120,8 +128,46 @@ pub fn ruleset(capture: &Capture) -> String {
             "meta l4proto tcp jump istio-output".to_owned(),
         ],
     );
+    let servers = dns_servers(capture);
+    if !servers.is_empty() {
+        chain("istio-output-dns", &dns_output(&servers));
+        let udp_output =
+            ["type nat hook output priority -100; policy accept;", "meta l4proto udp jump istio-output-dns"];
+        chain("output-dns", &udp_output.map(str::to_owned));
+        chain("raw-prerouting", &dns_zone(&servers, "prerouting"));
+        chain("raw-output", &dns_zone(&servers, "output"));
+    }
     text.push_str("}\n");
     text
+}
+
+/// What a rule begins with that is about a resolver: each alone, or nothing for all.
+fn dns_servers(capture: &Capture) -> Vec<Option<&str>> {
+    match &capture.dns_servers {
+        Selection::All => vec![None],
+        Selection::Only(servers) => servers.iter().map(|server| Some(server.as_str())).collect(),
+    }
+}
+
+fn dns_output(servers: &[Option<&str>]) -> Vec<String> {
+    let rule = |server: &Option<&str>| {
+        let to = server.map(|server| format!("ip daddr {server} ")).unwrap_or_default();
+        format!("{to}meta l4proto {{ tcp, udp }} th dport 53 meta mark != {PROXY_MARK} redirect to :{DNS_PORT}")
+    };
+    servers.iter().map(rule).collect()
+}
+
+fn dns_zone(servers: &[Option<&str>], hook: &str) -> Vec<String> {
+    let rule = |server: &Option<&str>| {
+        let place = |field: &str| server.map(|server| format!("ip {field} {server} ")).unwrap_or_default();
+        if hook == "output" {
+            format!("{}udp dport 53 meta mark {PROXY_MARK} ct zone set {DNS_ZONE}", place("daddr"))
+        } else {
+            format!("{}udp sport 53 ct zone set {DNS_ZONE}", place("saddr"))
+        }
+    };
+    let head = format!("type filter hook {hook} priority raw; policy accept;");
+    std::iter::once(head).chain(servers.iter().map(rule)).collect()
 }
 
 fn inbound(capture: &Capture) -> Vec<String> {
@@ -138,6 +184,9 @@ fn inbound(capture: &Capture) -> Vec<String> {
 
 fn outbound(capture: &Capture) -> Vec<String> {
     let mut rules = vec![format!("oifname \"lo\" ip saddr {INBOUND_SOURCE} return")];
+    if !dns_servers(capture).is_empty() {
+        rules.push("tcp dport 53 jump istio-output-dns".to_owned());
+    }
     rules.extend(one_of("tcp dport", &capture.exclude_outbound_ports, "return"));
     rules.push(format!(
         "oifname \"lo\" ip daddr != 127.0.0.1 tcp dport != {TUNNEL_PORT} meta mark {PROXY_MARK} goto istio-in-redirect"
@@ -201,7 +250,19 @@ mod tests {
             exclude_outbound_ports: Vec::new(),
             include_inbound_ports: Selection::All,
             exclude_inbound_ports: ["15090", "15021", "15020"].map(str::to_owned).into(),
+            dns_servers: Selection::Only(Vec::new()),
         }
+    }
+
+    #[test]
+    fn rules_that_capture_dns() {
+        let servers = Selection::Only(vec!["10.96.0.10".to_owned(), "192.0.2.53".to_owned()]);
+        insta::assert_snapshot!(ruleset(&Capture { dns_servers: servers, ..capture() }));
+        let any = ruleset(&Capture { dns_servers: Selection::All, ..capture() });
+        assert!(
+            any.contains("    meta l4proto { tcp, udp } th dport 53 meta mark != 1337 redirect to :15053\n"),
+            "{any}"
+        );
     }
 
     #[test]

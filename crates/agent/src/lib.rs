@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod capture;
 pub mod certificate;
 pub mod directory_watch;
+pub mod dns;
 pub mod drain;
 pub mod envoy;
 pub mod http_client;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::capture::{self, Capture, Selection};
+use agent::dns::ResolvConf;
 use agent::settings::{Role, Settings};
 use agent::{http_client, proxy};
 use anyhow::{Context as _, bail};
@@ -98,6 +99,12 @@ struct CaptureArguments {
     /// Ports not captured on the way out.
     #[arg(short = 'o', long, default_value = "")]
     istio_local_outbound_ports_exclude: String,
+    /// Lead DNS queries to the pod's resolvers to the agent.
+    #[arg(long)]
+    redirect_dns: bool,
+    /// Lead all DNS queries to the agent, whoever they are for.
+    #[arg(long)]
+    capture_all_dns: bool,
     /// Print the rules and leave the pod as it is.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -182,7 +189,17 @@ fn wanted(arguments: &CaptureArguments) -> anyhow::Result<Capture> {
         exclude_outbound_ports: listed(capture::parse_ports(&arguments.istio_local_outbound_ports_exclude)?)?,
         include_inbound_ports: capture::parse_ports(&arguments.istio_inbound_ports)?,
         exclude_inbound_ports: listed(capture::parse_ports(&arguments.istio_local_exclude_ports)?)?,
+        dns_servers: match (arguments.capture_all_dns, arguments.redirect_dns) {
+            (true, _) => Selection::All,
+            (false, true) => Selection::Only(resolvers()),
+            (false, false) => Selection::Only(Vec::new()),
+        },
     })
+}
+
+/// The pod's resolvers; the rules know IPv4 alone.
+fn resolvers() -> Vec<String> {
+    ResolvConf::read().servers.iter().filter(|server| server.is_ipv4()).map(ToString::to_string).collect()
 }
 
 fn listed(selection: Selection) -> anyhow::Result<Vec<String>> {

@@ -1,4 +1,42 @@
-//! Wire messages that have no crate: Istio's certificate service and the standard gRPC health check.
+//! Wire messages that have no crate: Istio's certificate service and table of names, and the standard gRPC health check.
+
+use std::collections::BTreeMap;
+
+/// `istio.networking.nds.v1.NameTable`: the names of the mesh.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NameTable {
+    /// By host.
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub table: BTreeMap<String, NameInfo>,
+}
+
+/// `istio.networking.nds.v1.NameTable.NameInfo`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NameInfo {
+    /// Its addresses.
+    #[prost(string, repeated, tag = "1")]
+    pub ips: Vec<String>,
+    /// Where it is known from: `Kubernetes` or `External`.
+    #[prost(string, tag = "2")]
+    pub registry: String,
+    /// Name of the Service.
+    #[prost(string, tag = "3")]
+    pub shortname: String,
+    /// Namespace of the Service.
+    #[prost(string, tag = "4")]
+    pub namespace: String,
+}
+
+/// Type URL of the table of names in xDS.
+pub const NAME_TABLE: &str = "type.googleapis.com/istio.networking.nds.v1.NameTable";
+
+/// The part of a `DeltaDiscoveryResponse` that says what it is about.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ResponseType {
+    /// Type URL of its resources.
+    #[prost(string, tag = "4")]
+    pub type_url: String,
+}
 
 /// `istio.v1.auth.IstioCertificateRequest`; its field 4 (metadata) is not used by this agent.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -16,6 +16,8 @@ use tonic::transport::Server;
 use tracing::{error, info};
 
 use crate::ads::{AdsProxy, Counters};
+use crate::dns::upstream::Resolvers;
+use crate::dns::{self, ResolvConf, Subscription};
 use crate::drain;
 use crate::envoy::{Envoy, StartError, write_bootstrap};
 use crate::identity;
@@ -60,7 +62,8 @@ pub async fn run(settings: Settings) -> Result<i32, ProxyError> {
     let probers = AppProbers::parse(settings.app_probers.as_deref())?;
     write_bootstrap(&settings)?;
     serve_unix(&settings.paths.sds, SecretDiscoveryServiceServer::new(SecretService::new(secrets.clone())))?;
-    let ads = AdsProxy::new(Arc::clone(&settings), secrets.clone(), Arc::clone(&counters));
+    let names = serve_dns(&settings).await?;
+    let ads = AdsProxy::new(Arc::clone(&settings), secrets.clone(), Arc::clone(&counters), names);
     serve_unix(&settings.paths.xds(), ads)?;
     let status = Status::new(
         Arc::clone(&settings),
@@ -143,6 +146,22 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         _ => {}
     }
     UnixListener::bind(path)
+}
+
+/// Answers DNS where it is captured; returns where its names come from.
+async fn serve_dns(settings: &Settings) -> Result<Option<Subscription>, ProxyError> {
+    if !settings.captures_dns {
+        return Ok(None);
+    }
+    let system = ResolvConf::read();
+    let resolvers = Resolvers::new(system.servers, settings.mark_sockets);
+    let (publish, names) = watch::channel(None);
+    for (port, names) in [(settings.ports.dns, Some(names)), (settings.ports.dns_upstream, None)] {
+        let listening = dns::server::serve(port, names, resolvers.clone()).await;
+        listening.map_err(|source| ProxyError::Listen { address: format!("127.0.0.1:{port}"), source })?;
+    }
+    info!(port = settings.ports.dns, resolvers = ?resolvers.servers, "DNS of the application is answered here");
+    Ok(Some(Subscription::new(publish, &settings.pod_namespace, system.search)))
 }
 
 async fn serve_status(settings: &Settings, status: Status) -> Result<(), ProxyError> {

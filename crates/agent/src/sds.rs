@@ -1,5 +1,5 @@
 //! The secret service for Envoy on a Unix socket: `default` (certificate and key) and `ROOTCA` (trusted roots), each
-//! sent when asked for and again whenever it changes. Streams stay open until the secrets exist.
+//! sent when asked for and again whenever it changes. Also certificates from files beside the proxy. Streams stay open until the secrets exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -56,9 +56,32 @@ fn resource(name: &str, secrets: &Secrets) -> Option<Any> {
             trusted_ca: Some(inline(&secrets.roots_pem)),
             ..CertificateValidationContext::default()
         }),
-        _ => return None,
+        _ => file(name)?,
     };
     Some(pack_any(Secret { name: name.to_owned(), r#type: Some(kind) }))
+}
+
+/// Certificate and key (`file-cert:<certificate>~<key>`) or authorities (`file-root:<file>`) from files beside the proxy,
+/// by Istio's names; nothing where a file cannot be read. They are read when they are asked for, and again whenever the
+/// workload's own certificate is renewed.
+fn file(name: &str) -> Option<secret::Type> {
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(path);
+        text.inspect_err(|error| warn!(path, %error, "a file with a certificate cannot be read")).ok()
+    };
+    if let Some(path) = name.strip_prefix("file-root:") {
+        let trusted_ca = Some(inline(&read(path)?));
+        return Some(secret::Type::ValidationContext(CertificateValidationContext {
+            trusted_ca,
+            ..CertificateValidationContext::default()
+        }));
+    }
+    let (certificate, key) = name.strip_prefix("file-cert:")?.split_once('~')?;
+    Some(secret::Type::TlsCertificate(TlsCertificate {
+        certificate_chain: Some(inline(&read(certificate)?)),
+        private_key: Some(inline(&read(key)?)),
+        ..TlsCertificate::default()
+    }))
 }
 
 fn inline(text: &str) -> DataSource {
@@ -276,6 +299,20 @@ mod tests {
             resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
             ..DiscoveryRequest::default()
         }
+    }
+
+    #[test]
+    fn files_are_served_by_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        std::fs::write(path("own.pem"), "certificate").unwrap();
+        std::fs::write(path("own.key"), "key").unwrap();
+        let workload = secrets(1, "k", "r");
+        let own = format!("file-cert:{}~{}", path("own.pem"), path("own.key"));
+        let roots = format!("file-root:{}", path("own.pem"));
+        assert!(resource(&own, &workload).is_some() && resource(&roots, &workload).is_some());
+        assert_eq!(resource(&format!("file-root:{}", path("none.pem")), &workload), None);
+        assert_eq!(resource("file-cert:/a", &workload), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::capture;
+
 /// Mark that the proxy and the agent put on their own upstream sockets, so that capture leaves these alone.
 pub const PROXY_MARK: u32 = 1337;
 
@@ -118,6 +120,8 @@ pub struct Settings {
     pub envoy: String,
     /// Whether sockets must be marked; false where nothing is captured.
     pub mark_sockets: bool,
+    /// Whether the application's DNS queries are answered here (`ISTIO_META_DNS_CAPTURE`).
+    pub captures_dns: bool,
     /// Ports.
     pub ports: Ports,
     /// Files and sockets.
@@ -145,6 +149,10 @@ pub struct Ports {
     pub health: u16,
     /// Envoy's metrics listener.
     pub prometheus: u16,
+    /// DNS for the application.
+    pub dns: u16,
+    /// DNS for Envoy, which the resolvers alone answer.
+    pub dns_upstream: u16,
 }
 
 /// Files and sockets, relative to the working directory as in Istio.
@@ -228,6 +236,7 @@ impl Settings {
             concurrency: proxy_config.concurrency.filter(|count| *count > 0).unwrap_or(1),
             log_level: variables.or("PROXY_LOG_LEVEL", "warning"),
             envoy: proxy_config.binary_path.clone().unwrap_or_else(|| "envoy".to_owned()),
+            captures_dns: role == Role::Sidecar && metadata.get("DNS_CAPTURE").is_some_and(|value| value == "true"),
             mark_sockets: role == Role::Sidecar && intercepts,
             ports: ports(&variables, &proxy_config)?,
             paths: paths(&variables, &proxy_config),
@@ -305,6 +314,8 @@ fn ports(variables: &Variables<'_>, config: &ProxyConfig) -> Result<Ports, Setti
         status: config.status_port.unwrap_or(15020),
         health: variables.port("ENVOY_STATUS_PORT", 15021)?,
         prometheus: variables.port("ENVOY_PROMETHEUS_PORT", 15090)?,
+        dns: variables.port("DNS_PROXY_PORT", capture::DNS_PORT)?,
+        dns_upstream: variables.port("DNS_UPSTREAM_PORT", 15055)?,
     })
 }
 
@@ -419,7 +430,9 @@ mod tests {
         assert_eq!(settings.discovery_address, "istiod.istio-system.svc:15012");
         assert_eq!(settings.ca_address, settings.discovery_address);
         assert_eq!(settings.dns_domain, "bookinfo.svc.cluster.local");
-        assert_eq!(settings.ports, Ports { admin: 15000, status: 15020, health: 15021, prometheus: 15090 });
+        let ports =
+            Ports { admin: 15000, status: 15020, health: 15021, prometheus: 15090, dns: 15053, dns_upstream: 15055 };
+        assert_eq!((settings.ports, settings.captures_dns), (ports, false));
         assert!(settings.mark_sockets);
     }
 
@@ -444,6 +457,13 @@ mod tests {
             let error = Settings::from_environment(Role::Sidecar, None, &environment(&[(name, value)])).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn a_sidecar_captures_dns_where_its_metadata_says_so() {
+        let config = [("PROXY_CONFIG", r#"{"proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"true"}}"#)];
+        let captures = |role: Role| Settings::from_environment(role, None, &environment(&config)).unwrap().captures_dns;
+        assert_eq!((captures(Role::Sidecar), captures(Role::Router)), (true, false));
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kind::Kind;
 use crate::object::Resource;
 use crate::peer_authentication::WorkloadSelector;
 
 /// Specification of an AuthorizationPolicy.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorizationPolicy {
     /// The workloads it applies to; without it the namespace, or in the root namespace the mesh.
@@ -26,7 +26,7 @@ pub struct AuthorizationPolicy {
 }
 
 /// What happens to requests that match.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Action {
     /// They are allowed; where there is such a policy, others are not.
@@ -41,14 +41,14 @@ pub enum Action {
 }
 
 /// An extension that decides.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Provider {
     /// Name in the configuration of the mesh.
     pub name: Option<String>,
 }
 
 /// A rule: matches where a source, an operation and every condition match. What is left out matches everything.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// Sources, one of which has to match.
     #[serde(default)]
@@ -62,14 +62,14 @@ pub struct Rule {
 }
 
 /// A source.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct From {
     /// The source.
     pub source: Option<Source>,
 }
 
 /// An operation.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct To {
     /// The operation.
     pub operation: Option<Operation>,
@@ -78,7 +78,7 @@ pub struct To {
 /// Who calls; every list that is given has to match.
 ///
 /// Texts match exactly, as a prefix (`abc*`), as a suffix (`*abc`), or where there is any (`*`).
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Source {
     /// Identities from mutual TLS, without `spiffe://`.
@@ -108,7 +108,7 @@ pub struct Source {
 }
 
 /// What is called; every list that is given has to match.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Operation {
     /// Authorities of the request, without regard to case.
@@ -130,7 +130,7 @@ pub struct Operation {
 }
 
 /// A further condition.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Condition {
     /// The attribute that is looked at.

@@ -10,7 +10,10 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::kind::Kind;
-use crate::{AuthorizationPolicy, DestinationRule, Gateway, PeerAuthentication, VirtualService};
+use crate::{
+    AuthorizationPolicy, DestinationRule, Gateway, PeerAuthentication, ServiceEntry, VirtualService, WorkloadEntry,
+    WorkloadGroup,
+};
 
 /// The CustomResourceDefinition of a kind, as JSON.
 pub fn definition(kind: Kind) -> Value {
@@ -84,6 +87,11 @@ fn printer_columns(kind: Kind) -> Vec<Value> {
         Kind::Gateway => return Vec::new(),
         Kind::VirtualService => &[("Gateways", ".spec.gateways"), ("Hosts", ".spec.hosts")],
         Kind::DestinationRule => &[("Host", ".spec.host")],
+        Kind::ServiceEntry => {
+            &[("Hosts", ".spec.hosts"), ("Location", ".spec.location"), ("Resolution", ".spec.resolution")]
+        }
+        Kind::WorkloadEntry => &[("Address", ".spec.address")],
+        Kind::WorkloadGroup => &[],
         Kind::PeerAuthentication => &[("Mode", ".spec.mtls.mode")],
         Kind::AuthorizationPolicy => &[("Action", ".spec.action")],
     };
@@ -98,18 +106,31 @@ pub fn spec_schema(kind: Kind) -> &'static Value {
     static GATEWAY: LazyLock<Value> = LazyLock::new(structural::<Gateway>);
     static VIRTUAL_SERVICE: LazyLock<Value> = LazyLock::new(structural::<VirtualService>);
     static DESTINATION_RULE: LazyLock<Value> = LazyLock::new(structural::<DestinationRule>);
+    static SERVICE_ENTRY: LazyLock<Value> = LazyLock::new(structural::<ServiceEntry>);
+    static WORKLOAD_ENTRY: LazyLock<Value> = LazyLock::new(structural::<WorkloadEntry>);
+    static WORKLOAD_GROUP: LazyLock<Value> = LazyLock::new(structural::<WorkloadGroup>);
     static PEER_AUTHENTICATION: LazyLock<Value> = LazyLock::new(structural::<PeerAuthentication>);
     static AUTHORIZATION_POLICY: LazyLock<Value> = LazyLock::new(structural::<AuthorizationPolicy>);
     match kind {
         Kind::Gateway => &GATEWAY,
         Kind::VirtualService => &VIRTUAL_SERVICE,
         Kind::DestinationRule => &DESTINATION_RULE,
+        Kind::ServiceEntry => &SERVICE_ENTRY,
+        Kind::WorkloadEntry => &WORKLOAD_ENTRY,
+        Kind::WorkloadGroup => &WORKLOAD_GROUP,
         Kind::PeerAuthentication => &PEER_AUTHENTICATION,
         Kind::AuthorizationPolicy => &AUTHORIZATION_POLICY,
     }
 }
 
 fn structural<T: JsonSchema>() -> Value {
+    let mut schema = strict::<T>();
+    keep_unknown(&mut schema);
+    schema
+}
+
+/// The structural schema of a type, which keeps no field that it does not list.
+pub(crate) fn strict<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
@@ -129,7 +150,8 @@ fn simplify(schema: &mut Value) {
     collapse_enumeration(object);
     simplify_type(object);
     for keyword in ["default", "$schema", "format_hint"] {
-        object.remove(keyword);
+        // The others keep their order.
+        object.shift_remove(keyword);
     }
     for container in ["items", "additionalProperties"] {
         if let Some(inner) = object.get_mut(container) {
@@ -138,6 +160,18 @@ fn simplify(schema: &mut Value) {
     }
     if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
         properties.values_mut().for_each(simplify);
+    }
+}
+
+fn keep_unknown(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    for container in ["items", "additionalProperties"] {
+        if let Some(inner) = object.get_mut(container) {
+            keep_unknown(inner);
+        }
+    }
+    if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(keep_unknown);
         object.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
     }
 }
@@ -182,6 +216,10 @@ fn simplify_type(object: &mut Map<String, Value>) {
         object.insert("minimum".to_owned(), 0.into());
         object.insert("maximum".to_owned(), u32::MAX.into());
     }
+    // Not a format of Kubernetes; the bounds beside it say the same.
+    if object.get("format") == Some(&json!("uint16")) {
+        object.remove("format");
+    }
     if object.get("format") == Some(&json!("int32")) {
         object.remove("minimum");
         object.remove("maximum");
@@ -189,10 +227,11 @@ fn simplify_type(object: &mut Map<String, Value>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn each(schema: &Value, path: &str, check: &mut dyn FnMut(&str, &Map<String, Value>)) {
+    /// Calls `check` with every schema inside a schema, and its path.
+    pub(crate) fn each(schema: &Value, path: &str, check: &mut dyn FnMut(&str, &Map<String, Value>)) {
         let object = schema.as_object().unwrap_or_else(|| panic!("{path} is not an object"));
         check(path, object);
         for (name, inner) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {

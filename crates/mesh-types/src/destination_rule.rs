@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::duration::IstioDuration;
 use crate::kind::Kind;
@@ -11,7 +11,7 @@ use crate::object::Resource;
 use crate::virtual_service::{PortSelector, one_of};
 
 /// Specification of a DestinationRule.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationRule {
     /// Host of the service; may be a wildcard.
@@ -27,20 +27,20 @@ pub struct DestinationRule {
 }
 
 /// A named group of endpoints.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Subset {
     /// Name, used by VirtualServices.
     pub name: String,
     /// Labels of its endpoints.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Policy that replaces the rule's, section by section.
     pub traffic_policy: Option<TrafficPolicy>,
 }
 
 /// How proxies connect.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficPolicy {
     /// How endpoints are chosen.
@@ -57,7 +57,7 @@ pub struct TrafficPolicy {
 }
 
 /// Policy of one port.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortTrafficPolicy {
     /// Port of the Service.
@@ -73,7 +73,7 @@ pub struct PortTrafficPolicy {
 }
 
 /// How endpoints are chosen.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("oneOf" = one_of(&["simple", "consistentHash"])))]
 pub struct LoadBalancer {
@@ -84,7 +84,7 @@ pub struct LoadBalancer {
 }
 
 /// A standard algorithm.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SimpleLoadBalancer {
     /// Istio's default, least requests.
@@ -103,7 +103,7 @@ pub enum SimpleLoadBalancer {
 }
 
 /// How near and far endpoints are preferred.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalityLbSetting {
     /// Shares by locality of caller and endpoint.
@@ -121,18 +121,18 @@ pub struct LocalityLbSetting {
 }
 
 /// Shares of localities for callers of a locality.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Distribute {
     /// Locality of the caller, `region/zone/subzone` with `*` at the end.
     #[serde(default)]
     pub from: String,
     /// Percentages by locality of endpoints; they add up to 100.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub to: BTreeMap<String, u32>,
 }
 
 /// Which region takes over for which.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failover {
     /// Region of the caller.
     #[serde(default)]
@@ -143,7 +143,7 @@ pub struct Failover {
 }
 
 /// Limits of connections and requests.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionPool {
     /// Of connections.
     pub tcp: Option<TcpSettings>,
@@ -152,7 +152,7 @@ pub struct ConnectionPool {
 }
 
 /// Limits of connections.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TcpSettings {
     /// Most connections to a service.
@@ -169,7 +169,7 @@ pub struct TcpSettings {
 }
 
 /// Keep-alive probes.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TcpKeepalive {
     /// Lost probes after which a connection is dead.
     pub probes: Option<u32>,
@@ -180,7 +180,7 @@ pub struct TcpKeepalive {
 }
 
 /// Limits of requests.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpSettings {
     /// Most requests that wait for a connection.
@@ -191,12 +191,32 @@ pub struct HttpSettings {
     pub max_requests_per_connection: Option<i32>,
     /// Most retries at once.
     pub max_retries: Option<i32>,
+    /// Most requests at once on a connection of HTTP/2.
+    pub max_concurrent_streams: Option<i32>,
+    /// Whether HTTP/1.1 is spoken as HTTP/2 with the service.
+    #[serde(default)]
+    pub h2_upgrade_policy: H2UpgradePolicy,
+    /// Speak with the service what the client speaks.
+    pub use_client_protocol: Option<bool>,
     /// Longest idle time of a connection.
     pub idle_timeout: Option<IstioDuration>,
 }
 
+/// Whether HTTP/1.1 is spoken as HTTP/2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum H2UpgradePolicy {
+    /// It is not.
+    #[default]
+    Default,
+    /// It is not.
+    DoNotUpgrade,
+    /// It is.
+    Upgrade,
+}
+
 /// When endpoints are taken out of use.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutlierDetection {
     /// Server errors in a row; 0 switches this off.
@@ -222,12 +242,18 @@ pub struct OutlierDetection {
 }
 
 /// TLS of a connection.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientTls {
     /// The kind of TLS.
     #[serde(default)]
     pub mode: ClientTlsMode,
+    /// File with the certificate to present, for MUTUAL, in the proxy's container.
+    pub client_certificate: Option<String>,
+    /// File with its key.
+    pub private_key: Option<String>,
+    /// File with the authorities that the server's certificate is verified by; without it, it is not verified.
+    pub ca_certificates: Option<String>,
     /// Server name to send.
     pub sni: Option<String>,
     /// Identities that the server may have.
@@ -236,7 +262,7 @@ pub struct ClientTls {
 }
 
 /// The kind of TLS of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ClientTlsMode {
     /// Plain text.

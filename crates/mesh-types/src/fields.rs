@@ -95,25 +95,22 @@ fn unsupported_values(kind: Kind, spec: &Value) -> Vec<UnsupportedField> {
     for (index, server) in items(spec, "servers").filter(|_| kind == Kind::Gateway) {
         let mode = server.pointer("/tls/mode").and_then(Value::as_str);
         let protocol = server.pointer("/port/protocol").and_then(Value::as_str).unwrap_or_default();
-        match mode {
-            Some("AUTO_PASSTHROUGH") => {}
-            Some(mode) => report(format!("spec.servers[{index}].tls.mode={mode}")),
-            None if ["HTTP", "HTTP2", "GRPC", "GRPC-WEB"].contains(&protocol.to_uppercase().as_str()) => {}
-            None => report(format!("spec.servers[{index}].port.protocol={protocol}")),
+        match (mode, protocol.to_uppercase().as_str()) {
+            (Some("AUTO_PASSTHROUGH" | "PASSTHROUGH"), _) => {}
+            (Some("SIMPLE" | "MUTUAL" | "OPTIONAL_MUTUAL" | "ISTIO_MUTUAL"), "HTTPS") => {}
+            (Some(mode), _) => report(format!("spec.servers[{index}].tls.mode={mode}")),
+            (None, "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB") => {}
+            (None, _) => report(format!("spec.servers[{index}].port.protocol={protocol}")),
         }
     }
-    if kind == Kind::DestinationRule {
-        let subsets = items(spec, "subsets").map(|(index, subset)| (format!("spec.subsets[{index}]"), subset));
-        for (holder, value) in std::iter::once(("spec".to_owned(), spec)).chain(subsets) {
-            let policy = &value["trafficPolicy"];
-            let ports = items(policy, "portLevelSettings")
-                .map(|(index, port)| (format!("{holder}.trafficPolicy.portLevelSettings[{index}]"), port));
-            for (path, policy) in std::iter::once((format!("{holder}.trafficPolicy"), policy)).chain(ports) {
-                if policy.pointer("/tls/mode").and_then(Value::as_str) == Some("MUTUAL") {
-                    report(format!("{path}.tls.mode=MUTUAL"));
-                }
-            }
+    for (index, address) in items(spec, "addresses").filter(|_| kind == Kind::ServiceEntry) {
+        let address = address.as_str().unwrap_or_default();
+        if address.contains('/') && !address.ends_with("/32") {
+            report(format!("spec.addresses[{index}]={address}"));
         }
+    }
+    if kind == Kind::ServiceEntry && spec["resolution"] == "DYNAMIC_DNS" {
+        report("spec.resolution=DYNAMIC_DNS".to_owned());
     }
     found
 }
@@ -152,16 +149,16 @@ mod tests {
 
     #[test]
     fn values_that_are_not_served_are_named() {
-        let object = json!({ "kind": "Gateway", "spec": { "servers": [{ "port": { "number": 443, "name": "https", "protocol": "HTTPS" }, "hosts": ["*"],
-            "tls": { "mode": "SIMPLE", "credentialName": "cert" } }] } });
+        let object = json!({ "kind": "Gateway", "spec": { "servers": [{ "port": { "number": 443, "name": "https", "protocol": "TLS" }, "hosts": ["*"],
+            "tls": { "mode": "SIMPLE", "credentialName": "cert", "caCrl": "x" } }] } });
         let paths: Vec<_> = unsupported_fields(&object).into_iter().map(|field| field.path).collect();
-        assert_eq!(paths, ["spec.servers[0].tls.credentialName", "spec.servers[0].tls.mode=SIMPLE"]);
+        assert_eq!(paths, ["spec.servers[0].tls.caCrl", "spec.servers[0].tls.mode=SIMPLE"]);
     }
 
     #[test]
     fn a_field_that_is_only_stored_is_named_at_every_place() {
         let policy = json!({ "connectionPool": { "tcp": { "maxConnections": 1, "idleTimeout": "1h" } },
-            "portLevelSettings": [{ "connectionPool": { "tcp": { "maxConnectionDuration": "1h" } }, "tls": { "mode": "MUTUAL" } }] });
+            "portLevelSettings": [{ "connectionPool": { "tcp": { "idleTimeout": "1h" } } }] });
         let object = json!({ "kind": "DestinationRule", "spec": { "host": "a", "trafficPolicy": policy, "subsets": [{ "name": "v1", "trafficPolicy": policy }] } });
         let mut warnings: Vec<_> = unsupported_fields(&object).iter().map(UnsupportedField::warning).collect();
         warnings.sort();
@@ -170,13 +167,18 @@ mod tests {
             warnings,
             [
                 stored("spec.subsets[0].trafficPolicy.connectionPool.tcp.idleTimeout"),
-                stored("spec.subsets[0].trafficPolicy.portLevelSettings[0].connectionPool.tcp.maxConnectionDuration"),
-                stored("spec.subsets[0].trafficPolicy.portLevelSettings[0].tls.mode=MUTUAL"),
+                stored("spec.subsets[0].trafficPolicy.portLevelSettings[0].connectionPool.tcp.idleTimeout"),
                 stored("spec.trafficPolicy.connectionPool.tcp.idleTimeout"),
-                stored("spec.trafficPolicy.portLevelSettings[0].connectionPool.tcp.maxConnectionDuration"),
-                stored("spec.trafficPolicy.portLevelSettings[0].tls.mode=MUTUAL"),
+                stored("spec.trafficPolicy.portLevelSettings[0].connectionPool.tcp.idleTimeout"),
             ]
         );
+    }
+
+    #[test]
+    fn ranges_and_resolutions_of_an_entry_that_are_not_served_are_named() {
+        let object = json!({ "kind": "ServiceEntry", "spec": { "hosts": ["*.a"], "addresses": ["10.0.0.1/32", "10.0.0.0/8"], "resolution": "DYNAMIC_DNS" } });
+        let paths: Vec<_> = unsupported_fields(&object).into_iter().map(|field| field.path).collect();
+        assert_eq!(paths, ["spec.addresses[1]=10.0.0.0/8", "spec.resolution=DYNAMIC_DNS"]);
     }
 
     #[test]

@@ -9,6 +9,12 @@ pub enum Kind {
     VirtualService,
     /// Subsets of a service and how to connect to them.
     DestinationRule,
+    /// A service that no cluster has a Service for.
+    ServiceEntry,
+    /// A workload that no pod stands for.
+    WorkloadEntry,
+    /// What such workloads have in common.
+    WorkloadGroup,
     /// Whether workloads demand mutual TLS.
     PeerAuthentication,
     /// Who may call workloads.
@@ -17,10 +23,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Gateway,
         Self::VirtualService,
         Self::DestinationRule,
+        Self::ServiceEntry,
+        Self::WorkloadEntry,
+        Self::WorkloadGroup,
         Self::PeerAuthentication,
         Self::AuthorizationPolicy,
     ];
@@ -41,6 +50,9 @@ impl Kind {
             Self::Gateway => "Gateway",
             Self::VirtualService => "VirtualService",
             Self::DestinationRule => "DestinationRule",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::WorkloadEntry => "WorkloadEntry",
+            Self::WorkloadGroup => "WorkloadGroup",
             Self::PeerAuthentication => "PeerAuthentication",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
         }
@@ -52,6 +64,9 @@ impl Kind {
             Self::Gateway => "gateways",
             Self::VirtualService => "virtualservices",
             Self::DestinationRule => "destinationrules",
+            Self::ServiceEntry => "serviceentries",
+            Self::WorkloadEntry => "workloadentries",
+            Self::WorkloadGroup => "workloadgroups",
             Self::PeerAuthentication => "peerauthentications",
             Self::AuthorizationPolicy => "authorizationpolicies",
         }
@@ -63,6 +78,9 @@ impl Kind {
             Self::Gateway => "gw",
             Self::VirtualService => "vs",
             Self::DestinationRule => "dr",
+            Self::ServiceEntry => "se",
+            Self::WorkloadEntry => "we",
+            Self::WorkloadGroup => "wg",
             Self::PeerAuthentication => "pa",
             Self::AuthorizationPolicy => "ap",
         }
@@ -72,7 +90,7 @@ impl Kind {
     pub fn group(self) -> &'static str {
         match self {
             Self::PeerAuthentication | Self::AuthorizationPolicy => "security.istio.io",
-            Self::Gateway | Self::VirtualService | Self::DestinationRule => "networking.istio.io",
+            _ => "networking.istio.io",
         }
     }
 
@@ -80,7 +98,7 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self {
             Self::PeerAuthentication | Self::AuthorizationPolicy => &["v1", "v1beta1"],
-            Self::Gateway | Self::VirtualService | Self::DestinationRule => &["v1", "v1alpha3", "v1beta1"],
+            _ => &["v1", "v1alpha3", "v1beta1"],
         }
     }
 }

@@ -12,7 +12,8 @@ pub(crate) fn is_known(kind: Kind, path: &str) -> bool {
             return path == "spec.workloadSelector"
                 || in_traffic_policy(path).is_some_and(|inner| TRAFFIC_POLICY.contains(&inner));
         }
-        Kind::PeerAuthentication => &[],
+        Kind::WorkloadGroup => &["spec.probe"],
+        Kind::ServiceEntry | Kind::WorkloadEntry | Kind::PeerAuthentication => &[],
         Kind::AuthorizationPolicy => &["spec.targetRef", "spec.targetRefs"],
     };
     fields.contains(&path)
@@ -23,9 +24,25 @@ pub(crate) fn is_only_stored(kind: Kind, path: &str) -> bool {
     match kind {
         Kind::DestinationRule => in_traffic_policy(path).is_some_and(|inner| TRAFFIC_POLICY_STORED.contains(&inner)),
         Kind::AuthorizationPolicy => path == "spec.provider.name",
-        Kind::Gateway | Kind::VirtualService | Kind::PeerAuthentication => false,
+        // Who joins a group is registered by somebody else.
+        Kind::WorkloadGroup => WORKLOAD_GROUP_STORED.contains(&path),
+        Kind::Gateway | Kind::VirtualService | Kind::ServiceEntry | Kind::WorkloadEntry | Kind::PeerAuthentication => {
+            false
+        }
     }
 }
+
+const WORKLOAD_GROUP_STORED: &[&str] = &[
+    "spec.metadata.labels",
+    "spec.metadata.annotations",
+    "spec.template.address",
+    "spec.template.ports",
+    "spec.template.labels",
+    "spec.template.network",
+    "spec.template.locality",
+    "spec.template.weight",
+    "spec.template.serviceAccount",
+];
 
 const GATEWAY: &[&str] = &[
     "spec.servers.bind",
@@ -34,14 +51,9 @@ const GATEWAY: &[&str] = &[
     "spec.servers.tls.caCertCredentialName",
     "spec.servers.tls.caCertificates",
     "spec.servers.tls.caCrl",
-    "spec.servers.tls.cipherSuites",
-    "spec.servers.tls.credentialName",
     "spec.servers.tls.credentialNames",
-    "spec.servers.tls.maxProtocolVersion",
-    "spec.servers.tls.minProtocolVersion",
     "spec.servers.tls.privateKey",
     "spec.servers.tls.serverCertificate",
-    "spec.servers.tls.subjectAltNames",
     "spec.servers.tls.tlsCertificates",
     "spec.servers.tls.verifyCertificateHash",
     "spec.servers.tls.verifyCertificateSpki",
@@ -49,19 +61,17 @@ const GATEWAY: &[&str] = &[
 
 const VIRTUAL_SERVICE: &[&str] = &[
     "spec.tcp",
-    "spec.tls",
+    "spec.tls.match.destinationSubnets",
+    "spec.tls.match.sourceLabels",
+    "spec.tls.match.sourceNamespace",
     "spec.http.corsPolicy.allowOrigin",
-    "spec.http.corsPolicy.unmatchedPreflights",
     "spec.http.delegate",
-    "spec.http.directResponse.body.bytes",
-    "spec.http.fault.abort.grpcStatus",
     "spec.http.fault.abort.http2Error",
     "spec.http.fault.delay.exponentialDelay",
     "spec.http.fault.delay.percent",
     "spec.http.match.statPrefix",
     "spec.http.mirrorPercent",
     "spec.http.mirror_percent",
-    "spec.http.redirect.derivePort",
 ];
 
 /// The rest of a path below a traffic policy, which stands at four places of a DestinationRule with the same fields.
@@ -75,23 +85,17 @@ fn in_traffic_policy(path: &str) -> Option<&str> {
     places.iter().find_map(|place| path.strip_prefix(place))
 }
 
-const TRAFFIC_POLICY_STORED: &[&str] = &["connectionPool.tcp.idleTimeout", "connectionPool.tcp.maxConnectionDuration"];
+const TRAFFIC_POLICY_STORED: &[&str] = &["connectionPool.tcp.idleTimeout"];
 
 const TRAFFIC_POLICY: &[&str] = &[
-    "connectionPool.http.h2UpgradePolicy",
-    "connectionPool.http.maxConcurrentStreams",
-    "connectionPool.http.useClientProtocol",
     "loadBalancer.consistentHash",
     "loadBalancer.warmup",
     "loadBalancer.warmupDurationSecs",
     "outlierDetection.consecutiveErrors",
     "proxyProtocol",
     "retryBudget",
-    "tls.caCertificates",
     "tls.caCrl",
-    "tls.clientCertificate",
     "tls.credentialName",
     "tls.insecureSkipVerify",
-    "tls.privateKey",
     "tunnel",
 ];

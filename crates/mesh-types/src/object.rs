@@ -19,6 +19,8 @@ pub struct Metadata {
     pub labels: BTreeMap<String, String>,
     /// Annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Counts changes of the specification.
+    pub generation: Option<i64>,
     /// RFC 3339, seconds, UTC: sorts as text. The oldest of two conflicting objects wins.
     pub creation_timestamp: Option<String>,
     /// Version that the API server gave to this state of the object.
@@ -53,4 +55,9 @@ impl<S: Resource> Object<S> {
     pub fn reference(&self) -> String {
         format!("{}/{}/{}", S::KIND.name(), self.metadata.namespace, self.metadata.name)
     }
+}
+
+/// Whether a value says what would hold without it.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

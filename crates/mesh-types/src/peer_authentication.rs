@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kind::Kind;
 use crate::object::Resource;
 
 /// Specification of a PeerAuthentication.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerAuthentication {
     /// The workloads it applies to; without it the namespace, or in the root namespace the mesh.
@@ -23,7 +23,7 @@ pub struct PeerAuthentication {
 }
 
 /// Chooses workloads by labels.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSelector {
     /// Labels that all have to match; none matches every workload.
@@ -32,7 +32,7 @@ pub struct WorkloadSelector {
 }
 
 /// Settings of mutual TLS.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MutualTls {
     /// The mode; unset inherits.
     #[serde(default)]
@@ -40,7 +40,7 @@ pub struct MutualTls {
 }
 
 /// What a workload does with a connection that is, or is not, mutual TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum MutualTlsMode {
     /// Inherit from the namespace or the mesh.

@@ -9,6 +9,7 @@ use crate::duration::IstioDuration;
 use crate::kind::Kind;
 
 mod authorization;
+mod entry;
 mod meaning;
 
 /// A field with a value that cannot be accepted.
@@ -45,7 +46,50 @@ pub(crate) fn refuse(errors: &mut Vec<FieldError>, path: impl Into<String>, mess
     errors.push(FieldError { path: path.into(), message: message.into() });
 }
 
-fn form(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+/// Why a text is neither an address nor a CIDR block; nothing where it is one.
+pub(crate) fn address_block(block: &str) -> Option<String> {
+    let (address, length) = block.split_once('/').map_or((block, None), |(address, length)| (address, Some(length)));
+    let longest = match address.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(_)) => 32,
+        Ok(std::net::IpAddr::V6(_)) => 128,
+        Err(_) => return Some(format!("`{block}` is not an address or CIDR block")),
+    };
+    let fits = length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= longest));
+    (!fits).then(|| format!("`{block}` is not an address or CIDR block"))
+}
+
+/// Refuses every field that a schema does not list.
+pub(crate) fn unknown(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    match value {
+        Value::Object(fields) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let values = schema.get("additionalProperties");
+            for (name, inner) in fields {
+                let at = format!("{path}.{name}");
+                match properties.and_then(|known| known.get(name)).or(values) {
+                    Some(known) => unknown(known, inner, &at, errors),
+                    None => {
+                        let mut known: Vec<_> =
+                            properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                        known.sort_unstable();
+                        refuse(errors, at, format!("unknown field; known here: {}", known.join(", ")));
+                    }
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(known) = schema.get("items") {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, item)| unknown(known, item, &format!("{path}[{index}]"), errors));
+            }
+        }
+        _ => {}
+    }
+}
+
+pub(crate) fn form(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let wanted = schema.get("type").and_then(Value::as_str).unwrap_or_default();
     if value.is_null() && schema.get("nullable") == Some(&Value::Bool(true)) {
         return;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::duration::IstioDuration;
 use crate::kind::Kind;
 use crate::object::Resource;
 
 /// Specification of a VirtualService.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualService {
     /// Hosts whose traffic it routes: Service names, or hosts of a gateway.
@@ -22,13 +22,50 @@ pub struct VirtualService {
     /// Routes for HTTP, the first that matches wins.
     #[serde(default)]
     pub http: Vec<HttpRoute>,
+    /// Routes for TLS that a gateway passes through, the first that matches wins.
+    #[serde(default)]
+    pub tls: Vec<TlsRoute>,
     /// Namespaces that see it: `.`, `*` or names; none means all.
     #[serde(default)]
     pub export_to: Vec<String>,
 }
 
+/// A route for TLS that is passed through.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TlsRoute {
+    /// Conditions, one of which has to hold.
+    #[serde(rename = "match")]
+    pub matches: Vec<TlsMatch>,
+    /// Destinations with their weights.
+    #[serde(default)]
+    pub route: Vec<RouteDestination>,
+}
+
+/// A condition on a TLS connection; every field that is given has to hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsMatch {
+    /// Server names, which the resource's hosts have to cover.
+    pub sni_hosts: Vec<String>,
+    /// Port of the gateway.
+    pub port: Option<u32>,
+    /// Gateways it applies to, instead of the resource's.
+    #[serde(default)]
+    pub gateways: Vec<String>,
+}
+
+/// A destination of connections and its share.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteDestination {
+    /// Where connections go.
+    pub destination: Destination,
+    /// Share relative to the sum of all weights of the route.
+    #[serde(default)]
+    pub weight: i32,
+}
+
 /// A rule: conditions and what happens to requests that meet one of them.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRoute {
     /// Name for logs.
@@ -65,7 +102,7 @@ pub struct HttpRoute {
 }
 
 /// A condition; every field that is given has to hold.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpMatch {
     /// Name for logs, appended to the route's.
@@ -81,18 +118,18 @@ pub struct HttpMatch {
     /// Authority of the request.
     pub authority: Option<StringMatch>,
     /// Headers by lower-case name; an empty condition asks for presence.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, StringMatch>,
     /// Headers that must not match.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub without_headers: BTreeMap<String, StringMatch>,
     /// Query parameters.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub query_params: BTreeMap<String, StringMatch>,
     /// Port of the addressed host.
     pub port: Option<u32>,
     /// Labels of the calling workload.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub source_labels: BTreeMap<String, String>,
     /// Namespace of the calling workload.
     pub source_namespace: Option<String>,
@@ -102,7 +139,7 @@ pub struct HttpMatch {
 }
 
 /// Compares a text; at most one of the fields is given, none asks only for presence.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("oneOf" = one_of(&["exact", "prefix", "regex"])))]
 pub struct StringMatch {
     /// Equal to this.
@@ -122,7 +159,7 @@ pub(crate) fn one_of(fields: &[&str]) -> serde_json::Value {
 }
 
 /// A destination and its share.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HttpRouteDestination {
     /// Where requests go.
     pub destination: Destination,
@@ -134,7 +171,7 @@ pub struct HttpRouteDestination {
 }
 
 /// A service, or a subset of it.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Destination {
     /// Host of the service.
     pub host: String,
@@ -145,7 +182,7 @@ pub struct Destination {
 }
 
 /// A port by its number.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PortSelector {
     /// Port number of the Service.
     #[serde(default)]
@@ -153,7 +190,7 @@ pub struct PortSelector {
 }
 
 /// A redirection.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("oneOf" = one_of(&["port", "derivePort"])))]
 pub struct HttpRedirect {
@@ -163,14 +200,27 @@ pub struct HttpRedirect {
     pub authority: Option<String>,
     /// New port.
     pub port: Option<u32>,
+    /// New port, from what is known of the request.
+    #[schemars(extend("nullable" = true))]
+    pub derive_port: Option<DerivePort>,
     /// New scheme.
     pub scheme: Option<String>,
     /// Status: 301 (default), 302, 303, 307 or 308.
     pub redirect_code: Option<u32>,
 }
 
+/// Where the port of a redirection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DerivePort {
+    /// The port that is usual for the new scheme.
+    FromProtocolDefault,
+    /// The port that the request came to.
+    FromRequestPort,
+}
+
 /// A fixed response.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HttpDirectResponse {
     /// HTTP status.
     pub status: u32,
@@ -179,15 +229,17 @@ pub struct HttpDirectResponse {
 }
 
 /// Body of a fixed response.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("oneOf" = one_of(&["string", "bytes"])))]
 pub struct HttpBody {
     /// The text.
     pub string: Option<String>,
+    /// Bytes in base64.
+    pub bytes: Option<String>,
 }
 
 /// Changes of path and authority.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRewrite {
     /// Replaces the matched prefix, or the whole path of an exact or regex match.
@@ -199,7 +251,7 @@ pub struct HttpRewrite {
 }
 
 /// Replacement by a regular expression.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RegexRewrite {
     /// RE2 expression.
     #[serde(default, rename = "match")]
@@ -210,7 +262,7 @@ pub struct RegexRewrite {
 }
 
 /// When and how often a failed request is tried again.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRetry {
     /// Retries; 0 switches them off.
@@ -231,7 +283,7 @@ pub struct HttpRetry {
 }
 
 /// Faults injected on purpose.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HttpFault {
     /// Delays before forwarding.
     pub delay: Option<FaultDelay>,
@@ -240,7 +292,7 @@ pub struct HttpFault {
 }
 
 /// A delay before forwarding.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("oneOf" = one_of(&["fixedDelay", "exponentialDelay"])))]
 pub struct FaultDelay {
@@ -251,18 +303,20 @@ pub struct FaultDelay {
 }
 
 /// An abort instead of forwarding.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("oneOf" = one_of(&["httpStatus", "grpcStatus", "http2Error"])))]
 pub struct FaultAbort {
     /// Status of the answer.
     pub http_status: Option<i32>,
+    /// Status of the answer to gRPC, by its name (`UNAVAILABLE`).
+    pub grpc_status: Option<String>,
     /// Share of requests; none means all.
     pub percentage: Option<Percent>,
 }
 
 /// A share in percent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Percent {
     /// 0.0 to 100.0.
     #[serde(default)]
@@ -270,7 +324,7 @@ pub struct Percent {
 }
 
 /// A destination of copies.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HttpMirror {
     /// Where copies go.
     pub destination: Destination,
@@ -279,7 +333,7 @@ pub struct HttpMirror {
 }
 
 /// Cross-origin policy.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CorsPolicy {
     /// Origins that may call.
@@ -296,13 +350,55 @@ pub struct CorsPolicy {
     pub expose_headers: Vec<String>,
     /// How long a preflight may be cached.
     pub max_age: Option<IstioDuration>,
+    /// What happens to preflights of origins that may not call: forwarded by default.
+    #[serde(default, skip_serializing_if = "crate::object::is_default")]
+    pub unmatched_preflights: UnmatchedPreflights,
     /// Whether credentials may be sent.
     #[schemars(extend("nullable" = true))]
     pub allow_credentials: Option<bool>,
 }
 
+/// What happens to preflights of origins that may not call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum UnmatchedPreflights {
+    /// They are forwarded.
+    #[default]
+    Unspecified,
+    /// They are forwarded.
+    Forward,
+    /// They are answered without permission.
+    Ignore,
+}
+
+/// gRPC's status codes by name, in the order of their numbers.
+const GRPC_STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// The number of a status of gRPC.
+pub fn grpc_status(name: &str) -> Option<u32> {
+    GRPC_STATUSES.iter().position(|known| *known == name).and_then(|index| u32::try_from(index).ok())
+}
+
 /// Header changes on the way there and back.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Headers {
     /// Of the request.
     pub request: Option<HeaderOperations>,
@@ -311,13 +407,13 @@ pub struct Headers {
 }
 
 /// Header changes.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeaderOperations {
     /// Replaces or adds.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
     /// Adds beside values that are there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub add: BTreeMap<String, String>,
     /// Removes.
     #[serde(default)]

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::{Client, Config};
-use mesh_types::{Kind, names};
+use mesh_types::{IstioDuration, Kind, names};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,6 +59,14 @@ pub struct Options {
     /// What every proxy starts from: a ProxyConfig object as JSON, such as `{"drainDuration": "45s"}`.
     #[arg(long, env = "DEFAULT_PROXY_CONFIG", default_value = "{}", value_parser = json_object)]
     pub default_proxy_config: Map<String, Value>,
+    /// How often proxies resolve the names of endpoints, where DNS does not say: a duration such as `60s`.
+    #[arg(long, env = "DNS_REFRESH_RATE", default_value = "60s", value_parser = positive_duration)]
+    pub dns_refresh_rate: Duration,
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = IstioDuration::parse(text).map_err(|error| error.to_string())?.0;
+    if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
 }
 
 /// The names of a list that is divided by commas.
@@ -93,6 +102,7 @@ impl Options {
             trust_domain: self.trust_domain.clone(),
             trust_domain_aliases: listed(&self.trust_domain_aliases),
             mesh: self.mesh_id.clone(),
+            dns_refresh_rate: self.dns_refresh_rate,
         }
     }
 }
@@ -167,7 +177,9 @@ pub async fn run(options: Options) -> Result<(), DiscoveryError> {
 
 fn watch_clusters(tasks: &mut JoinSet<()>, store: &Arc<Store>, client: &Client, cancel: &CancellationToken) {
     tasks.spawn(Arc::clone(store).publish(cancel.clone()));
+    cluster::workload_entries_are_configuration(store, &store.settings().cluster);
     tasks.spawn(cluster::run(Arc::clone(store), store.settings().cluster.clone(), client.clone()));
+    tasks.spawn(cluster::run_credentials(Arc::clone(store), client.clone()));
     tasks.spawn(remote::run(Arc::clone(store), client.clone()));
     store.set_client(&store.settings().cluster, client.clone());
     for kind in Kind::ALL {
@@ -277,8 +289,6 @@ async fn until_signalled() -> Result<(), DiscoveryError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::model::{ClusterStatus, State};
 
@@ -291,6 +301,7 @@ mod tests {
             trust_domain: "cluster.local".to_owned(),
             trust_domain_aliases: Vec::new(),
             mesh: "mesh1".to_owned(),
+            dns_refresh_rate: Duration::from_secs(60),
         };
         let state = State { clusters: Arc::new(vec![own]), ..State::default() };
         Mesh { number: 1, settings: Arc::new(settings), state: Arc::new(state), config_versions: Arc::default() }

@@ -11,7 +11,8 @@
 //! (Ville's inequality; Robbins 1970, "Statistical methods related to the law of the iterated logarithm"). The shares
 //! with `e(p)` below `1 / alpha` are an interval that holds the truth at every look at once.
 //!
-//! - *Fail* when `e(w)` of some category reaches `2 k / false_fail`, with `k` categories; a category of zero with a hit.
+//! - *Fail* when the interval of some category at `false_fail / (2 k)`, with `k` categories, lies beside `[w - d, w + d]`; a
+//!   category of zero with a hit. A share that is off by less than the margin is left to the last look.
 //! - *Pass* when every category's interval at `false_pass / 2` lies inside `[w - d, w + d]`.
 //! - Otherwise go on; the last look, after a planned number of samples, is that of [`SplitPlan`].
 //!
@@ -119,8 +120,13 @@ impl EarlySplit {
     }
 
     fn refutes(&self, target: &Target, count: u64, n: u64) -> bool {
+        if target.weight == 0.0 {
+            return count > 0;
+        }
+        let (seen, margin) = (count as f64 / n as f64, self.last.margin / 100.0);
+        let edge = seen.clamp(share(target) - margin, share(target) + margin);
         let threshold = (self.last.targets.len() as f64 / self.last.rates.false_fail).ln();
-        self.log_evidence(target, count, n, share(target)) >= threshold
+        edge != seen && self.log_evidence(target, count, n, edge) >= threshold
     }
 
     fn proves(&self, target: &Target, count: u64, n: u64) -> bool {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use verdict::Outcome;
 use verdict::text::thousands;
 
-use super::judge::Judgement;
+use super::judge::{Judgement, other_ends};
 use super::observation::{ConfigObservation, ConnectionObservation, Counters, TrafficObservation};
 use super::peers::{self, Compared};
 use crate::report::figures::{Latency, LatencyBucket, Quantile};
@@ -39,18 +39,12 @@ pub(super) fn requests_denied(expected: &Denied, seen: &TrafficObservation) -> J
     let statuses = expected.reason.statuses();
     let right: u64 = statuses.iter().filter_map(|status| seen.samples.by_status.get(&status.to_string())).sum();
     if right < requests {
-        let others =
-            seen.samples.by_status.iter().filter(|(status, _)| !statuses.iter().any(|one| one.to_string() == **status));
-        let errors = seen.samples.errors.iter().filter(|(_, count)| **count > 0);
-        let mut words: Vec<String> =
-            others.map(|(status, count)| format!("status {status}: {}", thousands(*count))).collect();
-        words.extend(errors.map(|(class, count)| format!("{class}: {}", thousands(*count))));
         let sentence = format!(
             "{} of {} requests ended in another way than status {}: {}",
             thousands(requests - right),
             thousands(requests),
             statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "),
-            words.join(", ")
+            other_ends(seen, statuses).join(", ")
         );
         return Judgement::new(Outcome::Fail, sentence, figures);
     }

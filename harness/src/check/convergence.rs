@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::cluster::{Cluster, Error as ClusterError};
+use crate::cluster::{Cluster, Error as ClusterError, PodPort};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 
+/// Where the control plane answers questions about itself, by Istio's documentation of its ports.
+const MONITORING: u16 = 15014;
 /// Between two looks at the control plane.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -185,9 +187,9 @@ async fn ask<T: for<'de> Deserialize<'de>>(cluster: &Cluster, path: &str) -> Res
         cluster: cluster.name().to_owned(),
         message: "no pod with app=istiod runs".to_owned(),
     })?;
-    let command = ["pilot-discovery", "request", "GET", path];
-    let output = cluster.exec(ISTIO_SYSTEM, &pod, "discovery", &command, Duration::from_secs(10)).await?;
-    serde_json::from_slice(&output.stdout)
+    let debug = PodPort { namespace: ISTIO_SYSTEM, pod: &pod, port: MONITORING };
+    let answer = cluster.ask(debug, path, Duration::from_secs(10)).await?;
+    serde_json::from_str(&answer)
         .map_err(|error| Error::Answer { cluster: cluster.name().to_owned(), message: format!("{path}: {error}") })
 }
 
@@ -198,20 +200,33 @@ async fn ask<T: for<'de> Deserialize<'de>>(cluster: &Cluster, path: &str) -> Res
 /// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them; [`Error::Draining`].
 pub async fn converge(cluster: &Cluster, expectation: &Expectation, deadline: Duration) -> Result<Converged, Error> {
     let begun = tokio::time::Instant::now();
-    let (converged, proxies) = acknowledged(cluster, expectation, deadline).await?;
-    super::draining::ended(cluster, &proxies, deadline.saturating_sub(begun.elapsed())).await?;
+    let converged = acknowledged(cluster, expectation, deadline).await?;
+    drained(cluster, deadline.saturating_sub(begun.elapsed())).await?;
     Ok(converged)
+}
+
+/// Waits until no connection is left of what was in force before the newest configuration.
+///
+/// # Errors
+/// [`Error::Draining`].
+pub async fn drained(cluster: &Cluster, deadline: Duration) -> Result<(), Error> {
+    let proxies = meshed_pods(cluster).await?;
+    Ok(super::draining::ended(cluster, &proxies, deadline).await?)
 }
 
 /// Namespace and name of a pod.
 pub(super) type PodName = (String, String);
 
-/// What every proxy acknowledged, and the pods of these proxies.
-async fn acknowledged(
+/// Waits until every connected proxy of the cluster has acknowledged what is expected. Connections over what was in force
+/// before may be there still.
+///
+/// # Errors
+/// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them.
+pub async fn acknowledged(
     cluster: &Cluster,
     expectation: &Expectation,
     deadline: Duration,
-) -> Result<(Converged, Vec<PodName>), Error> {
+) -> Result<Converged, Error> {
     let what = format!("every proxy of {} to acknowledge the configuration", cluster.name());
     eventually::poll(what, deadline, STEP, async || {
         let pods = meshed_pods(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
@@ -223,7 +238,7 @@ async fn acknowledged(
         };
         let status = sync_status(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
         match judge(&status, expectation, &held, cluster.name(), &expected) {
-            Ok(converged) => Ok(Ok((converged, pods))),
+            Ok(converged) => Ok(Ok(converged)),
             Err(Missing::Rejected(message)) => Ok(Err(message)),
             Err(Missing::Late(missing)) => Err(missing),
         }

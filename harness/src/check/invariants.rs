@@ -92,6 +92,15 @@ impl Look {
     }
 }
 
+/// Labels and annotations without entries are none, to Kubernetes, of the object and of what it makes pods from.
+fn without_empty_maps(object: &mut Value) {
+    for place in ["/metadata", "/spec/template/metadata"] {
+        if let Some(metadata) = object.pointer_mut(place).and_then(Value::as_object_mut) {
+            metadata.retain(|_, value| value.as_object().is_none_or(|entries| !entries.is_empty()));
+        }
+    }
+}
+
 /// The part of an object that has to be as before. One that is about to go counts as gone.
 #[must_use]
 pub fn part(part: Part, mut object: Value) -> Option<Value> {
@@ -111,6 +120,7 @@ pub fn part(part: Part, mut object: Value) -> Option<Value> {
             if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
                 annotations.remove(REVISION);
             }
+            without_empty_maps(&mut object);
             Some(object)
         }
     }

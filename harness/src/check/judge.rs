@@ -1,13 +1,15 @@
 //! Judges observations against expectations. Pure: the same observation always gets the same verdict.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use verdict::Outcome;
 use verdict::text::thousands;
 
 use super::observation::{ConnectionObservation, GatewayCounters, Observation, TrafficObservation};
 use super::{assertions, config, failover, headers, mutual_tls, reachability};
-use crate::scenario::keys::{ConnectionOutcome, FAILED, FailureReason};
-use crate::scenario::plan::{Check, Failures, Split};
+use crate::scenario::keys::{ConnectionOutcome, FAILED, FailureReason, SplitKey};
+use crate::scenario::plan::{Check, Expectation, Failures, Split};
 
 /// A verdict with its evidence.
 #[derive(Clone, Debug)]
@@ -30,7 +32,21 @@ impl Judgement {
     }
 }
 
-/// Judges one expectation.
+/// Judges an expectation, of the requests of its source where it is about one.
+#[must_use]
+pub fn judge_of(expectation: &Expectation, observation: &Observation) -> Judgement {
+    let (Some(source), Observation::Traffic(seen)) = (&expectation.from, observation) else {
+        return judge(&expectation.check, observation);
+    };
+    let narrowed = Observation::Traffic(Box::new(seen.narrowed(source)));
+    let mut judgement = judge(&expectation.check, &narrowed);
+    if let Some(first) = judgement.evidence.first_mut() {
+        *first = format!("from {} of {}: {first}", source.name, source.cluster);
+    }
+    judgement
+}
+
+/// Judges what must hold.
 #[must_use]
 pub fn judge(check: &Check, observation: &Observation) -> Judgement {
     match (check, observation) {
@@ -80,23 +96,48 @@ fn why_not_answered(seen: &TrafficObservation) -> Option<String> {
     if seen.not_answered() == 0 {
         return None;
     }
-    let statuses = seen.samples.by_status.iter().filter(|(status, _)| *status != "200");
-    let errors = seen.samples.errors.iter().filter(|(_, count)| **count > 0);
-    let mut causes: Vec<String> =
-        statuses.map(|(status, count)| format!("status {status}: {}", thousands(*count))).collect();
-    causes.extend(errors.map(|(class, count)| format!("{class}: {}", thousands(*count))));
+    let mut causes = other_ends(seen, &[200]);
     causes.extend(seen.samples.error_samples.first().map(|sample| format!("such as \"{}\"", sample.text)));
     Some(causes.join(", "))
 }
 
-fn split(expected: &Split, seen: &TrafficObservation) -> Judgement {
-    let mut counts = seen.counts(&expected.by);
+/// How requests ended, counted, that got no answer with one of these statuses.
+pub(super) fn other_ends(seen: &TrafficObservation, statuses: &[u16]) -> Vec<String> {
+    let is_other = |status: &str| !statuses.iter().any(|one| one.to_string() == status);
+    let others = seen.samples.by_status.iter().filter(|(status, _)| is_other(status));
+    let errors = seen.samples.errors.iter().filter(|(_, count)| **count > 0);
+    let others = others.map(|(status, count)| format!("status {status}: {}", thousands(*count)));
+    others.chain(errors.map(|(class, count)| format!("{class}: {}", thousands(*count)))).collect()
+}
+
+/// Whether more requests could still decide the check.
+#[must_use]
+pub fn is_open(check: &Check, seen: &TrafficObservation) -> bool {
+    let Check::Split(Split { by, early: Some(early), .. }) = check else { return false };
+    early.look(&split_counts(by, seen)) == Outcome::Inconclusive
+}
+
+fn split_counts(by: &SplitKey, seen: &TrafficObservation) -> BTreeMap<String, u64> {
+    let mut counts = seen.counts(by);
     let failed = seen.not_answered();
     if failed > 0 {
         counts.insert(FAILED.to_owned(), failed);
     }
-    let verdict = expected.plan.judge(&counts);
+    counts
+}
+
+fn split(expected: &Split, seen: &TrafficObservation) -> Judgement {
+    let counts = split_counts(&expected.by, seen);
+    let verdict = match &expected.early {
+        Some(early) => early.judge(&counts),
+        None => expected.plan.judge(&counts),
+    };
     let mut evidence = vec![verdict.sentence()];
+    if expected.early.is_some() {
+        let decided = if verdict.outcome == Outcome::Inconclusive { "not decided" } else { "decided" };
+        let most = verdict.planned.max(verdict.n);
+        evidence.push(format!("{decided} after {} of {} requests", thousands(verdict.n), thousands(most)));
+    }
     evidence.extend(verdict.categories.iter().map(|category| category.reason.clone()));
     Judgement { outcome: verdict.outcome, evidence, figures: json!({ "by": expected.by, "split": verdict }) }
 }

@@ -11,6 +11,7 @@ use super::observation::TrafficObservation;
 use super::peers::{self, Compared};
 use super::witness::{Capture, LinkSeen};
 use crate::scenario::plan::{Capturing, Gateway, Identity, MutualTls, Peer};
+use crate::traffic::probe::Samples;
 
 /// An HTTP request in a TLS record is never smaller, in bytes: a gateway that passed on less did not carry them all.
 const SMALLEST_REQUEST: u64 = 40;
@@ -102,10 +103,13 @@ fn issuer(cluster: &str, expected: &MutualTls, seen: &TrafficObservation) -> Sai
     (Outcome::Pass, format!("the authority of {cluster} signed the certificate of {}", holders.join(" and ")))
 }
 
-/// Answers that came from a gateway's cluster.
+/// Answers that came from a gateway's cluster to sources on others.
 fn beyond(gateway: &Gateway, seen: &TrafficObservation) -> u64 {
-    let answered = seen.samples.groups.iter().filter(|group| group.status == 200);
-    answered.filter(|group| group.cluster.as_ref() == Some(&gateway.cluster)).map(|group| group.count).sum()
+    let far = seen.sources.iter().filter(|one| one.source.cluster != gateway.cluster);
+    let of_cluster = |samples: &Samples| {
+        samples.counts(|group| group.cluster.clone().unwrap_or_default()).remove(&gateway.cluster).unwrap_or(0)
+    };
+    far.map(|one| of_cluster(&one.samples)).sum()
 }
 
 /// The gateway passed on what was answered from beyond it.

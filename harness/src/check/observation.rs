@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::witness::Witnesses;
 use crate::scenario::keys::{ConnectionOutcome, KeyPart, SplitKey};
 use crate::scenario::plan::{Deployment, Gateway, Reachability};
+use crate::topology::Workload;
 use crate::traffic::probe::{Group, Samples};
 
 /// Stands for a property of a workload that its answer did not tell.
@@ -55,10 +56,10 @@ pub struct Counters {
 /// Requests, their answers, and what gateways counted meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct TrafficObservation {
-    /// Cluster that the requests came from.
-    pub from_cluster: String,
-    /// Answers as the client counted them.
+    /// Answers as all sources counted them together.
     pub samples: Samples,
+    /// What each source counted.
+    pub sources: Vec<OfSource>,
     /// Counters of gateways that expectations name: growth during the measurement.
     pub gateways: Vec<(Gateway, GatewayCounters)>,
     /// Counters of other proxies that expectations name.
@@ -71,6 +72,15 @@ pub struct TrafficObservation {
     pub faults: Vec<FaultSeen>,
     /// What others than the client saw of it, where an expectation asks for them.
     pub witnesses: Witnesses,
+}
+
+/// The requests of one source, and their answers.
+#[derive(Clone, Debug)]
+pub struct OfSource {
+    /// Who sent.
+    pub source: Workload,
+    /// Answers as it counted them.
+    pub samples: Samples,
 }
 
 /// Something that failed while requests were sent. Times in milliseconds since the first was to be sent.
@@ -118,11 +128,26 @@ pub struct ConnectionObservation {
 }
 
 impl TrafficObservation {
+    /// Of what these sources counted.
+    #[must_use]
+    pub fn of(sources: Vec<OfSource>) -> Self {
+        let each: Vec<Samples> = sources.iter().map(|one| one.samples.clone()).collect();
+        let samples = Samples::merged(&each);
+        Self { latencies: samples.latencies(), samples, sources, ..Self::default() }
+    }
+
+    /// The same of the requests of one source only. What others than the client counted stays what it is.
+    #[must_use]
+    pub fn narrowed(&self, source: &Workload) -> Self {
+        let own = self.sources.iter().filter(|one| one.source == *source).cloned().collect();
+        let Self { samples, latencies, sources, .. } = Self::of(own);
+        Self { samples, latencies, sources, ..self.clone() }
+    }
+
     /// Requests without an answer of status 200.
     #[must_use]
     pub fn not_answered(&self) -> u64 {
-        let good: u64 = self.samples.by_status.get("200").copied().unwrap_or(0);
-        self.samples.requests.saturating_sub(good)
+        self.samples.not_answered()
     }
 
     /// Times until the answer in milliseconds, one for each answer, rising.
@@ -152,7 +177,7 @@ impl TrafficObservation {
     }
 }
 
-fn property(group: &Group, part: KeyPart) -> String {
+pub(super) fn property(group: &Group, part: KeyPart) -> String {
     let value = match part {
         KeyPart::Version => &group.version,
         KeyPart::Cluster => &group.cluster,

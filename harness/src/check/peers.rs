@@ -60,7 +60,7 @@ pub(super) fn words(expected: &Identity) -> String {
     words.collect::<Vec<_>>().join(" and ")
 }
 
-fn is(wanted: &Option<Peer>, found: &Option<String>) -> bool {
+pub(super) fn is(wanted: &Option<Peer>, found: &Option<String>) -> bool {
     match wanted {
         None => true,
         Some(Peer::Nobody) => found.is_none(),

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 
-use crate::cluster::{Cluster, Error};
+use crate::cluster::{Cluster, Error, PodPort};
+
+/// Envoy's administration interface beside a workload, by Istio's documentation of the ports that a sidecar uses.
+const ADMIN: u16 = 15000;
+/// How long a proxy may take to answer.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Asks the proxy of a pod, as `kubectl exec POD -c istio-proxy -- pilot-agent request GET PATH` does.
 ///
 /// # Errors
-/// Where the command fails.
+/// Where it does not answer.
 pub async fn request(cluster: &Cluster, namespace: &str, pod: &str, path: &str) -> Result<String, Error> {
-    let command = ["pilot-agent", "request", "GET", path];
-    let output = cluster.exec(namespace, pod, "istio-proxy", &command, Duration::from_secs(10)).await?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    cluster.ask(PodPort { namespace, pod, port: ADMIN }, path, DEADLINE).await
 }
 
 /// Counters of the proxies of all pods that match, summed by name; names that match `filter` (a regular expression).

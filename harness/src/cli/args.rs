@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::filter::Filter;
 use super::manner::{JobsArgs, MannerArgs};
+use super::migrate::MigrateArgs;
 use crate::topology::Provider;
 
 /// Proves what a multi-cluster service mesh promises.
@@ -81,6 +82,9 @@ pub enum Command {
     /// Say what this machine can run, and what to fix
     #[command(after_help = "Examples:\n  meshproof doctor\n  meshproof doctor --format json")]
     Doctor(DoctorArgs),
+    /// Convert resources of another management plane to ours
+    #[command(after_help = "Examples:\n  meshproof migrate gloo-mesh policies.yaml > ours.yaml")]
+    Migrate(MigrateArgs),
     /// Print the JSON schema of a file format
     #[command(after_help = "Examples:\n  meshproof schema scenario > scenario.json")]
     Schema(SchemaArgs),
@@ -190,9 +194,10 @@ pub struct RunArgs {
     /// Which scenarios.
     #[command(flatten)]
     pub selection: Selection,
-    /// Name of the environment; needed where there are several
-    #[arg(long)]
-    pub name: Option<String>,
+    /// Name of the environment; needed where there are several. Given several times, each scenario runs on one of them that was
+    /// brought up from its topology, so that what disturbs each other runs at once
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     /// Folder for report.html, junit.xml, report.json, events.jsonl and logs; by default one for each run, the newest 20 are kept
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
@@ -210,9 +215,9 @@ pub struct SelftestArgs {
     /// Which scenarios.
     #[command(flatten)]
     pub selection: Selection,
-    /// Run on this environment, which stays; by default one for each topology, which goes
-    #[arg(long)]
-    pub name: Option<String>,
+    /// Run on this environment, which stays, or on several; by default on one for each topology, which goes
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     /// Only list the controls and what they change, without an environment
     #[arg(long, conflicts_with_all = ["name", "out", "jobs"])]
     pub list: bool,

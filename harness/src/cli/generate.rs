@@ -65,6 +65,10 @@ fn generated(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Error> {
         ("schemas/report.json".into(), schema::text(SchemaName::Report)),
         ("schemas/events.json".into(), schema::text(SchemaName::Events)),
     ];
+    for kind in mesh_types::hub::Kind::ALL {
+        let path = format!("manifests/hub/crds/{}.yaml", kind.plural());
+        all.push((path.into(), definition(kind)));
+    }
     for path in files::yaml_files(&root.join(files::TOPOLOGIES))? {
         let topology = files::topology(&path)?;
         let origin = path.strip_prefix(root).unwrap_or(&path);
@@ -84,6 +88,13 @@ fn generated(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Error> {
         all.push(("docs/catalogue.md".into(), page::catalogue(&plans)));
     }
     Ok(all)
+}
+
+/// The definition of a kind of the management plane, as a file.
+fn definition(kind: mesh_types::hub::Kind) -> String {
+    let yaml = serde_saphyr::to_string(&mesh_types::hub::crd::definition(kind));
+    let yaml = yaml.expect("invariant: a definition has only what YAML can hold");
+    format!("# Generated from the types in crates/mesh-types by `meshproof generate`.\n{yaml}")
 }
 
 #[cfg(test)]
@@ -109,7 +120,7 @@ mod tests {
         let source = repository().join(files::DEFAULT_TOPOLOGY);
         fs::copy(source, topologies.join("two-clusters.yaml")).expect("copied");
         let paths = generate(root, true).expect("readable");
-        assert_eq!(paths.len(), 7, "{paths:?}");
+        assert_eq!(paths.len(), 7 + mesh_types::hub::Kind::ALL.len(), "{paths:?}");
         assert!(!root.join("schemas").exists(), "a check writes nothing");
         generate(root, false).expect("written");
         assert!(generate(root, true).expect("readable").is_empty());

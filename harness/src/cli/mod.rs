@@ -10,6 +10,7 @@ pub mod filter;
 mod generate;
 mod lint;
 pub mod manner;
+mod migrate;
 pub(crate) mod plan;
 mod schema;
 
@@ -46,6 +47,7 @@ pub fn handle(arguments: impl IntoIterator<Item = OsString>) -> Handled {
         Command::Lint(args) => Handled::Done(lint::run(&args)),
         Command::Schema(args) => Handled::Done(schema::run(&args)),
         Command::Generate(args) => Handled::Done(generate::run(&args)),
+        Command::Migrate(args) => Handled::Done(migrate::run(&args)),
         command => Handled::Environment(command),
     }
 }

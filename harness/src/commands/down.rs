@@ -1,18 +1,14 @@
 //! `meshproof down`: ends environments and removes their files.
 
-use super::complain_kept;
+use super::{complain_kept, root};
 use crate::cli::args::DownArgs;
-use crate::environment::state_root;
 use crate::report::RunOutcome;
 use crate::run::{self, Kept, KeptError};
 
 pub(super) async fn run(args: &DownArgs) -> RunOutcome {
-    let root = match state_root() {
+    let root = match root() {
         Ok(root) => root,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return RunOutcome::EnvironmentFailed;
-        }
+        Err(outcome) => return outcome,
     };
     let chosen = if args.all { run::list(&root) } else { one(&root, args.name.as_deref()).map(|kept| vec![kept]) };
     let chosen = match chosen {

@@ -1,17 +1,18 @@
 //! `meshproof e2e` and `meshproof run`: scenarios, in an environment of their own or in one that stays.
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::complain_kept;
 use super::last_failed;
 use super::session::{Reports, Session, new_run_id};
 use super::up::supported;
+use super::{complain_kept, root};
 use crate::cli::args::{E2eArgs, RunArgs, Selection};
 use crate::cli::filter::Filter;
 use crate::cli::{files, plan};
-use crate::environment::state_root;
 use crate::report::{EventKind, RunOutcome};
-use crate::run::{self, Job, Manner};
+use crate::run::{self, Job, Manner, Stage};
 use crate::scenario::Plan;
 use crate::topology::Topology;
 
@@ -107,9 +108,8 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
     session.events.warn(format!("environment {} was asked to be kept", job.environment), Some(help));
     match run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world) {
         Ok(world) => {
-            let topology = Some(job.topology.name.clone());
-            run::run_on_kept(&world, topology, &job.plans, job.manner, &job.out, &session.events, &session.interruption)
-                .await
+            let stages = [Stage { world, topology: Some(job.topology.name.clone()) }];
+            run::run_on_kept(&stages, &job.plans, job.manner, &job.out, &session.events, &session.interruption).await
         }
         Err(error) => {
             let message = crate::cluster::chain(&error);
@@ -126,25 +126,14 @@ pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
         Err(outcome) => return outcome,
     };
     let task = Task { command: "run", out: args.out.as_deref(), manner: args.manner.manner() };
-    on_kept(&task, &plans, args.name.as_deref()).await.outcome
+    on_kept(&task, &plans, &args.name).await.outcome
 }
 
-/// On the environment of that name, or the only one there is.
-pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], name: Option<&str>) -> Ran {
-    let kept = match state_root().map(|root| run::find(&root, name)) {
-        Ok(Ok(kept)) => kept,
-        Ok(Err(error)) => return Ran::refused(complain_kept(&error)),
-        Err(message) => {
-            eprintln!("error: {message}");
-            return Ran::refused(RunOutcome::EnvironmentFailed);
-        }
-    };
-    let name = kept.name.clone();
-    // What an older version kept may not say; then every scenario is tried.
-    let topology = files::topology(&kept.directory.topology()).ok().map(|topology| topology.name);
-    let world = match kept.into_world() {
-        Ok(world) => world,
-        Err(error) => return Ran::refused(complain_kept(&error)),
+/// On the environments of these names, or the only one there is.
+pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], names: &[String]) -> Ran {
+    let (stages, name) = match stages(names) {
+        Ok(found) => found,
+        Err(outcome) => return Ran::refused(outcome),
     };
     let session = match Session::start(task.command, new_run_id(), &name, task.out, Reports::Files) {
         Ok(session) => session,
@@ -152,9 +141,29 @@ pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], name: Option<&str>)
     };
     tell_plan(&session, plans);
     let out = session.out.clone();
-    let outcome =
-        run::run_on_kept(&world, topology, plans, task.manner, &out, &session.events, &session.interruption).await;
+    let outcome = run::run_on_kept(&stages, plans, task.manner, &out, &session.events, &session.interruption).await;
     Ran { outcome: session.finish(outcome).await, folders: vec![out] }
+}
+
+/// The kept environments of these names, or the only one there is, and all names in one line.
+fn stages(names: &[String]) -> Result<(Vec<Stage>, String), RunOutcome> {
+    let root = root()?;
+    // One that is named twice is one world all the same.
+    let distinct: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let mut wanted: Vec<Option<&str>> = distinct.into_iter().map(Some).collect();
+    if wanted.is_empty() {
+        wanted.push(None);
+    }
+    let mut stages = Vec::with_capacity(wanted.len());
+    let mut found = Vec::with_capacity(wanted.len());
+    for name in wanted {
+        let kept = run::find(&root, name).map_err(|error| complain_kept(&error))?;
+        found.push(kept.name.clone());
+        // What an older version kept may not say; then every scenario is tried.
+        let topology = files::topology(&kept.directory.topology()).ok().map(|topology| topology.name);
+        stages.push(Stage { world: kept.into_world().map_err(|error| complain_kept(&error))?, topology });
+    }
+    Ok((stages, found.join(", ")))
 }
 
 /// The main job is the smoke scenarios; who wants others says which.

@@ -3,24 +3,15 @@
 use serde_json::{Value, json};
 use substrate_config::ClusterState;
 
-use super::{complain, complain_kept};
+use super::{complain, complain_kept, kept};
 use crate::cli::args::KubeconfigArgs;
 use crate::diagnostic::suggest;
-use crate::environment::state_root;
 use crate::report::RunOutcome;
-use crate::run;
 
 pub(super) fn run(args: &KubeconfigArgs) -> RunOutcome {
-    let root = match state_root() {
-        Ok(root) => root,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return RunOutcome::EnvironmentFailed;
-        }
-    };
-    let kept = match run::find(&root, args.name.as_deref()) {
+    let kept = match kept(args.name.as_deref()) {
         Ok(kept) => kept,
-        Err(error) => return complain_kept(&error),
+        Err(outcome) => return outcome,
     };
     let name = kept.name.clone();
     let world = match kept.into_world() {

@@ -6,25 +6,17 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, LogParams};
 
-use super::{complain, complain_kept};
+use super::{complain, complain_kept, kept};
 use crate::cli::args::LogsArgs;
 use crate::cluster::Cluster;
 use crate::diagnostic::suggest;
-use crate::environment::state_root;
 use crate::report::RunOutcome;
-use crate::run::{self, Kept};
+use crate::run::Kept;
 
 pub(super) async fn run(args: &LogsArgs) -> RunOutcome {
-    let root = match state_root() {
-        Ok(root) => root,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return RunOutcome::EnvironmentFailed;
-        }
-    };
-    let kept = match run::find(&root, args.name.as_deref()) {
+    let kept = match kept(args.name.as_deref()) {
         Ok(kept) => kept,
-        Err(error) => return complain_kept(&error),
+        Err(outcome) => return outcome,
     };
     match &args.cluster {
         None => of_environment(&kept),

@@ -13,9 +13,12 @@ mod session;
 mod status;
 mod up;
 
+use camino::Utf8PathBuf;
+
 use crate::cli::args::Command;
+use crate::environment::state_root;
 use crate::report::RunOutcome;
-use crate::run::KeptError;
+use crate::run::{self, Kept, KeptError};
 
 /// Carries out a command that [`crate::cli::handle`] handed back.
 #[must_use]
@@ -45,7 +48,9 @@ async fn dispatch(command: Command) -> RunOutcome {
         Command::Inject(args) => inject::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         // Without an environment, so `cli::handle` carries them out.
-        Command::Plan(_) | Command::Lint(_) | Command::Schema(_) | Command::Generate(_) => RunOutcome::InternalError,
+        Command::Plan(_) | Command::Lint(_) | Command::Schema(_) | Command::Generate(_) | Command::Migrate(_) => {
+            RunOutcome::InternalError
+        }
     }
 }
 
@@ -53,6 +58,19 @@ async fn dispatch(command: Command) -> RunOutcome {
 fn complain(error: &(dyn std::error::Error + 'static), outcome: RunOutcome) -> RunOutcome {
     eprintln!("error: {}", crate::cluster::chain(error));
     outcome
+}
+
+/// The state folder of all environments; where there is none, it was said why.
+fn root() -> Result<Utf8PathBuf, RunOutcome> {
+    state_root().map_err(|message| {
+        eprintln!("error: {message}");
+        RunOutcome::EnvironmentFailed
+    })
+}
+
+/// The kept environment of a name, or the only one; where there is none, it was said why.
+fn kept(name: Option<&str>) -> Result<Kept, RunOutcome> {
+    run::find(&root()?, name).map_err(|error| complain_kept(&error))
 }
 
 /// Says why a kept environment cannot be used, with the exit code for it.

@@ -40,9 +40,10 @@ pub(super) async fn run(args: &SelftestArgs) -> RunOutcome {
 
 async fn carry_out(args: &SelftestArgs, plans: Vec<Plan>) -> Ran {
     let task = Task { command: "selftest", out: args.out.as_deref(), manner: args.jobs.manner() };
-    match &args.name {
-        Some(name) => on_kept(&task, &plans, Some(name)).await,
-        None => in_own_environments(&task, plans, false).await,
+    if args.name.is_empty() {
+        in_own_environments(&task, plans, false).await
+    } else {
+        on_kept(&task, &plans, &args.name).await
     }
 }
 

@@ -4,8 +4,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::complain;
-use crate::environment::state_root;
+use super::{complain, root};
 use crate::report::console::{Console, Options};
 use crate::report::journal::{self, Journal};
 use crate::report::json::{self, FileReport, Format};
@@ -58,10 +57,7 @@ impl Session {
         out: Option<&Utf8Path>,
         reports: Reports,
     ) -> Result<Self, RunOutcome> {
-        let state_root = state_root().map_err(|message| {
-            eprintln!("error: {message}");
-            RunOutcome::EnvironmentFailed
-        })?;
+        let state_root = root()?;
         let now = jiff::Timestamp::now();
         let runs = Runs::new(&state_root);
         let out = match out {

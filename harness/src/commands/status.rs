@@ -4,20 +4,16 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
-use super::complain_kept;
+use super::{complain_kept, root};
 use crate::cli::args::{Format, StatusArgs};
 use crate::cluster::Cluster;
-use crate::environment::state_root;
 use crate::report::RunOutcome;
 use crate::run::{self, Kept};
 
 pub(super) async fn run(args: &StatusArgs) -> RunOutcome {
-    let root = match state_root() {
+    let root = match root() {
         Ok(root) => root,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return RunOutcome::EnvironmentFailed;
-        }
+        Err(outcome) => return outcome,
     };
     let chosen = match &args.name {
         Some(name) => run::find(&root, Some(name)).map(|kept| vec![kept]),

@@ -77,6 +77,15 @@ impl Document {
         Arc::ptr_eq(source, beside).then_some(span)
     }
 
+    /// How many entries the list at a path has; 0 where there is no list.
+    #[must_use]
+    pub fn length(&self, path: &Path) -> usize {
+        match &self.root.nearest(path).value {
+            tree::Value::List(items) => items.len(),
+            _ => 0,
+        }
+    }
+
     /// The text from the value at a path on.
     #[must_use]
     pub fn text_from(&self, path: &Path) -> &str {

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use super::context::Error;
-use super::measure::{latencies, source};
+use super::measure;
 use super::runner::{Done, Runner};
-use crate::check::observation::{FaultSeen, Observation, TrafficObservation};
+use crate::check::observation::{FaultSeen, Observation, OfSource, TrafficObservation};
 use crate::check::witness::Witnesses;
-use crate::scenario::plan::{Await, Background, Stop};
+use crate::scenario::plan::{Await, Background, Stop, Traffic};
 use crate::traffic::background;
 use crate::traffic::probe::Request;
 
@@ -18,33 +18,35 @@ const MOST_SAMPLES: u32 = 1_000_000;
 /// Between two looks whether traffic still runs.
 const STEP: Duration = Duration::from_millis(20);
 
+/// Traffic that runs.
+pub(super) struct Running {
+    run: background::Background,
+    traffic: Traffic,
+}
+
 impl Runner<'_> {
     pub(super) async fn background(&self, name: &str, step: &Background) -> Result<Done, Error> {
+        self.environment.drained().await?;
         let traffic = &step.traffic;
-        let cluster = self.environment.cluster(&traffic.from.cluster)?;
+        // The plan's check lets no more than one through.
+        let source = traffic.from.first().ok_or_else(|| Error::NoMeasurement(name.to_owned()))?;
+        let cluster = self.environment.cluster(&source.cluster)?;
         let request = Request {
-            protocol: traffic.protocol,
-            hop: traffic.hop.clone(),
-            connections: traffic.connections,
             max_connections: Some(MOST_CONNECTIONS.max(traffic.connections)),
-            headers: traffic.headers.clone(),
-            timeout: traffic.timeout,
-            new_connection_per_request: traffic.new_connection_per_request,
-            rate: traffic.rate,
             samples: MOST_SAMPLES,
             histogram: true,
-            ..Request::to(traffic.url.clone())
+            ..measure::request(traffic)
         };
-        let begun = background::start(cluster, &source(&traffic.from), &request).await?;
+        let begun = background::start(cluster, &measure::source(source), &request).await?;
         let evidence = format!("{} requests a second since {}", traffic.rate.unwrap_or(0), begun.started_at());
-        self.running.borrow_mut().insert(name.to_owned(), begun);
+        self.running.borrow_mut().insert(name.to_owned(), Running { run: begun, traffic: traffic.clone() });
         Ok(Done::passed(evidence))
     }
 
     /// Lets as much time pass as the requests take at their rate, and sees to it that they are sent.
     pub(super) async fn during(&self, wait: &Await) -> Result<Done, Error> {
         let begin = tokio::time::Instant::now();
-        let runs = || self.running.borrow().get(&wait.traffic).map(|traffic| !traffic.is_over());
+        let runs = || self.running.borrow().get(&wait.traffic).map(|traffic| !traffic.run.is_over());
         let what = format!("{} requests more of `{}`", wait.requests, wait.traffic);
         let waited = eventually::poll(what, wait.time + Duration::from_secs(5), STEP, async || match runs() {
             None => Ok(Err(Error::NotBegun(wait.traffic.clone()))),
@@ -57,12 +59,12 @@ impl Runner<'_> {
     }
 
     /// Ends traffic and puts what failed meanwhile on its clock.
-    pub(super) async fn stop(&self, stop: &Stop) -> Result<Observation, Error> {
+    pub(super) async fn stop(&self, stop: &Stop) -> Result<(Traffic, Observation), Error> {
         let running = self.running.borrow_mut().remove(&stop.traffic);
-        let running = running.ok_or_else(|| Error::NotBegun(stop.traffic.clone()))?;
+        let Running { run, traffic } = running.ok_or_else(|| Error::NotBegun(stop.traffic.clone()))?;
         // Whoever called over mere bytes is not seen here, which is not the same as nobody.
-        let connections = running.protocol().is_opaque().then(Vec::new);
-        let samples = running.stop().await?;
+        let connections = run.protocol().is_opaque().then(Vec::new);
+        let samples = run.stop().await?;
         let begin =
             SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(samples.start_unix_micros).unwrap_or(0));
         let end_ms = samples.duration_ms;
@@ -77,13 +79,13 @@ impl Runner<'_> {
             began_ms: on_clock(one.began),
             healed_ms: one.healed.map(on_clock).filter(|healed| *healed <= end_ms),
         });
-        Ok(Observation::Traffic(Box::new(TrafficObservation {
-            latencies: latencies(&samples),
+        let sources = traffic.from.iter().cloned().map(|source| OfSource { source, samples: samples.clone() });
+        let observation = Observation::Traffic(Box::new(TrafficObservation {
             rate: stop.rate,
             faults: seen.filter(|fault| fault.began_ms >= 0.0 && fault.began_ms <= end_ms).collect(),
-            samples,
             witnesses: Witnesses { connections, ..Witnesses::default() },
-            ..TrafficObservation::default()
-        })))
+            ..TrafficObservation::of(sources.collect())
+        }));
+        Ok((traffic, observation))
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn logged(
     samples: &Samples,
     since: Timestamp,
 ) -> Result<Vec<Group>, Error> {
-    let port = port(&traffic.url);
+    let port = traffic.port();
     let mut last = Vec::new();
     let waited = eventually::poll("the connections in the logs", LOGGED_WITHIN, STEP, async || {
         let found = match read(environment, samples, port, since).await {
@@ -93,12 +93,6 @@ fn grouped(log: &str, port: &str, since: Timestamp, at: &Group) -> Vec<Group> {
     counts.into_iter().map(group).collect()
 }
 
-fn port(url: &str) -> &str {
-    let place = url.split_once("://").map_or(url, |(_, place)| place);
-    let host = place.split(['/', '?']).next().unwrap_or(place);
-    host.rsplit_once(':').map_or("", |(_, port)| port)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,10 +119,5 @@ mod tests {
         let seen: Vec<_> = groups.iter().map(|group| (group.peer.as_deref(), group.count)).collect();
         assert_eq!(seen, [(None, 1), (Some("spiffe://a"), 2)]);
         assert_eq!(groups[1].certificate.as_deref(), Some("ab"));
-    }
-
-    #[test]
-    fn the_port_is_that_of_the_url() {
-        assert_eq!([port("tcp://echo:9000"), port("tls://echo.a:9443/x"), port("http://echo/")], ["9000", "9443", ""]);
     }
 }

@@ -1,14 +1,20 @@
 //! What steps run on and what they remember.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::samples::Keeper;
 use crate::check::convergence;
 use crate::cluster::{self, Cluster};
 use crate::links::{self, Links};
 use crate::scenario::keys::Capability;
 use crate::scenario::plan::ObjectRef;
+
+/// Envoy ends old connections after its drain time, a second or (in a mesh that a user brought) most of a minute.
+const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The clusters of a run, and what else its provider has.
 #[derive(Clone)]
@@ -16,7 +22,10 @@ pub struct Environment {
     clusters: BTreeMap<String, Cluster>,
     links: Option<Links>,
     artifacts: Option<Utf8PathBuf>,
+    keeper: Option<Keeper>,
     topology: Option<String>,
+    /// Clusters where what ran before may have left connections that end.
+    draining: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// A step could not be carried out. Says nothing about the mesh.
@@ -90,8 +99,11 @@ impl Environment {
     /// From the handles of a provider.
     #[must_use]
     pub fn new(clusters: Vec<Cluster>, links: Option<Links>) -> Self {
-        let clusters = clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect();
-        Self { clusters, links, artifacts: None, topology: None }
+        let clusters: BTreeMap<String, Cluster> =
+            clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect();
+        // Nobody here knows what another run did a moment ago.
+        let draining = Arc::new(Mutex::new(clusters.keys().map(|name| (name.clone(), 1)).collect()));
+        Self { clusters, links, artifacts: None, keeper: None, topology: None, draining }
     }
 
     /// Faults and taps between networks; `None` where the provider has none.
@@ -100,10 +112,15 @@ impl Environment {
         self.links.as_ref()
     }
 
-    /// Saves the state of scenarios that do not pass below a folder, before their clean-up.
+    /// Saves the state of scenarios that do not pass below a folder, before their clean-up, and single requests of all.
     #[must_use]
     pub fn with_artifacts(self, folder: &Utf8Path) -> Self {
-        Self { artifacts: Some(folder.to_owned()), ..self }
+        Self { artifacts: Some(folder.to_owned()), keeper: Some(Keeper::new(folder)), ..self }
+    }
+
+    /// Where single requests are kept, if they are.
+    pub(super) fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
     }
 
     /// Runs only what is for the topology of that name.
@@ -113,7 +130,7 @@ impl Environment {
     }
 
     /// Why a scenario for the topology of that name cannot be run here, if it cannot.
-    pub(super) fn unfit(&self, wanted: &str) -> Option<String> {
+    pub(crate) fn unfit(&self, wanted: &str) -> Option<String> {
         let own = self.topology.as_deref().filter(|own| *own != wanted)?;
         Some(format!("it is for topology {wanted}, and this environment was brought up from {own}"))
     }
@@ -138,6 +155,36 @@ impl Environment {
             }
         }
         Ok(None)
+    }
+
+    /// Whoever measures next on that cluster has to wait for the end of old connections.
+    pub(super) fn leave_draining(&self, cluster: &str) {
+        *self.draining().entry(cluster.to_owned()).or_default() += 1;
+    }
+
+    /// Waits until no connection is left that an earlier scenario's clean-up made old.
+    ///
+    /// # Errors
+    /// Where one does not end in time.
+    pub(super) async fn drained(&self) -> Result<(), Error> {
+        let left = self.draining().clone();
+        for (name, number) in left {
+            convergence::drained(self.cluster(&name)?, DRAINED_WITHIN).await?;
+            self.have_drained(&name, number);
+        }
+        Ok(())
+    }
+
+    /// What was left behind while the end of the old connections was waited for is the next one's to wait for.
+    fn have_drained(&self, cluster: &str, number: u64) {
+        let mut draining = self.draining();
+        if draining.get(cluster) == Some(&number) {
+            draining.remove(cluster);
+        }
+    }
+
+    fn draining(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A cluster by name.
@@ -171,6 +218,18 @@ impl Applied {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_is_waited_for_until_nothing_new_was_left_behind_during_the_wait() {
+        let environment = Environment::new(Vec::new(), None);
+        environment.leave_draining("a");
+        environment.leave_draining("b");
+        let left = environment.draining().clone();
+        environment.leave_draining("b");
+        left.iter().for_each(|(cluster, number)| environment.have_drained(cluster, *number));
+        let still: Vec<String> = environment.draining().keys().cloned().collect();
+        assert_eq!(still, ["b"]);
+    }
 
     #[test]
     fn a_scenario_for_another_topology_is_not_run() {

@@ -6,44 +6,66 @@ use verdict::Outcome;
 use super::context::Error;
 use super::runner::{Done, Runner};
 use super::{measure, reachability, told};
-use crate::check::judge::judge;
+use crate::check::failing;
+use crate::check::judge::judge_of;
 use crate::check::observation::Observation;
 use crate::report::event::{CheckReport, EventKind, StepOutcome};
-use crate::scenario::plan::{Action, Control, Expectation, Step};
+use crate::report::figures::Traffic as Figures;
+use crate::scenario::plan::{Action, Control, Expectation, Step, Stop, Traffic};
 use crate::scenario::refutation::must_be_refuted;
 
 impl Runner<'_> {
     /// Measures; gateways that `more` expectations name are watched besides those that the step's own name.
     /// The traffic is told as that of `told_as`: a control repeats a step of another id.
     async fn observe(&self, told_as: &Step, step: &Step, more: &[Expectation]) -> Result<Observation, Error> {
+        self.environment.drained().await?;
         match &step.action {
             Action::Traffic(traffic) => {
                 let observation = measure::traffic(self.environment, traffic, more).await?;
-                if let Observation::Traffic(seen) = &observation {
-                    let (scenario, step, traffic) =
-                        (self.scenario.to_owned(), told_as.id.clone(), told::figures(traffic, seen));
-                    self.events.send(EventKind::TrafficMeasured { scenario, step, traffic });
-                }
+                self.tell_traffic(told_as, traffic, &observation).await;
                 Ok(observation)
             }
             Action::Connect(connect) => measure::connect(self.environment, connect, more).await,
             Action::Config(config) => measure::config(self.environment, config).await,
             Action::Reachability(matrix) => reachability::measure(self.environment, matrix).await,
-            Action::Stop(stop) => self.stop(stop).await,
-            Action::Sequence(steps) => self.again(steps).await,
+            Action::Stop(stop) => self.ended(told_as, stop).await,
+            Action::Sequence(steps) => self.again(told_as, steps).await,
             _ => Err(Error::NoMeasurement(step.name.clone())),
         }
     }
 
+    /// Ends traffic in the background.
+    async fn ended(&self, told_as: &Step, stop: &Stop) -> Result<Observation, Error> {
+        let (traffic, observation) = self.stop(stop).await?;
+        self.tell_traffic(told_as, &traffic, &observation).await;
+        Ok(observation)
+    }
+
+    async fn tell_traffic(&self, told_as: &Step, traffic: &Traffic, observation: &Observation) {
+        let Observation::Traffic(seen) = observation else { return };
+        if let Some(one) = seen.sources.iter().find(|one| one.samples.not_answered() > 0) {
+            self.unanswered.replace(Some((traffic.clone(), one.source.clone())));
+        }
+        for one in &seen.sources {
+            let (scenario, step) = (self.scenario.to_owned(), told_as.id.clone());
+            let samples = match self.environment.keeper() {
+                Some(keeper) => keeper.keep((&scenario, &step), traffic, one, self.events).await,
+                None => None,
+            };
+            let traffic = Figures { samples, ..told::figures(traffic, one) };
+            self.events.send(EventKind::TrafficMeasured { scenario, step, traffic });
+        }
+    }
+
     /// Does a group again up to the `stop` that says what was seen, and cleans up after it.
-    async fn again(&self, steps: &[Step]) -> Result<Observation, Error> {
+    async fn again(&self, told_as: &Step, steps: &[Step]) -> Result<Observation, Error> {
         let undisturbed = CancellationToken::new();
         let mut seen = Err(Error::StepInside);
         let mut begun = 0;
         for step in steps {
             begun += 1;
             if let Action::Stop(stop) = &step.action {
-                seen = self.stop(stop).await;
+                seen = self.ended(told_as, stop).await;
                 break;
             }
             if self.step(step, &undisturbed).await != StepOutcome::Passed {
@@ -60,11 +82,17 @@ impl Runner<'_> {
         let observation = self.observe(step, step, &[]).await?;
         let mut outcomes = Vec::new();
         for expectation in step.expectations() {
-            let judgement = judge(&expectation.check, &observation);
+            let mut judgement = judge_of(expectation, &observation);
+            failing::add(expectation, &observation, &mut judgement);
             outcomes.push(judgement.outcome);
             self.tell(step, expectation, &expectation.name, judgement.outcome, judgement.evidence, judgement.figures);
         }
-        Ok(Done { outcome: Outcome::all(outcomes), evidence: vec![summary(&observation)] })
+        let outcome = Outcome::all(outcomes);
+        if outcome == Outcome::Pass {
+            // What is not answered as it should be is no reason to ask why.
+            self.unanswered.take();
+        }
+        Ok(Done { outcome, evidence: vec![summary(&observation)] })
     }
 
     /// Changes the mesh, measures again, and demands that what held before is refuted. The change is undone also after
@@ -83,9 +111,18 @@ impl Runner<'_> {
             _ => Err(Error::StepInside),
         };
         let restored = self.sequence(&control.restore, &CancellationToken::new()).await;
+        let holds = matches!(&judged, Ok(done) if done.outcome == Outcome::Pass);
+        if let Some(converge) = control.restored.as_ref().filter(|_| !holds && restored == StepOutcome::Passed) {
+            // What it says of the mesh stays the verdict.
+            self.converge(converge).await?;
+        }
         let done = judged?;
         if restored != StepOutcome::Passed {
             return Err(Error::NotRestored);
+        }
+        if holds {
+            // The mesh was broken on purpose, and that is known.
+            self.unanswered.take();
         }
         Ok(done)
     }
@@ -95,7 +132,7 @@ impl Runner<'_> {
         let expectations = control.measure.judged().expectations();
         let mut outcomes = Vec::new();
         for expectation in control.refuted.iter().filter_map(|index| expectations.get(*index)) {
-            let judgement = judge(&expectation.check, &observation);
+            let judgement = judge_of(expectation, &observation);
             let outcome = match judgement.outcome {
                 Outcome::Fail => Outcome::Pass,
                 Outcome::Pass => Outcome::Fail,
@@ -106,7 +143,7 @@ impl Runner<'_> {
             self.tell(step, expectation, &name, outcome, judgement.evidence, judgement.figures);
         }
         for expectation in &control.expectations {
-            let judgement = judge(&expectation.check, &observation);
+            let judgement = judge_of(expectation, &observation);
             outcomes.push(judgement.outcome);
             let name = format!("{} instead", expectation.name);
             self.tell(step, expectation, &name, judgement.outcome, judgement.evidence, judgement.figures);

@@ -2,19 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::try_join_all;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::context::{Environment, Error};
+use super::samples::MOST_OF_A_STEP;
 use super::witness::Watch;
 use crate::check::observation::{
-    ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, TrafficObservation,
+    ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, OfSource, TrafficObservation,
 };
-use crate::check::proxies;
+use crate::check::{judge::is_open, proxies};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::scenario::keys::ConnectionOutcome;
 use crate::scenario::plan::{Check, ConfigOf, Connect, Deployment, Expectation, Gateway, Traffic};
 use crate::topology::{GatewayKind, Workload};
+use crate::traffic::chunks;
 use crate::traffic::probe::{self, Connection, Request, Samples, Source};
 
 /// Counters that tell what a gateway did: what it passed on, and what it turned away.
@@ -34,38 +37,68 @@ pub(super) async fn traffic(
     let before = counters(environment, &gateways).await?;
     let refusing = refusing(traffic.expectations.iter().chain(more));
     let counted = refusals(environment, &refusing).await?;
-    let cluster = environment.cluster(&traffic.from.cluster)?;
     let watch = Watch::begin(environment, traffic, traffic.expectations.iter().chain(more)).await?;
     let mut request = Request {
+        requests: Some(traffic.requests),
+        // Of several sources, only their histograms say what was so of all of them.
+        histogram: traffic.from.len() > 1
+            || traffic.expectations.iter().chain(more).any(|one| matches!(one.check, Check::Latency(_))),
+        samples: MOST_OF_A_STEP,
+        show_headers: shown(traffic.expectations.iter().chain(more)),
+        ..request(traffic)
+    };
+    watch.mark(&mut request);
+    let all: Vec<&Expectation> = traffic.expectations.iter().chain(more).collect();
+    let enough = |seen: &TrafficObservation| traffic.early_stop && !all.iter().any(|one| is_open(&one.check, seen));
+    let sources = traffic.from.iter().map(|from| send(environment, from, &request, traffic.early_stop, &enough));
+    let sources = try_join_all(sources).await?;
+    let seen = TrafficObservation::of(sources);
+    let witnesses = watch.end(environment, traffic, &seen.samples).await?;
+    let after = counters(environment, &gateways).await?;
+    let proxies = growth(counted, refusals(environment, &refusing).await?);
+    let growth_of_gateways = after.into_iter().zip(before).map(|(after, before)| after.since(before));
+    Ok(Observation::Traffic(Box::new(TrafficObservation {
+        gateways: gateways.into_iter().zip(growth_of_gateways).collect(),
+        proxies,
+        rate: traffic.rate.unwrap_or(0),
+        witnesses,
+        ..seen
+    })))
+}
+
+/// Sends what one source sends; where it may stop early, only until `enough` was seen.
+async fn send(
+    environment: &Environment,
+    from: &Workload,
+    request: &Request,
+    early_stop: bool,
+    enough: &impl Fn(&TrafficObservation) -> bool,
+) -> Result<OfSource, Error> {
+    let cluster = environment.cluster(&from.cluster)?;
+    let of_source = |samples: Samples| OfSource { source: from.clone(), samples };
+    let samples = if early_stop {
+        let enough = |seen: &Samples| enough(&TrafficObservation::of(vec![of_source(seen.clone())]));
+        chunks::send(cluster, &source(from), request, enough).await?
+    } else {
+        probe::send(cluster, &source(from), request).await?
+    };
+    Ok(of_source(samples))
+}
+
+/// What every request of a step is, however many there are.
+pub(super) fn request(traffic: &Traffic) -> Request {
+    Request {
         protocol: traffic.protocol,
         hop: traffic.hop.clone(),
-        requests: Some(traffic.requests),
+        method: traffic.method.clone(),
+        body: traffic.body.clone(),
         connections: traffic.connections,
         headers: traffic.headers.clone(),
         timeout: traffic.timeout,
         new_connection_per_request: traffic.new_connection_per_request,
         rate: traffic.rate,
-        histogram: traffic.expectations.iter().chain(more).any(|one| matches!(one.check, Check::Latency(_))),
-        show_headers: shown(traffic.expectations.iter().chain(more)),
         ..Request::to(traffic.url.clone())
-    };
-    watch.mark(&mut request);
-    let samples = probe::send(cluster, &source(&traffic.from), &request).await?;
-    let witnesses = watch.end(environment, traffic, &samples).await?;
-    let after = counters(environment, &gateways).await?;
-    let proxies = growth(counted, refusals(environment, &refusing).await?);
-    let growth_of_gateways = after.into_iter().zip(before).map(|(after, before)| after.since(before));
-    let latencies = latencies(&samples);
-    Ok(Observation::Traffic(Box::new(TrafficObservation {
-        from_cluster: traffic.from.cluster.clone(),
-        samples,
-        gateways: gateways.into_iter().zip(growth_of_gateways).collect(),
-        proxies,
-        latencies,
-        rate: traffic.rate.unwrap_or(0),
-        faults: Vec::new(),
-        witnesses,
-    })))
+    }
 }
 
 /// Asks a proxy what it holds.
@@ -166,12 +199,6 @@ fn growth(before: Vec<Counters>, after: Vec<Counters>) -> Vec<Counters> {
         Counters { of: after.of, growth: grown.collect() }
     };
     before.into_iter().zip(after).map(one).collect()
-}
-
-/// Milliseconds by bucket, rising.
-pub(super) fn latencies(samples: &Samples) -> Vec<(f64, u64)> {
-    let buckets = samples.histogram.iter().flat_map(|histogram| &histogram.buckets);
-    buckets.map(|(microseconds, count)| (*microseconds as f64 / 1_000.0, *count)).collect()
 }
 
 pub(super) fn source(workload: &Workload) -> Source {

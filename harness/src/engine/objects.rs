@@ -89,16 +89,23 @@ impl Runner<'_> {
     }
 
     pub(super) async fn converge(&self, converge: &Converge) -> Result<Done, Error> {
-        let mut evidence = Vec::with_capacity(converge.clusters.len());
-        for wanted in &converge.clusters {
+        let each = converge.clusters.iter().map(async |wanted| {
             let cluster = self.environment.cluster(&wanted.cluster)?;
             let expectation = self.expectation(wanted).await?;
-            let converged = convergence::converge(cluster, &expectation, converge.timeout).await?;
-            evidence.push(format!(
+            let converged = if converge.last {
+                let acknowledged = convergence::acknowledged(cluster, &expectation, converge.timeout).await;
+                // Not before: by then nobody may have begun to drain, and a wait would end at once.
+                self.environment.leave_draining(&wanted.cluster);
+                acknowledged?
+            } else {
+                convergence::converge(cluster, &expectation, converge.timeout).await?
+            };
+            Ok(format!(
                 "{}: {} proxies acknowledged snapshot {}",
                 wanted.cluster, converged.proxies, converged.snapshot
-            ));
-        }
+            ))
+        });
+        let evidence = futures::future::join_all(each).await.into_iter().collect::<Result<Vec<String>, Error>>()?;
         Ok(Done { outcome: Outcome::Pass, evidence })
     }
 

@@ -10,14 +10,17 @@ use tokio_util::sync::CancellationToken;
 use verdict::Outcome;
 
 use super::artifacts;
+use super::background::Running;
 use super::context::{Applied, Environment, Error};
 use super::fault::Faults;
 use super::situation;
+use super::symptoms;
 use crate::check::convergence;
 use crate::report::event::{EventKind, StepOutcome};
+use crate::report::figures::Situation;
 use crate::report::stream::EventSender;
-use crate::scenario::plan::{Action, Step, Try};
-use crate::traffic::background::Background;
+use crate::scenario::plan::{Action, Step, Traffic, Try};
+use crate::topology::Workload;
 
 /// Runs the steps of one scenario.
 pub(super) struct Runner<'run> {
@@ -26,7 +29,9 @@ pub(super) struct Runner<'run> {
     pub(super) scenario: &'run str,
     pub(super) applied: RefCell<Applied>,
     pub(super) faults: RefCell<Faults>,
-    pub(super) running: RefCell<BTreeMap<String, Background>>,
+    pub(super) running: RefCell<BTreeMap<String, Running>>,
+    /// The traffic of the last step that was not answered as it should have been, and who sent it.
+    pub(super) unanswered: RefCell<Option<(Traffic, Workload)>>,
     /// Whether the state of the clusters was saved already.
     pub(super) saved: Cell<bool>,
 }
@@ -94,12 +99,21 @@ impl Runner<'_> {
         if !worth_a_look || cancel.is_cancelled() || self.saved.replace(true) {
             return;
         }
-        if let Some(situation) = cancel.run_until_cancelled(situation::look(self.environment)).await {
+        if let Some(situation) = cancel.run_until_cancelled(self.situation()).await {
             self.events.send(EventKind::SituationSeen { scenario: self.scenario.to_owned(), situation });
         }
         if let Some(out) = self.environment.artifacts() {
             cancel.run_until_cancelled(artifacts::take(self.environment, self.scenario, out, self.events)).await;
         }
+    }
+
+    async fn situation(&self) -> Situation {
+        let mut situation = situation::look(self.environment).await;
+        let unanswered = self.unanswered.take();
+        if let Some((traffic, source)) = unanswered {
+            symptoms::look(self.environment, &traffic, &source, &mut situation).await;
+        }
+        situation
     }
 
     /// Cleans up after steps, the last first. A clean-up that fails hides no verdict, and no other clean-up.

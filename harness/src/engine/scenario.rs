@@ -57,6 +57,7 @@ pub async fn run_repetition(
                 applied: RefCell::default(),
                 faults: RefCell::default(),
                 running: RefCell::default(),
+                unanswered: RefCell::default(),
                 saved: Cell::new(false),
             };
             let touched = plan.touched();

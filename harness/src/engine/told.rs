@@ -1,13 +1,13 @@
 //! Measured traffic as reports show it. Pure.
 
-use crate::check::observation::TrafficObservation;
+use crate::check::observation::OfSource;
 use crate::report::figures::{Answer, Failed, Traffic as Figures};
 use crate::scenario::plan::Traffic;
 use crate::traffic::probe::{Group, Samples};
 
 /// Who asked and who answered.
-pub(super) fn figures(traffic: &Traffic, seen: &TrafficObservation) -> Figures {
-    let samples = &seen.samples;
+pub(super) fn figures(traffic: &Traffic, of: &OfSource) -> Figures {
+    let OfSource { source, samples } = of;
     let answers = samples.groups.iter().filter(|group| group.status == 200).map(|group| Answer {
         cluster: group.cluster.clone(),
         pod: group.pod.clone(),
@@ -17,16 +17,17 @@ pub(super) fn figures(traffic: &Traffic, seen: &TrafficObservation) -> Figures {
         count: group.count,
     });
     Figures {
-        from_cluster: traffic.from.cluster.clone(),
-        from_namespace: traffic.from.namespace.clone(),
-        from_workload: traffic.from.name.clone(),
+        from_cluster: source.cluster.clone(),
+        from_namespace: source.namespace.clone(),
+        from_workload: source.name.clone(),
         url: traffic.url.clone(),
         requests: samples.requests,
-        failed: seen.not_answered(),
+        failed: samples.not_answered(),
         duration_ms: samples.duration_ms,
         latency_ms: samples.latency_ms.clone().unwrap_or_default(),
         answers: answers.collect(),
         failures: failures(samples),
+        samples: None,
     }
 }
 

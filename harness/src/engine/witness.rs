@@ -61,10 +61,12 @@ impl Watch {
         let mut links: Vec<Link> = Vec::new();
         let captured = wanted.iter().filter(|expected| expected.capture != Capturing::No);
         for gateway in captured.flat_map(|expected| &expected.through) {
-            let from = environment.cluster(&traffic.from.cluster)?.network().to_owned();
             let to = environment.cluster(&gateway.cluster)?.network().to_owned();
-            if from != to && !links.iter().any(|link| link.between[1] == to) {
-                links.push(link(environment, [from, to], gateway, &marker).await?);
+            for source in &traffic.from {
+                let between = [environment.cluster(&source.cluster)?.network().to_owned(), to.clone()];
+                if between[0] != to && !links.iter().any(|link| link.between == between) {
+                    links.push(link(environment, between, gateway, &marker).await?);
+                }
             }
         }
         Ok(Self { began: Timestamp::now(), marker, links, client, server })
@@ -76,7 +78,10 @@ impl Watch {
             return;
         }
         if request.protocol.is_text() {
-            request.body = Some(self.marker.clone());
+            request.body = Some(match &request.body {
+                Some(body) => format!("{body} {}", self.marker),
+                None => self.marker.clone(),
+            });
         }
         if !request.protocol.is_opaque() {
             request.headers.insert(MARKER.to_owned(), self.marker.clone());

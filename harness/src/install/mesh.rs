@@ -31,7 +31,10 @@ const DEFINITIONS: &[(&str, &str)] = &[
     manifest!("crds/destinationrules.yaml"),
     manifest!("crds/gateways.yaml"),
     manifest!("crds/peerauthentications.yaml"),
+    manifest!("crds/serviceentries.yaml"),
     manifest!("crds/virtualservices.yaml"),
+    manifest!("crds/workloadentries.yaml"),
+    manifest!("crds/workloadgroups.yaml"),
 ];
 /// The control plane, in the order in which its parts need each other.
 const CONTROL_PLANE: &[(&str, &str)] = &[

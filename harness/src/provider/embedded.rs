@@ -219,7 +219,7 @@ impl World {
                 kubeconfig: cluster.kubeconfig.clone(),
                 server_for_other_clusters: cluster.server_for_other_clusters.clone(),
             };
-            let client = client(&cluster.kubeconfig).await?;
+            let client = client(&cluster.kubeconfig, ANSWER).await?;
             clusters.push(Cluster::new(&cluster.name, &cluster.network, access, client));
         }
         Ok(clusters)
@@ -331,7 +331,10 @@ async fn wait_until_ready(
     Ok(None)
 }
 
-async fn client(path: &Utf8Path) -> Result<kube::Client, Error> {
+/// How long an API server may take to begin an answer: longer than one is paused by a fault, for nobody waits without end.
+const ANSWER: Duration = Duration::from_secs(60);
+
+async fn client(path: &Utf8Path, answer: Duration) -> Result<kube::Client, Error> {
     let broken = |message: String| Error::Kubeconfig { path: path.to_owned(), message };
     let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(|error| broken(error.to_string()))?;
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
@@ -339,7 +342,9 @@ async fn client(path: &Utf8Path) -> Result<kube::Client, Error> {
         .map_err(|error| broken(error.to_string()))?;
     // A retry inside the client would hide what a verdict is about.
     config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| broken(error.to_string()))
+    // Not the client's own limits: those end streams that are silent.
+    let builder = kube::client::ClientBuilder::try_from(config).map_err(|error| broken(error.to_string()))?;
+    Ok(builder.with_layer(&tower::timeout::TimeoutLayer::new(answer)).build())
 }
 
 /// Creates a folder that only its owner can look into.
@@ -372,6 +377,23 @@ mod tests {
         assert_eq!(last_words(&log), "supervisor.log is empty");
         std::fs::write(&log, "started\ncannot go on\n\n").expect("written");
         assert_eq!(last_words(&log), "supervisor.log ends with `cannot go on`");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_never_answers_is_not_waited_for_without_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = format!("http://{}", listener.local_addr().expect("an address"));
+        let directory = tempfile::tempdir().expect("a folder");
+        let kubeconfig = Utf8Path::from_path(directory.path()).expect("UTF-8").join("kubeconfig");
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \
+             clusters: [{{name: a, cluster: {{server: '{server}'}}}}], users: [{{name: a, user: {{token: a}}}}]}}"
+        );
+        std::fs::write(&kubeconfig, text).expect("written");
+        let client = client(&kubeconfig, Duration::from_millis(50)).await.expect("a client");
+        let error = client.apiserver_version().await.expect_err("nobody answers");
+        assert!(crate::cluster::chain(&error).contains("timed out"), "{error:?}");
+        drop(listener);
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ use super::stream::Consumer;
 /// Name of the file in the folder of a run.
 pub const FILE: &str = "events.jsonl";
 
+/// Name of the file of single requests beside it, which the engine writes.
+pub const SAMPLES: &str = "samples.jsonl.gz";
+
 /// Writes the journal of a run.
 #[derive(Debug)]
 pub struct Journal {
@@ -32,7 +35,11 @@ impl Journal {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         file.try_lock()?;
         file.set_len(0)?;
-        Ok(Self { path, file })
+        // That of an earlier run goes with its journal.
+        match std::fs::remove_file(folder.join(SAMPLES)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(Self { path, file }),
+        }
     }
 }
 
@@ -107,6 +114,9 @@ mod tests {
         assert_eq!(read(folder).expect("read").0.len(), 2, "and the refused one changed nothing");
         drop(journal);
         assert!(!in_progress(folder).expect("asked"));
+        std::fs::write(folder.join(SAMPLES), "of this run").expect("written");
+        Journal::begin(folder).expect("begun");
+        assert!(!folder.join(SAMPLES).exists(), "another run's requests are not added to");
     }
 
     #[test]

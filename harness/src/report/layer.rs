@@ -95,12 +95,30 @@ impl Scene<'_> {
         (SignKind::WorkloadDown, Layer::Endpoints),
     ];
 
+    /// Kinds of signs of the step's own requests, when they were asked again.
+    const OF_REQUESTS: [(SignKind, Layer); 5] = [
+        (SignKind::PlaintextRefused, Layer::Certificate),
+        (SignKind::CertificateRefused, Layer::Certificate),
+        (SignKind::ServerNameWrong, Layer::Certificate),
+        (SignKind::ServerNameUnknown, Layer::Gateway),
+        (SignKind::HandshakeBroken, Layer::Certificate),
+    ];
+
     /// The lowest of the signs that explain what was seen.
     fn sign(&self, explains: impl Fn(&Sign) -> bool) -> Option<Guess> {
+        self.first(&Self::LAYERS, explains)
+    }
+
+    /// What proxies on the way counted of the step's own requests.
+    fn sign_of_requests(&self) -> Option<Guess> {
+        self.first(&Self::OF_REQUESTS, |_| true)
+    }
+
+    fn first(&self, kinds: &[(SignKind, Layer)], explains: impl Fn(&Sign) -> bool) -> Option<Guess> {
         let signs = &self.situation?.signs;
-        Self::LAYERS.into_iter().find_map(|(kind, layer)| {
-            let sign = signs.iter().find(|sign| sign.kind == kind && explains(sign))?;
-            Some(Guess::new(layer, sign.what.clone()))
+        kinds.iter().find_map(|(kind, layer)| {
+            let sign = signs.iter().find(|sign| sign.kind == *kind && explains(sign))?;
+            Some(Guess::new(*layer, sign.what.clone()))
         })
     }
 

@@ -100,6 +100,7 @@ fn measured() -> figures::Traffic {
         count,
     };
     figures::Traffic {
+        samples: None,
         failures: Vec::new(),
         from_cluster: "cluster1".into(),
         from_namespace: "bookinfo".into(),

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::prepare::Prepared;
-use super::scenarios::{run_all, run_while_alive};
+use super::scenarios::{run_all, run_while_all_alive};
 use super::{Interruption, Job, Manner, fail, not_up};
 use crate::engine::Environment;
 use crate::environment::Directory;
@@ -159,26 +159,38 @@ async fn keep(world: World, events: &EventSender) -> RunOutcome {
     }
 }
 
-/// Runs scenarios on a kept environment, those that are for its topology where that is known; saves the state of those that do not pass below `out`.
+/// A world that stays, to run scenarios on.
+pub struct Stage {
+    /// The running world.
+    pub world: World,
+    /// Name of the topology that it was brought up from, where that is known: only scenarios for it run there.
+    pub topology: Option<String>,
+}
+
+/// Runs each scenario on one of the kept environments; saves the state of those that do not pass below `out`.
 pub async fn run_on_kept(
-    world: &World,
-    topology: Option<String>,
+    stages: &[Stage],
     plans: &[Plan],
     manner: Manner,
     out: &camino::Utf8Path,
     events: &EventSender,
     interruption: &Interruption,
 ) -> RunOutcome {
-    match world.clusters().await {
-        Ok(clusters) => {
-            let environment = Environment::new(clusters, world.links()).with_artifacts(out).of_topology(topology);
-            run_while_alive(world, run_all(&environment, plans, manner, events, interruption), events).await
-        }
-        Err(error) => {
-            fail(events, &error, None, Vec::new());
-            RunOutcome::EnvironmentFailed
+    let mut environments = Vec::with_capacity(stages.len());
+    for Stage { world, topology } in stages {
+        match world.clusters().await {
+            Ok(clusters) => {
+                let environment = Environment::new(clusters, world.links()).with_artifacts(out);
+                environments.push(environment.of_topology(topology.clone()));
+            }
+            Err(error) => {
+                fail(events, &error, None, Vec::new());
+                return RunOutcome::EnvironmentFailed;
+            }
         }
     }
+    let worlds: Vec<&World> = stages.iter().map(|stage| &stage.world).collect();
+    run_while_all_alive(&worlds, run_all(&environments, plans, manner, events, interruption), events).await
 }
 
 /// Ends an environment and removes its files.

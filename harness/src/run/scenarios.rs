@@ -1,9 +1,9 @@
 //! Several scenarios on one environment.
 
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 
-use super::schedule::Schedule;
+use super::schedule::{Place, Schedule};
 use super::{Interruption, Manner, fail};
 use crate::engine::{Environment, run_repetition};
 use crate::provider::embedded::World;
@@ -12,10 +12,10 @@ use crate::report::event::StepOutcome;
 use crate::report::stream::EventSender;
 use crate::scenario::plan::Plan;
 
-/// Runs every plan, as often as asked, and combines the outcomes; an interruption ends the run after the clean-up of the
+/// Runs every plan on one of the environments, as often as asked, and combines the outcomes; an interruption ends the run after the clean-up of the
 /// scenarios at hand, a second one at once.
 pub(super) async fn run_all(
-    environment: &Environment,
+    environments: &[Environment],
     plans: &[Plan],
     manner: Manner,
     events: &EventSender,
@@ -24,10 +24,12 @@ pub(super) async fn run_all(
     if plans.is_empty() {
         return RunOutcome::NothingSelected;
     }
-    heal_left(environment, events).await;
+    for environment in environments {
+        heal_left(environment, events).await;
+    }
     let mut worst = RunOutcome::Passed;
     for number in 1..=manner.rounds.most() {
-        let round = Round { environment, plans, manner, number: manner.rounds.number(number), events, interruption };
+        let round = Round { environments, plans, manner, number: manner.rounds.number(number), events, interruption };
         let ended = interruption.insisted().run_until_cancelled(round.run()).await;
         if let Some(interrupted) = interruption.outcome() {
             return interrupted;
@@ -47,7 +49,7 @@ pub(super) async fn run_all(
 
 /// Every scenario once.
 struct Round<'run> {
-    environment: &'run Environment,
+    environments: &'run [Environment],
     plans: &'run [Plan],
     manner: Manner,
     number: Option<u32>,
@@ -64,17 +66,18 @@ struct Ended {
 impl Round<'_> {
     /// Begins scenarios as soon as those that run let them, until an interruption, or a failure where that is the end.
     async fn run(&self) -> Ended {
-        let mut schedule = Schedule::new(self.plans, self.manner.jobs);
+        let fits = |plan: &Plan, one: usize| self.environments[one].unfit(&plan.topology.name).is_none();
+        let mut schedule = Schedule::new(self.plans, self.manner.jobs, self.environments.len(), fits);
         let mut running = FuturesUnordered::new();
         let mut ended = Ended { worst: RunOutcome::Passed, skipped: 0 };
         loop {
             while self.goes_on(&ended)
-                && let Some(index) = schedule.next()
+                && let Some(place) = schedule.next()
             {
-                running.push(async move { (index, self.one(&self.plans[index]).await) });
+                running.push(async move { (place, self.one(place).await) });
             }
-            let Some((index, outcome)) = running.next().await else { return ended };
-            schedule.ended(index);
+            let Some((place, outcome)) = running.next().await else { return ended };
+            schedule.ended(place);
             ended.skipped += usize::from(matches!(outcome, StepOutcome::Skipped { .. }));
             ended.worst = ended.worst.worse(outcome_of(&outcome));
         }
@@ -85,9 +88,23 @@ impl Round<'_> {
         !failed && self.interruption.outcome().is_none()
     }
 
-    async fn one(&self, plan: &Plan) -> StepOutcome {
-        run_repetition(self.environment, plan, self.number, self.events, self.interruption.token()).await
+    async fn one(&self, place: Place) -> StepOutcome {
+        let (environment, plan) = (&self.environments[place.environment], &self.plans[place.scenario]);
+        run_repetition(environment, plan, self.number, self.events, self.interruption.token()).await
     }
+}
+
+/// As [`run_while_alive`] with several worlds: the first that dies ends the run.
+pub(super) async fn run_while_all_alive(
+    worlds: &[&World],
+    run: impl Future<Output = RunOutcome>,
+    events: &EventSender,
+) -> RunOutcome {
+    let mut run = run.boxed_local();
+    for world in worlds {
+        run = run_while_alive(world, run, events).boxed_local();
+    }
+    run.await
 }
 
 /// The outcome of a run, or that its world died: then all that it still waits for is given up.
@@ -167,7 +184,7 @@ mod tests {
         let (events, mut receiver) = EventSender::channel();
         let environment = Environment::new(Vec::new(), None);
         let manner = Manner { jobs, rounds };
-        let outcome = run_all(&environment, plans, manner, &events, &Interruption::default()).await;
+        let outcome = run_all(&[environment], plans, manner, &events, &Interruption::default()).await;
         drop(events);
         let mut ended = Vec::new();
         while let Some(event) = receiver.recv().await {

@@ -64,8 +64,9 @@ fn duration(step: &Step) -> Duration {
         // `catch` is the exception.
         Action::Try(attempt) => in_order(&attempt.steps) + in_order(&attempt.finally),
         Action::Traffic(traffic) => {
-            let rate = if traffic.connections == 1 { RATE_OF_ONE } else { RATE_OF_MANY };
-            OTHER + Duration::from_millis(traffic.requests * 1_000 / rate)
+            let rate = if traffic.connections == 1 && traffic.from.len() == 1 { RATE_OF_ONE } else { RATE_OF_MANY };
+            let requests = traffic.typical().unwrap_or_else(|| traffic.all_requests());
+            OTHER + Duration::from_millis(requests * 1_000 / rate)
         }
         Action::Control(control) => {
             let changes = control.change.len() + control.restore.len();
@@ -82,9 +83,10 @@ fn duration(step: &Step) -> Duration {
 
 fn write_step(text: &mut String, step: &Step, depth: usize) {
     let indent = "  ".repeat(depth);
-    let requests = match step.requests() {
-        0 | 1 => String::new(),
-        requests => format!(" [{} requests]", thousands(requests)),
+    let requests = match (step.requests(), step.typical()) {
+        (0 | 1, _) => String::new(),
+        (most, Some(typical)) => format!(" [about {} requests, at most {}]", thousands(typical), thousands(most)),
+        (requests, None) => format!(" [{} requests]", thousands(requests)),
     };
     let _infallible = writeln!(text, "{indent}{} {}{requests}", step.id, step.name);
     match &step.action {
@@ -152,6 +154,13 @@ fn promises(failover: &Failover) -> String {
 /// An expectation in words.
 #[must_use]
 pub fn sentence(expectation: &Expectation) -> String {
+    match &expectation.from {
+        Some(source) => format!("of the requests from {} of {}: {}", source.name, source.cluster, words(expectation)),
+        None => words(expectation),
+    }
+}
+
+fn words(expectation: &Expectation) -> String {
     match &expectation.check {
         Check::Answered(plan) if plan.limit > 0.0 => format!(
             "at most {} % of the requests failed; that takes {} requests without a failure",
@@ -181,12 +190,17 @@ pub fn sentence(expectation: &Expectation) -> String {
                 .iter()
                 .map(|target| format!("{} {} %", target.category, points(target.weight)))
                 .collect();
+            let requests = match &split.early {
+                Some(early) => {
+                    format!("about {} requests, at most {}", thousands(early.typical), thousands(early.most()))
+                }
+                None => format!("{} requests", thousands(split.plan.n)),
+            };
             format!(
-                "{} by {}, each within {} points; {} requests: a right split fails {}, one off by the margin passes {}",
+                "{} by {}, each within {} points; {requests}: a right split fails {}, one off by the margin passes {}",
                 targets.join(", "),
                 split.by,
                 points(split.plan.margin),
-                thousands(split.plan.n),
                 one_in(split.plan.rates.false_fail),
                 one_in(split.plan.rates.false_pass),
             )

@@ -16,6 +16,7 @@ mod expect;
 mod fault;
 mod headers;
 mod reachability;
+mod traffic;
 
 pub use change::{ConditionFile, ExecFile, KillFile, PatchFile, RestartFile, ScaleFile, WaitFile};
 pub use config::{ConfigFile, HeldClusterFile, HeldListenerFile, HeldRouteFile};
@@ -25,6 +26,8 @@ pub use fault::{
 };
 pub use headers::{HeaderFile, HeadersFile};
 pub use reachability::{PairFile, ReachabilityFile, ReachableFile, ServiceFile, SideFile};
+pub(super) use traffic::eight;
+pub use traffic::{SourcesFile, TrafficFile};
 
 use super::keys::{Capability, ConnectionOutcome, FailureReason};
 use crate::topology::GatewayKind;
@@ -207,7 +210,7 @@ pub struct ConvergeFile {
 }
 
 /// Names a workload on a cluster.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkloadFile {
     /// Name of the cluster.
@@ -217,48 +220,6 @@ pub struct WorkloadFile {
     /// Its namespace; needed only where several have such a workload.
     #[serde(default)]
     pub namespace: Option<String>,
-}
-
-/// Requests to send.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TrafficFile {
-    /// The workload whose pod sends them.
-    pub from: WorkloadFile,
-    /// Absolute URL as that pod resolves it. Its scheme is the protocol: `http`, `http2`, `https`, `grpc`,
-    /// `grpc-stream`, `ws`, `tcp`, `tcp-server-first` or `tls`; all but the first three speak to `echo`.
-    pub url: String,
-    /// Service whose hop inside the answer counts in place of who answered; who called it is then who is seen.
-    #[serde(default)]
-    pub hop: Option<String>,
-    /// Additional headers.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    /// How many requests; by default as many as the expectations need to be decided.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub requests: Option<u64>,
-    /// How many connections at a time. With 1, each request waits for the answer to the one before.
-    #[serde(default = "eight")]
-    #[schemars(range(min = 1, max = 1024))]
-    pub connections: u32,
-    /// Whether each request opens its own connection.
-    #[serde(default)]
-    pub new_connection_per_request: bool,
-    /// Requests to send a second, whether or not earlier ones were answered. Needed in the background.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 10_000))]
-    pub rate: Option<u32>,
-    /// With `true`, requests are sent while the next steps are done, until a step with `stop`.
-    #[serde(default)]
-    pub background: bool,
-    /// Longest time for one answer, such as `5s`.
-    #[serde(default)]
-    pub timeout: Option<String>,
-}
-
-pub(super) fn eight() -> u32 {
-    8
 }
 
 /// A connection to open.
@@ -301,6 +262,8 @@ pub struct ControlFile {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExpectFile {
+    /// Of `traffic` with several sources: the one whose requests this is about; all of them where nothing is said.
+    pub from: Option<WorkloadFile>,
     /// Requests are answered with status 200.
     pub answered: Option<AnsweredFile>,
     /// Answers are split by weight.

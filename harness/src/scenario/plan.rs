@@ -3,12 +3,11 @@
 //! Nothing in here can be wrong in itself; what is left to go wrong is the world. [`super::check`] makes it from
 //! [`super::file`].
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use verdict::{RatePlan, SplitPlan};
+use verdict::{EarlySplit, RatePlan, SplitPlan};
 
 mod change;
 mod config;
@@ -17,6 +16,7 @@ mod fault;
 mod headers;
 mod reachability;
 mod touched;
+mod traffic;
 mod walk;
 
 pub use change::{Change, Deployment, Exec, Patch, Replace, Scale, Until, Wait};
@@ -26,11 +26,11 @@ pub use fault::{Await, Background, Between, Failover, Fault, FaultKind, Stop, St
 pub use headers::{Header, Headers};
 pub use reachability::{Exception, Reachability, Side, Target};
 pub use touched::{Part, Touched};
+pub use traffic::Traffic;
 
 use super::keys::{Capability, ConnectionOutcome, FailureReason, SplitKey};
 use crate::diagnostic::Location;
 use crate::topology::{GatewayKind, Topology, Workload};
-use crate::traffic::probe::Protocol;
 
 /// A scenario that can be run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -111,7 +111,7 @@ pub enum Action {
     /// Requests are sent, once, and judged.
     Traffic(Traffic),
     /// One connection attempt to a pod address, judged.
-    Connect(Connect),
+    Connect(Box<Connect>),
     /// Every source asks every service, judged.
     Reachability(Reachability),
     /// Something fails until it is healed.
@@ -230,6 +230,9 @@ pub struct Converge {
     /// Longest wait.
     #[serde(serialize_with = "super::keys::serialize_duration")]
     pub timeout: Duration,
+    /// Nothing of this scenario is measured any more: old connections may end meanwhile, and who measures next waits for that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub last: bool,
 }
 
 /// What one control plane and its proxies must hold.
@@ -249,36 +252,6 @@ pub struct ClusterConvergence {
     /// Workloads whose pods changed: proxies must hold exactly those that are ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Deployment>,
-}
-
-/// Requests to send and what to expect of them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Traffic {
-    /// The workload whose pod sends.
-    pub from: Workload,
-    /// Absolute URL as that pod resolves it, with the scheme of the scenario file.
-    pub url: String,
-    /// What is spoken.
-    pub protocol: Protocol,
-    /// Service whose hop inside the answer counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hop: Option<String>,
-    /// Additional headers.
-    pub headers: BTreeMap<String, String>,
-    /// How many requests: what the expectations need, or more if the file says so.
-    pub requests: u64,
-    /// How many connections at a time, closed loop.
-    pub connections: u32,
-    /// Whether each request opens its own connection.
-    pub new_connection_per_request: bool,
-    /// Requests a second, whether or not earlier ones were answered; `None` sends the next after an answer.
-    pub rate: Option<u32>,
-    /// Longest time for one answer.
-    #[serde(serialize_with = "super::keys::serialize_duration")]
-    pub timeout: Duration,
-    /// What must hold; at least one.
-    pub expectations: Vec<Expectation>,
 }
 
 /// One connection attempt and what to expect of it.
@@ -315,6 +288,9 @@ pub struct Control {
     pub expectations: Vec<Expectation>,
     /// Undoes the change; run in any case.
     pub restore: Vec<Step>,
+    /// What has to be waited for where the control is the last step that runs, because it did not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Converge>,
 }
 
 /// Something that must hold of a measurement.
@@ -325,6 +301,9 @@ pub struct Expectation {
     pub name: String,
     /// Where it stands.
     pub location: Location,
+    /// Of several sources, the one whose requests it is about; `None` is all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Workload>,
     /// What must hold.
     pub check: Check,
 }
@@ -373,6 +352,9 @@ pub struct Split {
     pub by: SplitKey,
     /// Targets, margin, error rates and sample size.
     pub plan: SplitPlan,
+    /// How it is decided early, where the traffic may stop early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early: Option<EarlySplit>,
 }
 
 /// Mutual TLS between two identities.

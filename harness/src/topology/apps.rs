@@ -47,6 +47,23 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// A client on a cluster, for tests.
+    #[cfg(test)]
+    pub(crate) fn client(cluster: &str) -> Self {
+        Self {
+            name: "sleep".to_owned(),
+            cluster: cluster.to_owned(),
+            namespace: "echo".to_owned(),
+            app: "sleep".to_owned(),
+            version: None,
+            container: "sleep".to_owned(),
+            port: None,
+            service_account: "sleep".to_owned(),
+            identity: "spiffe://cluster.local/ns/echo/sa/sleep".to_owned(),
+            sidecar: true,
+        }
+    }
+
     /// Selects its pods: `app=reviews,version=v3`.
     #[must_use]
     pub fn selector(&self) -> String {

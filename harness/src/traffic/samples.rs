@@ -69,7 +69,7 @@ pub struct Exchanges {
 }
 
 /// One text of errors that agree.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ErrorSample {
     /// Class, as in [`Samples::errors`].
@@ -81,7 +81,7 @@ pub struct ErrorSample {
 }
 
 /// Answers of an error status that agree.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StatusSample {
     /// HTTP status.
@@ -155,6 +155,19 @@ impl Samples {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
+    }
+
+    /// Requests without an answer of status 200.
+    #[must_use]
+    pub fn not_answered(&self) -> u64 {
+        self.requests.saturating_sub(self.by_status.get("200").copied().unwrap_or(0))
+    }
+
+    /// Milliseconds by bucket, rising, and how many answers took so long; empty where no histogram was asked for.
+    #[must_use]
+    pub fn latencies(&self) -> Vec<(f64, u64)> {
+        let buckets = self.histogram.iter().flat_map(|histogram| &histogram.buckets);
+        buckets.map(|(microseconds, count)| (*microseconds as f64 / 1_000.0, *count)).collect()
     }
 
     /// Whether the figures agree with each other and with what was asked for; a verdict on fewer requests than planned

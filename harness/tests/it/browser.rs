@@ -1,4 +1,6 @@
-//! `report.html` in a real browser: at the width of a phone and of a desktop, light and dark.
+//! `report.html` in a real browser: at the widths of phones and of a desktop, light and dark. The page is that of a run of
+//! `each-stays-in-its-region`, `outage-of-a-service`, `errors-and-times-are-bounded`, `bookinfo-75-15-10` and
+//! `layers/wrong-server-name.yaml`, of which the last fails on purpose.
 //!
 //! The page is put into a frame of the width in question, for a browser's own window cannot be as narrow as a phone.
 //! `MESHPROOF_SCREENSHOTS=<folder>` keeps pictures to look at.
@@ -29,6 +31,14 @@ struct Seen {
     sticking_out: Vec<String>,
     /// Texts whose colour is too close to that of what is behind.
     faint: Vec<String>,
+    /// Texts of the topology's drawing that lie on each other.
+    overlapping: Vec<String>,
+    /// Classes of the figures that are shown.
+    drawn: Vec<String>,
+    /// Requests that expectations were not met by.
+    samples: Vec<String>,
+    /// Who sent the traffic that is drawn.
+    clients: Vec<String>,
     /// Drawings that say nothing to those who cannot see them.
     silent: Vec<String>,
     /// Headings of the second level.
@@ -88,7 +98,7 @@ fn look(width: u32, dark: bool) -> Seen {
 }
 
 #[rstest]
-fn a_report_can_be_read_anywhere(#[values(360, 1280)] width: u32, #[values(false, true)] dark: bool) {
+fn a_report_can_be_read_anywhere(#[values(360, 390, 1280)] width: u32, #[values(false, true)] dark: bool) {
     require!(Capability::Browser);
     let seen = look(width, dark);
     assert_eq!(seen.dark, dark);
@@ -98,6 +108,18 @@ fn a_report_can_be_read_anywhere(#[values(360, 1280)] width: u32, #[values(false
     assert_eq!(seen.sticking_out, none);
     assert_eq!(seen.faint, none);
     assert_eq!(seen.silent, none);
+    assert_eq!(seen.overlapping, none);
+    for figure in ["failover", "latency", "split"] {
+        assert!(seen.drawn.iter().any(|drawn| drawn == figure), "{figure}: {:?}", seen.drawn);
+    }
+    assert!(
+        seen.samples.iter().any(|text| text.contains("status 503 (UF)") && text.contains("99 more like it")),
+        "{:?}",
+        seen.samples
+    );
+    for client in ["probe of cluster1", "probe of cluster2"] {
+        assert!(seen.clients.iter().any(|text| text == client), "{client}: {:?}", seen.clients);
+    }
     assert_eq!(seen.skipped_levels, none);
     assert_eq!(seen.broken_links, none);
     for section in ["What did not pass", "Topology two-clusters", "Set-up and tear-down", "Files"] {

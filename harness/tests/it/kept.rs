@@ -4,7 +4,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use camino::Utf8Path;
+use meshproof::environment::Directory;
 use requirements::{Capability, require};
 
 const TOPOLOGY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/topologies/two-clusters.yaml");
@@ -97,4 +100,42 @@ fn whatever_a_run_does_the_next_one_finds_a_mesh_at_rest() {
     let shown = kept.run(MESH_FAILED, "caught.yaml");
     assert!(shown.contains("pass   1.x1 caught"), "{shown}");
     assert!(shown.contains("pass   1.f1 finally"), "{shown}");
+}
+
+/// Command lines of the processes that name a folder.
+fn processes_that_name(folder: &Path) -> Vec<String> {
+    let folder = folder.to_string_lossy().into_owned();
+    let entries = std::fs::read_dir("/proc").expect("a process table").filter_map(Result::ok);
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(&folder)).collect()
+}
+
+#[test]
+fn an_environment_ends_with_the_process_that_it_is_kept_for_however_that_ends() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    require!(Capability::Envoy);
+    require!(Capability::Programs);
+    let kept = Kept { state: tempfile::tempdir().expect("a folder") };
+    let mut owner = Command::new("sleep").arg("600").spawn().expect("started");
+    let whose = owner.id().to_string();
+    let mut holder = kept
+        .command(&["up", "--while", &whose, "--name", "guest", "--topology", TOPOLOGY])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("started");
+    let directory = Directory::new(Utf8Path::from_path(kept.state.path()).expect("UTF-8"), "guest");
+    let up = eventually::poll("the environment", Duration::from_secs(120), Duration::from_millis(100), async || {
+        if directory.is_complete() { Ok(()) } else { Err("it is still being brought up") }
+    });
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(up).expect("it comes up");
+    assert!(kept.ends_with(PASSED, &["status"]).contains("guest"));
+    assert!(!processes_that_name(kept.state.path()).is_empty(), "its processes are found by their folder");
+    owner.kill().expect("it runs");
+    owner.wait().expect("it has ended");
+    holder.wait().expect("it ends by itself");
+    assert!(kept.ends_with(PASSED, &["status"]).contains("no environments"));
+    assert_eq!(processes_that_name(kept.state.path()), [""; 0]);
 }

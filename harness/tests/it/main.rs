@@ -4,4 +4,5 @@ mod browser;
 mod cli;
 mod failing;
 mod kept;
+mod layers;
 mod recorded;

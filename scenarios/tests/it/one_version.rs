@@ -68,7 +68,7 @@ fn a_route_to_one_version_leaves_nothing_for_the_others(
                     Expect::answered(),
                     Split { equal: all_versions, ..Split::new::<String>("version@cluster", [], 25.0) }.into(),
                 ],
-                restore: vec![Step::apply(["cluster1"], [&route]), Step::converge()],
+                restore: vec![Step::apply(["cluster1"], [&route])],
             })
             .named("control: without the route every version gets its share"),
         );

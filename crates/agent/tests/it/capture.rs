@@ -19,10 +19,10 @@ use crate::pod::Pod;
 use crate::support::{in_network_namespace, run};
 
 const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// A process that keeps another network namespace alive, which plays the rest of the world.
-struct World(Child);
+pub(crate) struct World(Child);
 
 impl Drop for World {
     fn drop(&mut self) {
@@ -33,7 +33,7 @@ impl Drop for World {
 }
 
 /// The pod at 10.0.0.5 here, everything else behind a veth.
-fn world() -> World {
+pub(crate) fn world() -> World {
     let mut child = Command::new("unshare")
         .args(["--net", "--", "sh", "-ec", "ip link set lo up; echo up; exec cat"])
         .stdin(Stdio::piped())
@@ -103,11 +103,16 @@ fn from_outside(world: &World, port: u16) -> String {
 }
 
 fn serve_elsewhere(world: &World) -> World {
+    elsewhere(world, "capture::server_elsewhere")
+}
+
+/// Starts an ignored test of this program as a server in the other namespace, and waits until it listens.
+pub(crate) fn elsewhere(world: &World, server: &str) -> World {
     // The test binary itself is the server there: it answers in the namespace it is started in.
     let child = Command::new("nsenter")
         .args(["-t", &world.0.id().to_string(), "-n"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "capture::server_elsewhere", "--ignored", "--nocapture"])
+        .args(["--exact", server, "--ignored", "--nocapture"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -130,7 +135,7 @@ fn server_elsewhere() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-fn capture(arguments: &str) {
+pub(crate) fn capture(arguments: &str) {
     run(&format!("{} istio-iptables {arguments}", env!("CARGO_BIN_EXE_pilot-agent")));
 }
 

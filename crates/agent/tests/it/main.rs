@@ -3,6 +3,7 @@
 
 mod capture;
 mod control_plane;
+mod dns;
 mod pod;
 mod proxy;
 mod support;

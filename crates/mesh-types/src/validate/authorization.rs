@@ -1,9 +1,7 @@
 //! The rules of Istio's validation of authorization policies that a schema cannot express.
 
-use std::net::IpAddr;
-
 use super::meaning::Errors;
-use super::refuse;
+use super::{address_block, refuse};
 use crate::AuthorizationPolicy;
 use crate::authorization_policy::{
     Action, Attribute, Condition, Operation, Source, is_path_template, path_template_error,
@@ -81,7 +79,7 @@ fn source(source: Option<&Source>, path: &str, errors: &mut Errors) {
         ("notRemoteIpBlocks", &source.not_remote_ip_blocks),
     ];
     filled(&[accounts, identities, requests, addresses].concat(), path, errors);
-    each(addresses, path, errors, wrong_block);
+    each(addresses, path, errors, address_block);
     each(accounts, path, errors, |account| {
         (account.contains('*') || account.matches('/').count() > 1)
             .then(|| format!("`{account}` is not `<namespace>/<name>` or `<name>`"))
@@ -116,7 +114,7 @@ fn condition(condition: &Condition, path: &str, errors: &mut Errors) {
     match Attribute::of(&condition.key) {
         None => refuse(errors, format!("{path}.key"), format!("`{}` is not an attribute", condition.key)),
         Some(Attribute::SourceIp | Attribute::RemoteIp | Attribute::DestinationIp) => {
-            each(lists, path, errors, wrong_block);
+            each(lists, path, errors, address_block);
         }
         Some(Attribute::DestinationPort) => each(lists, path, errors, wrong_port),
         Some(_) => {}
@@ -125,17 +123,6 @@ fn condition(condition: &Condition, path: &str, errors: &mut Errors) {
 
 fn wrong_port(port: &str) -> Option<String> {
     (!port.parse::<u16>().is_ok_and(|number| number != 0)).then(|| format!("port `{port}` must be between 1 and 65535"))
-}
-
-fn wrong_block(block: &str) -> Option<String> {
-    let (address, length) = block.split_once('/').map_or((block, None), |(address, length)| (address, Some(length)));
-    let longest = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return Some(format!("`{block}` is not an address or CIDR block")),
-    };
-    let fits = length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= longest));
-    (!fits).then(|| format!("`{block}` is not an address or CIDR block"))
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{FieldError, authorization, refuse};
-use crate::destination_rule::{Distribute, TrafficPolicy};
-use crate::gateway::ServerTlsMode;
+use super::{FieldError, authorization, entry, refuse};
+use crate::destination_rule::{ClientTls, ClientTlsMode, Distribute, TrafficPolicy};
+use crate::gateway::{ServerTls, ServerTlsMode, TlsVersion};
 use crate::kind::Kind;
-use crate::virtual_service::{Destination, HttpMatch, HttpRoute, StringMatch};
-use crate::{AuthorizationPolicy, DestinationRule, Gateway, PeerAuthentication, VirtualService};
+use crate::virtual_service::{Destination, HttpMatch, HttpRoute, StringMatch, TlsRoute, grpc_status};
+use crate::{AuthorizationPolicy, DestinationRule, Gateway, PeerAuthentication, VirtualService, regular_expression};
 
 pub(super) type Errors = Vec<FieldError>;
 
@@ -17,6 +17,9 @@ pub(super) fn check(kind: Kind, spec: &Value, errors: &mut Errors) {
         Kind::Gateway => typed(spec, errors, gateway),
         Kind::VirtualService => typed(spec, errors, virtual_service),
         Kind::DestinationRule => typed(spec, errors, destination_rule),
+        Kind::ServiceEntry => typed(spec, errors, entry::service),
+        Kind::WorkloadEntry => typed(spec, errors, entry::workload_entry),
+        Kind::WorkloadGroup => typed(spec, errors, entry::group),
         Kind::PeerAuthentication => typed(spec, errors, peer_authentication),
         Kind::AuthorizationPolicy => typed::<AuthorizationPolicy>(spec, errors, authorization::check),
     }
@@ -29,13 +32,13 @@ fn typed<T: for<'de> Deserialize<'de>>(spec: &Value, errors: &mut Errors, rules:
     }
 }
 
-fn port(number: u32, path: String, errors: &mut Errors) {
+pub(super) fn port(number: u32, path: String, errors: &mut Errors) {
     if number == 0 || number > u32::from(u16::MAX) {
         refuse(errors, path, format!("port {number} must be between 1 and 65535"));
     }
 }
 
-fn host(host: &str, path: String, errors: &mut Errors) {
+pub(super) fn host(host: &str, path: String, errors: &mut Errors) {
     let rest = host.strip_prefix('*').unwrap_or(host);
     let label = |label: &str| {
         !label.is_empty()
@@ -80,6 +83,20 @@ fn gateway(gateway: &Gateway, errors: &mut Errors) {
         if !tls && mode == Some(ServerTlsMode::AutoPassthrough) {
             refuse(errors, format!("{path}.port.protocol"), "AUTO_PASSTHROUGH needs protocol TLS");
         }
+        if let Some(tls) = &server.tls {
+            server_tls(tls, &format!("{path}.tls"), errors);
+        }
+    }
+}
+
+fn server_tls(tls: &ServerTls, path: &str, errors: &mut Errors) {
+    let [oldest, newest] = [tls.min_protocol_version, tls.max_protocol_version];
+    if newest != TlsVersion::Auto && oldest > newest {
+        refuse(errors, format!("{path}.minProtocolVersion"), "is newer than maxProtocolVersion");
+    }
+    let named = tls.credential_name.as_deref().is_some_and(|name| !name.is_empty());
+    if named && matches!(tls.mode, Some(ServerTlsMode::IstioMutual)) {
+        refuse(errors, format!("{path}.credentialName"), "ISTIO_MUTUAL has the gateway's own certificate");
     }
 }
 
@@ -98,6 +115,41 @@ fn virtual_service(service: &VirtualService, errors: &mut Errors) {
     }
     for (index, route) in service.http.iter().enumerate() {
         http_route(route, &format!("spec.http[{index}]"), errors);
+    }
+    for (index, route) in service.tls.iter().enumerate() {
+        tls_route(service, route, &format!("spec.tls[{index}]"), errors);
+    }
+}
+
+fn tls_route(service: &VirtualService, route: &TlsRoute, path: &str, errors: &mut Errors) {
+    if route.matches.is_empty() {
+        refuse(errors, format!("{path}.match"), "a TLS route needs a match with sniHosts");
+    }
+    for (index, condition) in route.matches.iter().enumerate() {
+        let path = format!("{path}.match[{index}]");
+        if condition.sni_hosts.is_empty() {
+            refuse(errors, format!("{path}.sniHosts"), "must not be empty");
+        }
+        for (at, name) in condition.sni_hosts.iter().enumerate() {
+            let path = format!("{path}.sniHosts[{at}]");
+            if !service.hosts.iter().any(|wanted| wanted == name || crate::host::matches(wanted, name)) {
+                refuse(errors, path.clone(), format!("`{name}` is not covered by the hosts of the virtual service"));
+            }
+            host(name, path, errors);
+        }
+        if let Some(number) = condition.port {
+            port(number, format!("{path}.port"), errors);
+        }
+    }
+    let shares: Vec<i32> = route.route.iter().map(|entry| entry.weight).collect();
+    if shares.iter().any(|share| *share < 0) || (shares.len() > 1 && shares.iter().all(|share| *share == 0)) {
+        refuse(errors, format!("{path}.route"), "weights must not be negative, and not all of them 0");
+    }
+    if route.route.is_empty() {
+        refuse(errors, format!("{path}.route"), "a TLS route needs a destination");
+    }
+    for (index, entry) in route.route.iter().enumerate() {
+        destination(&entry.destination, &format!("{path}.route[{index}].destination"), errors);
     }
 }
 
@@ -137,6 +189,11 @@ fn http_route(route: &HttpRoute, path: &str, errors: &mut Errors) {
     if let Some(rewrite) = route.rewrite.as_ref().and_then(|rewrite| rewrite.uri_regex_rewrite.as_ref()) {
         expression(&rewrite.pattern, format!("{path}.rewrite.uriRegexRewrite.match"), errors);
     }
+    if let Some(policy) = &route.cors_policy {
+        for (index, origin) in policy.allow_origins.iter().enumerate() {
+            string_match(origin, format!("{path}.corsPolicy.allowOrigins[{index}]"), errors);
+        }
+    }
     faults(route, path, errors);
 }
 
@@ -154,6 +211,9 @@ fn faults(route: &HttpRoute, path: &str, errors: &mut Errors) {
         share(abort.percentage, format!("{path}.fault.abort.percentage.value"), errors);
         if abort.http_status.is_some_and(|status| !(200..600).contains(&status)) {
             refuse(errors, format!("{path}.fault.abort.httpStatus"), "is not an HTTP status from 200 to 599");
+        }
+        if let Some(name) = abort.grpc_status.as_deref().filter(|name| grpc_status(name).is_none()) {
+            refuse(errors, format!("{path}.fault.abort.grpcStatus"), format!("`{name}` is not a status of gRPC"));
         }
     }
 }
@@ -223,13 +283,8 @@ fn string_match(text: &StringMatch, path: String, errors: &mut Errors) {
 }
 
 fn expression(pattern: &str, path: String, errors: &mut Errors) {
-    if let Err(error) = regex::Regex::new(pattern) {
-        let reason = error.to_string();
-        refuse(
-            errors,
-            path,
-            format!("`{pattern}` is not a regular expression: {}", reason.lines().last().unwrap_or_default()),
-        );
+    if let Err(reason) = regular_expression::check(pattern) {
+        refuse(errors, path, format!("`{pattern}` cannot be used as a regular expression: {reason}"));
     }
 }
 
@@ -254,7 +309,17 @@ fn destination_rule(rule: &DestinationRule, errors: &mut Errors) {
     }
 }
 
+fn client_tls(tls: Option<&ClientTls>, path: &str, errors: &mut Errors) {
+    let Some(tls) = tls.filter(|tls| tls.mode == ClientTlsMode::Mutual) else { return };
+    for (name, file) in [("clientCertificate", &tls.client_certificate), ("privateKey", &tls.private_key)] {
+        if file.as_deref().is_none_or(str::is_empty) {
+            refuse(errors, format!("{path}.{name}"), "mode MUTUAL needs a certificate and its key, as files");
+        }
+    }
+}
+
 fn traffic_policy(policy: &TrafficPolicy, path: &str, errors: &mut Errors) {
+    client_tls(policy.tls.as_ref(), &format!("{path}.tls"), errors);
     if let Some(outlier) = &policy.outlier_detection {
         for (name, percent) in
             [("maxEjectionPercent", outlier.max_ejection_percent), ("minHealthPercent", outlier.min_health_percent)]
@@ -278,6 +343,7 @@ fn traffic_policy(policy: &TrafficPolicy, path: &str, errors: &mut Errors) {
     for (index, settings) in policy.port_level_settings.iter().enumerate() {
         let number = settings.port.as_ref().map_or(0, |selector| selector.number);
         port(number, format!("{path}.portLevelSettings[{index}].port.number"), errors);
+        client_tls(settings.tls.as_ref(), &format!("{path}.portLevelSettings[{index}].tls"), errors);
     }
 }
 
@@ -340,6 +406,29 @@ mod tests {
             json!({ "hosts": ["a"], "http": [{ "match": [{ "uri": { "exact": "/", "prefix": "/" } }] }] }),
         );
         assert_eq!(found, ["spec.http[0].match[0].uri: only one of exact, prefix can be set"]);
+    }
+
+    /// Envoy has RE2, and refuses the whole route configuration for one expression that it does not know.
+    #[test]
+    fn expressions_that_only_rust_knows_are_refused() {
+        let spec = json!({ "hosts": ["a"], "http": [{
+            "match": [{ "uri": { "regex": "(?x)a" }, "headers": { "x-a": { "regex": "a{1001}" } } }],
+            "rewrite": { "uriRegexRewrite": { "match": "[a--b]", "rewrite": "c" } },
+            "corsPolicy": { "allowOrigins": [{ "regex": "a**" }] },
+            "route": [{ "destination": { "host": "a" } }],
+        }] });
+        let found = errors("VirtualService", spec);
+        let paths: Vec<_> = found.iter().filter_map(|error| error.split_once(": ")).map(|(path, _)| path).collect();
+        assert_eq!(
+            paths,
+            [
+                "spec.http[0].match[0].uri.regex",
+                "spec.http[0].match[0].headers.x-a.regex",
+                "spec.http[0].rewrite.uriRegexRewrite.match",
+                "spec.http[0].corsPolicy.allowOrigins[0].regex",
+            ],
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Serves translations to proxies over delta ADS, and keeps account of what each proxy has acknowledged.
 //!
-//! [`session`] is the protocol as a pure state machine; [`server`] moves its messages; [`status`] is the account.
+//! [`name_table`] is the one message that is the agent's and not Envoy's. [`session`] is the protocol as a pure state machine; [`server`] moves its messages; [`status`] is the account.
 
 pub mod cache;
+pub mod name_table;
 pub mod resources;
 pub mod server;
 pub mod session;
@@ -22,11 +23,15 @@ pub enum Type {
     Lds,
     /// Routes.
     Rds,
+    /// Certificates of gateways.
+    Sds,
+    /// The table of names, for the agent beside the proxy.
+    Nds,
 }
 
 impl Type {
     /// All types, in the order in which new resources are pushed.
-    pub const ALL: [Self; 4] = [Self::Cds, Self::Eds, Self::Lds, Self::Rds];
+    pub const ALL: [Self; 6] = [Self::Cds, Self::Eds, Self::Lds, Self::Rds, Self::Sds, Self::Nds];
 
     /// The type URL on the wire.
     pub fn url(self) -> &'static str {
@@ -35,6 +40,8 @@ impl Type {
             Self::Eds => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Lds => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Rds => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::Sds => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::Nds => "type.googleapis.com/istio.networking.nds.v1.NameTable",
         }
     }
 
@@ -45,7 +52,7 @@ impl Type {
 
     /// Whether a proxy holds all resources of the type, and not those that it names.
     pub fn is_wildcard(self) -> bool {
-        matches!(self, Self::Cds | Self::Lds)
+        matches!(self, Self::Cds | Self::Lds | Self::Nds)
     }
 
     fn index(self) -> usize {

@@ -11,7 +11,7 @@ use envoy_types::util::pack_any;
 use prost::{Message, Name};
 use sha2::{Digest, Sha256};
 
-use super::Type;
+use super::{Type, name_table};
 use crate::translate::Translation;
 
 /// A resource as it goes over the wire.
@@ -47,13 +47,13 @@ pub type Table = BTreeMap<String, Arc<Encoded>>;
 /// Everything that a proxy is to hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resources {
-    tables: [Table; 4],
+    tables: [Table; 6],
 }
 
 impl Resources {
     /// Encodes a translation.
     pub fn encode(translation: Translation) -> Self {
-        let mut tables = <[Table; 4]>::default();
+        let mut tables = <[Table; 6]>::default();
         tables[Type::Cds.index()] =
             translation.clusters.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
         tables[Type::Eds.index()] =
@@ -62,6 +62,10 @@ impl Resources {
             translation.listeners.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
         tables[Type::Rds.index()] =
             translation.routes.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
+        tables[Type::Sds.index()] =
+            translation.secrets.into_iter().map(|one| (one.name.clone(), Encoded::new(one))).collect();
+        tables[Type::Nds.index()] =
+            translation.names.into_iter().map(|one| (name_table::RESOURCE.to_owned(), Encoded::new(one))).collect();
         Self { tables }
     }
 
@@ -87,11 +91,11 @@ impl Resources {
 }
 
 /// What is answered for a name that nobody knows. A proxy waits for every name that it asks for, so there is always
-/// an answer: no endpoints, or no routes.
+/// an answer: no endpoints, or no routes. Of a secret it is said that it does not exist.
 pub fn unknown(kind: Type, name: &str) -> Option<Arc<Encoded>> {
     match kind {
         Type::Eds => Some(Encoded::new(ClusterLoadAssignment { cluster_name: name.to_owned(), ..Default::default() })),
         Type::Rds => Some(Encoded::new(RouteConfiguration { name: name.to_owned(), ..Default::default() })),
-        Type::Cds | Type::Lds => None,
+        Type::Cds | Type::Lds | Type::Sds | Type::Nds => None,
     }
 }

@@ -256,5 +256,6 @@ fn same_inputs(left: &State, right: &State) -> bool {
         && Arc::ptr_eq(&left.endpoints, &right.endpoints)
         && Arc::ptr_eq(&left.workloads, &right.workloads)
         && Arc::ptr_eq(&left.gateways, &right.gateways)
+        && Arc::ptr_eq(&left.credentials, &right.credentials)
         && Arc::ptr_eq(&left.configs, &right.configs)
 }

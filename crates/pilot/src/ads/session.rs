@@ -17,11 +17,14 @@ use super::status::{Acknowledged, TypeStatus};
 /// The state of the protocol with one proxy.
 #[derive(Debug, Default)]
 pub struct Session {
-    types: [TypeState; 4],
+    types: [TypeState; 6],
     desired: Resources,
-    fingerprints: [String; 4],
+    fingerprints: [String; 6],
     number: u64,
     nonces: u64,
+    /// Clusters that were sent before the proxy asked for their endpoints: it waits for these, also where it says that
+    /// it has them, as a proxy does that comes back while clusters have changed.
+    warming: BTreeSet<String>,
 }
 
 /// The state of one type.
@@ -118,6 +121,7 @@ impl Session {
                 // A name that is asked for on a stream is answered, known or not; only a proxy that says with its
                 // first request which version it still has is believed.
                 let known = first
+                    && !(kind == Type::Eds && self.warming.remove(&name))
                     && state
                         .held
                         .get(&name)
@@ -224,6 +228,14 @@ impl Session {
                 responses.extend(self.respond(Type::Cds, Pending { set: BTreeSet::new(), removed }));
             }
         }
+        let pending = self.pending(Type::Sds);
+        responses.extend(self.respond(Type::Sds, pending));
+        // A name is said once proxies can do something with its address; the first names are said at once.
+        let waits = [Type::Cds, Type::Eds, Type::Lds, Type::Rds].into_iter().any(|kind| !self.idle(kind));
+        if !waits || self.types[Type::Nds.index()].due {
+            let pending = self.pending(Type::Nds);
+            responses.extend(self.respond(Type::Nds, pending));
+        }
         self.account();
         responses
     }
@@ -237,12 +249,17 @@ impl Session {
         let nonce = self.nonce();
         let mut resources = Vec::new();
         let mut versions = BTreeMap::new();
+        let mut missing = Vec::new();
         let desired = self.desired.table(kind);
         let state = &mut self.types[index];
         for name in &pending.set {
             let held = state.held.get(name);
-            let Some(resource) = desired.get(name).cloned().or_else(|| unknown(kind, name)) else { continue };
             state.asked.remove(name);
+            let Some(resource) = desired.get(name).cloned().or_else(|| unknown(kind, name)) else {
+                // Saying so lets the proxy go on without it.
+                missing.push(name.clone());
+                continue;
+            };
             if held != Some(&resource.version) {
                 state.held.insert(name.clone(), resource.version.clone());
             }
@@ -269,13 +286,17 @@ impl Session {
         if kind == Type::Cds {
             // A changed cluster warms up anew and waits for endpoints, which may not have changed.
             let endpoints = &mut self.types[Type::Eds.index()];
-            let subscribed = pending.set.into_iter().filter(|name| endpoints.names.contains(name));
-            endpoints.asked.extend(subscribed.collect::<Vec<_>>());
+            let (subscribed, awaited): (Vec<_>, Vec<_>) =
+                pending.set.into_iter().partition(|name| endpoints.names.contains(name));
+            endpoints.asked.extend(subscribed);
+            if !endpoints.subscribed {
+                self.warming.extend(awaited);
+            }
         }
         Some(DeltaDiscoveryResponse {
             system_version_info: self.number.to_string(),
             type_url: kind.url().to_owned(),
-            removed_resources: pending.removed.into_iter().collect(),
+            removed_resources: pending.removed.into_iter().chain(missing).collect(),
             resources,
             nonce,
             ..Default::default()

@@ -89,7 +89,14 @@ pub(super) fn endpoints(mesh: &Mesh) -> Value {
     let gateways = mesh.state.gateways.iter().map(|gateway| {
         json!({ "network": gateway.network, "cluster": gateway.cluster, "address": format!("{}:{}", gateway.address, gateway.port) })
     });
-    json!({ "snapshot": mesh.number, "services": services.collect::<BTreeMap<_, _>>(), "gateways": gateways.collect::<Vec<_>>() })
+    let entries = mesh.state.services.iter().filter_map(|(key, service)| {
+        let entry = service.entry.as_ref()?;
+        Some((
+            key.clone(),
+            json!({ "entry": service.name, "addresses": entry.addresses, "automaticAddress": entry.automatic }),
+        ))
+    });
+    json!({ "snapshot": mesh.number, "serviceEntries": entries.collect::<BTreeMap<_, _>>(), "services": services.collect::<BTreeMap<_, _>>(), "gateways": gateways.collect::<Vec<_>>() })
 }
 
 /// The document of `/debug/configz`: configuration objects, and what of them has no effect.

@@ -157,6 +157,12 @@ impl Context<'_> {
         config
     }
 
+    /// Whether the proxy is told to answer the application's DNS queries.
+    fn captures_dns(&self) -> bool {
+        let value = self.annotations.proxy_config.pointer("/proxyMetadata/ISTIO_META_DNS_CAPTURE");
+        value.is_some_and(|value| value == "true")
+    }
+
     /// The init container that sets capture up.
     pub(super) fn init(&self) -> Value {
         let capture = &self.annotations.capture;
@@ -186,6 +192,9 @@ impl Context<'_> {
             if !value.is_empty() || matches!(flag, "-i" | "-b") {
                 args.extend([flag.to_owned(), value.to_owned()]);
             }
+        }
+        if self.captures_dns() {
+            args.push("--redirect-dns".to_owned());
         }
         let mut container = json!({
             "name": INIT_CONTAINER,

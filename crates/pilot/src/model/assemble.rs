@@ -5,18 +5,39 @@ use std::sync::Arc;
 
 use mesh_types::{host, names};
 
+use super::credentials::Credential;
+use super::entries::{self, Behind, Registered};
 use super::objects::{Key, PodObject, ServiceObject, Tables};
 use super::{
-    ClusterService, ClusterStatus, Configs, Endpoint, Locality, NetworkGateway, Service, ServicePort, Settings, State,
-    Workload, WorkloadKey,
+    ClusterService, ClusterStatus, Configs, Endpoint, Locality, NetworkGateway, Problem, Service, ServicePort,
+    Settings, State, Workload, WorkloadKey,
 };
 
 /// Builds the state; parts equal to those of `previous` are shared with it.
-pub fn assemble(settings: &Settings, clusters: &BTreeMap<String, Tables>, configs: Configs, previous: &State) -> State {
-    let workloads: BTreeMap<WorkloadKey, Arc<Workload>> =
-        clusters.iter().flat_map(|(cluster, tables)| workloads(settings, cluster, tables)).collect();
-    let services = services(settings, clusters);
-    let endpoints = endpoints(settings, clusters, &services, &workloads);
+pub fn assemble(
+    settings: &Settings,
+    clusters: &BTreeMap<String, Tables>,
+    mut configs: Configs,
+    previous: &State,
+) -> State {
+    let mut problems = Vec::new();
+    let registered = entries::registered(settings, clusters, &configs);
+    let mut workloads: BTreeMap<WorkloadKey, Arc<Workload>> =
+        registered.iter().map(|one| (key(&one.workload), Arc::clone(&one.workload))).collect();
+    workloads.extend(clusters.iter().flat_map(|(cluster, tables)| pods(settings, cluster, tables)));
+    let mut services = services(settings, clusters);
+    let mut endpoints = endpoints(settings, clusters, &services, &workloads);
+    add_registered(&services, &registered, &mut endpoints, &mut problems);
+    for list in endpoints.values_mut().flat_map(BTreeMap::values_mut) {
+        in_order(list);
+    }
+    let entries = entries::services(&configs, &services, &mut problems);
+    let behind = Behind { settings, clusters, workloads: &workloads, registered: &registered };
+    endpoints.extend(behind.endpoints(&configs, &entries, &mut problems));
+    services.extend(entries);
+    problems.sort();
+    problems.dedup();
+    configs.problems.extend(problems);
     let workloads = workloads.into_iter().map(|(key, workload)| (key, Arc::unwrap_or_clone(workload))).collect();
     let statuses = clusters.iter().map(|(id, tables)| status(settings, id, tables)).collect();
     State {
@@ -24,6 +45,7 @@ pub fn assemble(settings: &Settings, clusters: &BTreeMap<String, Tables>, config
         endpoints: share(&previous.endpoints, endpoints),
         workloads: share(&previous.workloads, workloads),
         gateways: share(&previous.gateways, gateways(clusters)),
+        credentials: share(&previous.credentials, credentials(settings, clusters)),
         configs: share(&previous.configs, configs),
         clusters: share(&previous.clusters, statuses),
     }
@@ -38,11 +60,15 @@ fn status(settings: &Settings, id: &str, tables: &Tables) -> ClusterStatus {
     ClusterStatus { id: id.to_owned(), synced: tables.synced(), network: cluster_network(settings, tables), error }
 }
 
-fn cluster_network(settings: &Settings, tables: &Tables) -> String {
+pub(super) fn cluster_network(settings: &Settings, tables: &Tables) -> String {
     tables.namespaces.get(&(String::new(), settings.root_namespace.clone())).cloned().unwrap_or_default()
 }
 
-fn workloads<'a>(
+fn key(workload: &Workload) -> WorkloadKey {
+    (workload.cluster.clone(), workload.namespace.clone(), workload.name.clone())
+}
+
+fn pods<'a>(
     settings: &Settings,
     cluster: &'a str,
     tables: &'a Tables,
@@ -100,6 +126,7 @@ fn new_service(host: &str, (namespace, name): &Key, object: &ServiceObject) -> S
         number: port.number,
         name: port.name.clone(),
         protocol: port.protocol,
+        tls: false,
     });
     let cluster_local = namespace == "kube-system" || (namespace == "default" && name == "kubernetes");
     Service {
@@ -109,6 +136,7 @@ fn new_service(host: &str, (namespace, name): &Key, object: &ServiceObject) -> S
         ports: ports.collect(),
         clusters: BTreeMap::new(),
         cluster_local: cluster_local || (name == "istiod" && namespace == "istio-system"),
+        entry: None,
     }
 }
 
@@ -152,15 +180,35 @@ fn endpoints(
             }
         }
     }
-    for list in found.values_mut().flat_map(BTreeMap::values_mut) {
-        list.sort_by(|left, right| {
-            (&left.cluster, &left.address, left.port).cmp(&(&right.cluster, &right.address, right.port))
-        });
-        list.dedup_by(|left, right| {
-            (&left.cluster, &left.address, left.port) == (&right.cluster, &right.address, right.port)
-        });
-    }
     found
+}
+
+/// Adds the WorkloadEntries that Services choose.
+fn add_registered(
+    services: &BTreeMap<String, Service>,
+    registered: &[Registered],
+    found: &mut BTreeMap<String, BTreeMap<u16, Vec<Endpoint>>>,
+    problems: &mut Vec<Problem>,
+) {
+    for (key, service) in services.iter().filter(|_| !registered.is_empty()) {
+        for (cluster, own) in &service.clusters {
+            for port in &service.ports {
+                let more = entries::behind_service(registered, cluster, service, own, port, problems);
+                if !more.is_empty() {
+                    found.entry(key.clone()).or_default().entry(port.number).or_default().extend(more);
+                }
+            }
+        }
+    }
+}
+
+fn in_order(list: &mut Vec<Endpoint>) {
+    list.sort_by(|left, right| {
+        (&left.cluster, &left.address, left.port).cmp(&(&right.cluster, &right.address, right.port))
+    });
+    list.dedup_by(|left, right| {
+        (&left.cluster, &left.address, left.port) == (&right.cluster, &right.address, right.port)
+    });
 }
 
 /// The pod behind an address. An address whose pod is not known *yet* is left out: without the pod's labels it would
@@ -180,6 +228,12 @@ fn workload_of(
             ..Workload::default()
         })),
     }
+}
+
+fn credentials(settings: &Settings, clusters: &BTreeMap<String, Tables>) -> BTreeMap<String, Credential> {
+    let own = clusters.get(&settings.cluster).into_iter().flat_map(|tables| &tables.credentials);
+    let near = own.filter(|((namespace, _), _)| *namespace == settings.root_namespace);
+    near.map(|((_, name), credential)| (name.clone(), credential.clone())).collect()
 }
 
 fn gateways(clusters: &BTreeMap<String, Tables>) -> Vec<NetworkGateway> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::pin_mut;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher;
@@ -15,15 +15,15 @@ use mesh_types::Kind;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::config;
-use super::objects::{self, KINDS, Key, Tables};
+use super::objects::{self, KINDS, Key, SECRET, Tables, WORKLOAD_ENTRY};
 use super::store::Store;
 use super::watch::{Change, follow};
+use super::{config, credentials};
 
 /// Keeps the tables of a cluster up to date for as long as the future is polled.
 pub async fn run(store: Arc<Store>, cluster: String, client: Client) {
     let table = |kind| Table { store: &store, cluster: &cluster, kind };
-    let [services, slices, pods, nodes, namespaces] = KINDS.map(table);
+    let [services, slices, pods, nodes, namespaces, _, _] = KINDS.map(table);
     tokio::join!(
         services.run(Api::<Service>::all(client.clone()), objects::service, |tables| &mut tables.services),
         slices.run(Api::<EndpointSlice>::all(client.clone()), objects::slice, |tables| &mut tables.slices),
@@ -31,6 +31,45 @@ pub async fn run(store: Arc<Store>, cluster: String, client: Client) {
         nodes.run(Api::<Node>::all(client.clone()), objects::node, |tables| &mut tables.nodes),
         namespaces.run(Api::<Namespace>::all(client.clone()), objects::namespace, |tables| &mut tables.namespaces),
     );
+}
+
+/// Keeps the workload entries of a cluster other than the own one up to date for as long as the future is polled.
+pub async fn run_workload_entries(store: Arc<Store>, cluster: String, client: Client) {
+    // Certificates are the own cluster's.
+    store.change(&cluster, |tables| tables.complete.insert(SECRET));
+    let table = Table { store: &store, cluster: &cluster, kind: WORKLOAD_ENTRY };
+    let changes = follow(dynamic(Kind::WorkloadEntry, client), watcher::Config::default(), objects::workload_entry);
+    pin_mut!(changes);
+    while let Some(change) = changes.next().await {
+        let change = match change {
+            // A cluster without the definition has none, and one that hides them is no worse off than before.
+            Change::Failed(error) if is_status(&error, &[403, 404]) => Change::All(BTreeMap::new()),
+            other => other,
+        };
+        store.change(&cluster, |tables| table.apply(tables, change, |tables| &mut tables.workload_entries));
+    }
+}
+
+/// Keeps the certificates for the own cluster's gateways up to date for as long as the future is polled.
+pub async fn run_credentials(store: Arc<Store>, client: Client) {
+    let cluster = store.settings().cluster.clone();
+    let table = Table { store: &store, cluster: &cluster, kind: SECRET };
+    let api: Api<Secret> = Api::namespaced(client, &store.settings().root_namespace);
+    let changes = follow(api, watcher::Config::default(), credentials::credential);
+    pin_mut!(changes);
+    while let Some(change) = changes.next().await {
+        let change = match change {
+            // A control plane that may not read them serves gateways without.
+            Change::Failed(error) if is_status(&error, &[403]) => Change::All(BTreeMap::new()),
+            other => other,
+        };
+        store.change(&cluster, |tables| table.apply(tables, change, |tables| &mut tables.credentials));
+    }
+}
+
+/// Says of the own cluster that its workload entries are read as configuration.
+pub fn workload_entries_are_configuration(store: &Store, cluster: &str) {
+    store.change(cluster, |tables| tables.complete.insert(WORKLOAD_ENTRY));
 }
 
 struct Table<'a> {
@@ -102,11 +141,7 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
 
 /// Keeps the configuration objects of a kind up to date for as long as the future is polled.
 pub async fn run_config(store: Arc<Store>, kind: Kind, client: Client) {
-    let version = kind.versions().first().copied().unwrap_or("v1");
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural());
-    let api: Api<DynamicObject> = Api::all_with(client, &resource);
-    let changes = follow(api, watcher::Config::default(), config_value);
+    let changes = follow(dynamic(kind, client), watcher::Config::default(), config_value);
     pin_mut!(changes);
     while let Some(change) = changes.next().await {
         match change {
@@ -117,14 +152,21 @@ pub async fn run_config(store: Arc<Store>, kind: Kind, client: Client) {
             Change::Set(key, object) => store.change_config(kind, key, object.map(|value| config::read(kind, value))),
             Change::Gone(key) => store.change_config(kind, key, None),
             // A cluster without the definition has no objects of it: that must not keep the proxies waiting.
-            Change::Failed(error) if is_not_found(&error) => store.replace_configs(kind, BTreeMap::new()),
+            Change::Failed(error) if is_status(&error, &[404]) => store.replace_configs(kind, BTreeMap::new()),
             Change::Failed(error) => tracing::warn!(kind = kind.name(), error = %describe(&error), "watch failed"),
         }
     }
 }
 
-fn is_not_found(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
+fn dynamic(kind: Kind, client: Client) -> Api<DynamicObject> {
+    let version = kind.versions().first().copied().unwrap_or("v1");
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural());
+    Api::all_with(client, &resource)
+}
+
+fn is_status(error: &watcher::Error, codes: &[u16]) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if codes.contains(&status.code))
 }
 
 fn config_value(object: DynamicObject) -> Option<Value> {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mesh_types::object::Resource;
-use mesh_types::{AuthorizationPolicy, DestinationRule, Gateway, Kind, Object, PeerAuthentication, VirtualService};
+use mesh_types::{
+    AuthorizationPolicy, DestinationRule, Gateway, Kind, Object, PeerAuthentication, ServiceEntry, VirtualService,
+    WorkloadEntry, WorkloadGroup,
+};
 use serde_json::Value;
 
 use super::objects::Key;
@@ -19,6 +22,12 @@ pub enum Config {
     VirtualService(Arc<Object<VirtualService>>),
     /// A DestinationRule.
     DestinationRule(Arc<Object<DestinationRule>>),
+    /// A ServiceEntry.
+    ServiceEntry(Arc<Object<ServiceEntry>>),
+    /// A WorkloadEntry.
+    WorkloadEntry(Arc<Object<WorkloadEntry>>),
+    /// A WorkloadGroup.
+    WorkloadGroup(Arc<Object<WorkloadGroup>>),
     /// A PeerAuthentication.
     PeerAuthentication(Arc<Object<PeerAuthentication>>),
     /// An AuthorizationPolicy.
@@ -34,6 +43,9 @@ pub fn read(kind: Kind, mut object: Value) -> Config {
         Kind::Gateway => typed(object, Config::Gateway),
         Kind::VirtualService => typed(object, Config::VirtualService),
         Kind::DestinationRule => typed(object, Config::DestinationRule),
+        Kind::ServiceEntry => typed(object, Config::ServiceEntry),
+        Kind::WorkloadEntry => typed(object, Config::WorkloadEntry),
+        Kind::WorkloadGroup => typed(object, Config::WorkloadGroup),
         Kind::PeerAuthentication => typed(object, Config::PeerAuthentication),
         Kind::AuthorizationPolicy => typed(object, Config::AuthorizationPolicy),
     }
@@ -59,6 +71,9 @@ pub fn collect(tables: &BTreeMap<Kind, BTreeMap<Key, Config>>) -> Configs {
             Config::Gateway(object) => configs.gateways.push(Arc::clone(object)),
             Config::VirtualService(object) => configs.virtual_services.push(Arc::clone(object)),
             Config::DestinationRule(object) => configs.destination_rules.push(Arc::clone(object)),
+            Config::ServiceEntry(object) => configs.service_entries.push(Arc::clone(object)),
+            Config::WorkloadEntry(object) => configs.workload_entries.push(Arc::clone(object)),
+            Config::WorkloadGroup(object) => configs.workload_groups.push(Arc::clone(object)),
             Config::PeerAuthentication(object) => configs.peer_authentications.push(Arc::clone(object)),
             Config::AuthorizationPolicy(object) => configs.authorization_policies.push(Arc::clone(object)),
             Config::Unusable(problems) => configs.problems.extend(problems.iter().cloned()),
@@ -67,6 +82,9 @@ pub fn collect(tables: &BTreeMap<Kind, BTreeMap<Key, Config>>) -> Configs {
     oldest_first(&mut configs.gateways);
     oldest_first(&mut configs.virtual_services);
     oldest_first(&mut configs.destination_rules);
+    oldest_first(&mut configs.service_entries);
+    oldest_first(&mut configs.workload_entries);
+    oldest_first(&mut configs.workload_groups);
     oldest_first(&mut configs.peer_authentications);
     oldest_first(&mut configs.authorization_policies);
     configs

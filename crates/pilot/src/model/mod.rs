@@ -1,8 +1,11 @@
 //! What the control plane knows: services, endpoints and configuration of all clusters, as one immutable snapshot.
 
 pub mod assemble;
+mod automatic;
 pub mod cluster;
 pub mod config;
+pub mod credentials;
+mod entries;
 pub mod objects;
 pub mod remote;
 pub mod store;
@@ -10,10 +13,17 @@ pub mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_types::object::Resource;
-use mesh_types::{AuthorizationPolicy, DestinationRule, Gateway, Object, PeerAuthentication, VirtualService};
+use mesh_types::service_entry::Resolution;
+use mesh_types::{
+    AuthorizationPolicy, DestinationRule, Gateway, Object, PeerAuthentication, ServiceEntry, VirtualService,
+    WorkloadEntry, WorkloadGroup,
+};
 use serde::Serialize;
+
+use credentials::Credential;
 
 /// Facts that hold for the life of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +40,8 @@ pub struct Settings {
     pub trust_domain_aliases: Vec<String>,
     /// Id of the mesh.
     pub mesh: String,
+    /// How often proxies resolve names of endpoints, where the names' own time does not say.
+    pub dns_refresh_rate: Duration,
 }
 
 impl Settings {
@@ -65,14 +77,16 @@ pub struct ConfigVersion {
 /// Everything that was observed; equal states give equal proxies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    /// Services of all clusters by host; those of one name are one service.
+    /// Services by [`Service::key`]; those of one name in several clusters are one service.
     pub services: Arc<BTreeMap<String, Service>>,
-    /// Endpoints by host and port of the service.
+    /// Endpoints by key and port of the service.
     pub endpoints: Arc<BTreeMap<String, BTreeMap<u16, Vec<Endpoint>>>>,
-    /// Pods of all clusters.
+    /// Pods of all clusters, and the workloads that WorkloadEntries stand for.
     pub workloads: Arc<BTreeMap<WorkloadKey, Workload>>,
     /// Gateways through which a network is reached from others.
     pub gateways: Arc<Vec<NetworkGateway>>,
+    /// Certificates for gateways by the name of their Secret, in the namespace of the control plane.
+    pub credentials: Arc<BTreeMap<String, Credential>>,
     /// Configuration of the own cluster.
     pub configs: Arc<Configs>,
     /// Clusters and whether they were read completely.
@@ -84,7 +98,7 @@ pub struct State {
 pub struct Service {
     /// Fully qualified host.
     pub host: String,
-    /// Name of the Service.
+    /// Name of the Service, or of the ServiceEntry.
     pub name: String,
     /// Namespace of the Service.
     pub namespace: String,
@@ -94,6 +108,59 @@ pub struct Service {
     pub clusters: BTreeMap<String, ClusterService>,
     /// Whether endpoints of other clusters stay invisible (`kubernetes.default`, `kube-system`).
     pub cluster_local: bool,
+    /// What only a ServiceEntry says; nothing for a Service of Kubernetes.
+    pub entry: Option<Entry>,
+}
+
+impl Service {
+    /// What the service is known by: its host, and for a ServiceEntry `namespace/host`, since several namespaces may
+    /// have entries for one host.
+    pub fn key(&self) -> String {
+        match self.entry {
+            Some(_) => entry_key(&self.namespace, &self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// Whether it lies outside the mesh.
+    pub fn external(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.external)
+    }
+}
+
+pub(crate) fn entry_key(namespace: &str, host: &str) -> String {
+    format!("{namespace}/{host}")
+}
+
+/// What only a ServiceEntry says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// When the object was created.
+    pub created: Option<String>,
+    /// Virtual addresses that it was given.
+    pub addresses: Vec<String>,
+    /// Virtual address that was found for it, for proxies beside which its name is resolved.
+    pub automatic: Option<String>,
+    /// How endpoints' addresses are found.
+    pub resolution: Resolution,
+    /// Whether the service lies outside the mesh.
+    pub external: bool,
+    /// Namespaces that see it; none means all.
+    pub export_to: Vec<String>,
+    /// Identities that its endpoints may have besides those of their service accounts.
+    pub subject_alt_names: Vec<String>,
+    /// Labels of the workloads behind it, where it chooses them.
+    pub selector: Option<BTreeMap<String, String>>,
+    /// Ports of endpoints by port of the service.
+    pub targets: BTreeMap<u16, u16>,
+}
+
+impl Entry {
+    /// The virtual addresses that hold for a proxy. An automatic one is only known where DNS is captured.
+    pub fn addresses_for(&self, captures_dns: bool) -> Vec<String> {
+        let automatic = self.automatic.iter().filter(|_| captures_dns);
+        self.addresses.iter().chain(automatic).cloned().collect()
+    }
 }
 
 /// A port of a service.
@@ -105,6 +172,8 @@ pub struct ServicePort {
     pub name: String,
     /// What is spoken on it.
     pub protocol: Protocol,
+    /// Whether it is TLS whose server name tells services apart that share an address.
+    pub tls: bool,
 }
 
 /// What is spoken on a port.
@@ -142,10 +211,10 @@ pub enum TargetPort {
     Name(String),
 }
 
-/// A ready pod behind a service's port.
+/// A ready pod, or another workload, behind a service's port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// Address of the pod.
+    /// Address of the pod; a name where proxies resolve it.
     pub address: String,
     /// Port of the pod.
     pub port: u16,
@@ -216,6 +285,12 @@ pub struct Configs {
     pub virtual_services: Vec<Arc<Object<VirtualService>>>,
     /// Destination rules.
     pub destination_rules: Vec<Arc<Object<DestinationRule>>>,
+    /// Service entries.
+    pub service_entries: Vec<Arc<Object<ServiceEntry>>>,
+    /// Workload entries.
+    pub workload_entries: Vec<Arc<Object<WorkloadEntry>>>,
+    /// Workload groups.
+    pub workload_groups: Vec<Arc<Object<WorkloadGroup>>>,
     /// Peer authentications.
     pub peer_authentications: Vec<Arc<Object<PeerAuthentication>>>,
     /// Authorization policies.
@@ -233,6 +308,9 @@ impl Configs {
         pairs(&self.gateways)
             .chain(pairs(&self.virtual_services))
             .chain(pairs(&self.destination_rules))
+            .chain(pairs(&self.service_entries))
+            .chain(pairs(&self.workload_entries))
+            .chain(pairs(&self.workload_groups))
             .chain(pairs(&self.peer_authentications))
             .chain(pairs(&self.authorization_policies))
             .collect()

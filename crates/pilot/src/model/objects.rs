@@ -2,12 +2,16 @@
 //! object (a status, a heartbeat) is no change here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use mesh_types::names;
+use kube::api::DynamicObject;
+use mesh_types::{Kind, Object, WorkloadEntry, names};
 
+use super::config::{self, Config};
+use super::credentials::Credential;
 use super::{Locality, Protocol, TargetPort};
 
 /// Namespace and name.
@@ -67,6 +71,10 @@ pub struct PodObject {
     pub node: String,
     /// Container ports by name.
     pub ports: BTreeMap<String, u16>,
+    /// Its address, once it has one.
+    pub address: Option<String>,
+    /// Whether it takes requests.
+    pub ready: bool,
 }
 
 /// The protocol of a port: `appProtocol`, else the prefix of its name, else unknown.
@@ -140,9 +148,13 @@ pub fn slice(object: EndpointSlice) -> Option<SliceObject> {
 /// Reads a Pod.
 pub fn pod(object: Pod) -> Option<PodObject> {
     let spec = object.spec?;
+    let status = object.status.unwrap_or_default();
+    let ready = status.conditions.unwrap_or_default().iter().any(|one| one.type_ == "Ready" && one.status == "True");
     let containers = spec.containers.into_iter().chain(spec.init_containers.unwrap_or_default());
     let ports = containers.flat_map(|container| container.ports.unwrap_or_default());
     Some(PodObject {
+        ready: ready && object.metadata.deletion_timestamp.is_none(),
+        address: status.pod_ip,
         labels: object.metadata.labels.unwrap_or_default(),
         service_account: spec.service_account_name.unwrap_or_else(|| "default".to_owned()),
         node: spec.node_name.unwrap_or_default(),
@@ -166,6 +178,14 @@ pub fn namespace(object: Namespace) -> Option<String> {
     Some(object.metadata.labels.unwrap_or_default().remove(names::LABEL_NETWORK).unwrap_or_default())
 }
 
+/// Reads a WorkloadEntry; one that cannot be used is nothing.
+pub fn workload_entry(object: DynamicObject) -> Option<Arc<Object<WorkloadEntry>>> {
+    match config::read(Kind::WorkloadEntry, serde_json::to_value(object).ok()?) {
+        Config::WorkloadEntry(entry) => Some(entry),
+        _ => None,
+    }
+}
+
 /// Everything read from one cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
@@ -179,6 +199,10 @@ pub struct Tables {
     pub nodes: BTreeMap<Key, Locality>,
     /// Networks by namespace; the namespace part of the key is empty.
     pub namespaces: BTreeMap<Key, String>,
+    /// Workload entries of a cluster other than the own one, whose are configuration.
+    pub workload_entries: BTreeMap<Key, Arc<Object<WorkloadEntry>>>,
+    /// Secrets for TLS of the control plane's namespace; of the own cluster only.
+    pub credentials: BTreeMap<Key, Credential>,
     /// Kinds that were read completely.
     pub complete: BTreeSet<&'static str>,
     /// Why the cluster cannot be read at the moment, by what failed.
@@ -186,7 +210,11 @@ pub struct Tables {
 }
 
 /// The kinds that a cluster is read by.
-pub const KINDS: [&str; 5] = ["Service", "EndpointSlice", "Pod", "Node", "Namespace"];
+pub const KINDS: [&str; 7] = ["Service", "EndpointSlice", "Pod", "Node", "Namespace", WORKLOAD_ENTRY, SECRET];
+/// The one of [`KINDS`] that may be missing.
+pub const WORKLOAD_ENTRY: &str = "WorkloadEntry";
+/// The one of [`KINDS`] that is read of the own cluster only.
+pub const SECRET: &str = "Secret";
 
 impl Tables {
     /// Whether everything was read and nothing fails at the moment.

@@ -124,7 +124,8 @@ async fn follow_cluster(store: Arc<Store>, id: String, kubeconfig: String) {
         Ok(client) => {
             store.set_client(&id, client.clone());
             let watch = cluster::run(Arc::clone(&store), id.clone(), client.clone());
-            tokio::join!(watch, heartbeat(&store, &id, client));
+            let entries = cluster::run_workload_entries(Arc::clone(&store), id.clone(), client.clone());
+            tokio::join!(watch, entries, heartbeat(&store, &id, client));
         }
         Err(error) => {
             let message = cluster::describe(&error);

@@ -6,15 +6,18 @@ use std::time::Duration;
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+    ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
+use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream;
 use envoy_types::util::pack_any;
 use mesh_types::destination_rule::{ClientTlsMode, SimpleLoadBalancer};
 use mesh_types::names;
 use mesh_types::node::NodeType;
+use mesh_types::service_entry::Resolution;
 
 use super::destination::Destination;
 use super::inbound::InboundPort;
@@ -42,20 +45,32 @@ pub(super) struct Outbound {
 
 pub(super) fn outbound(context: &mut Context<'_>) -> Outbound {
     let mut outbound = Outbound::default();
-    for service in context.state.services.values() {
+    for service in context.services() {
+        let resolution = service.entry.as_ref().map(|entry| entry.resolution);
+        if resolution == Some(Resolution::DynamicDns) {
+            continue;
+        }
         let rule = context.rule(service);
         let identities = context.identities(service);
         for destination in Destination::all(service, &rule) {
             let name = names::outbound_cluster(destination.port.number, destination.subset_name(), &service.host);
             let headless = service.clusters.get(&context.proxy.cluster).is_some_and(|cluster| cluster.headless);
             let balancer = destination.policy.load_balancer.as_ref().and_then(|balancer| balancer.simple);
-            // A headless name resolves to pods, and the caller has chosen one.
-            let original = (headless && context.proxy.node_type == NodeType::Sidecar)
+            // A headless name resolves to pods, and the caller has chosen one; so it has where nothing is resolved.
+            let chosen = headless || resolution == Some(Resolution::None);
+            let original = (chosen && context.proxy.node_type == NodeType::Sidecar)
                 || balancer == Some(SimpleLoadBalancer::Passthrough);
-            let mut cluster = if original { original_destination(&name) } else { discovered(&name) };
+            let mut cluster = match resolution {
+                _ if original => original_destination(&name),
+                Some(Resolution::Dns | Resolution::DnsRoundRobin) => {
+                    resolved(context, &destination, endpoint::assignment(context, &destination, &name))
+                }
+                _ => discovered(&name),
+            };
             cluster.metadata = Some(pb::metadata("istio", "service", &service.host));
             policy::apply(&mut cluster, &destination);
             secure(context, &mut cluster, &destination, &identities, original);
+            warn_of_ejection(context, &destination);
             if cluster.eds_cluster_config.is_some() {
                 outbound.endpoints.push(endpoint::assignment(context, &destination, &name));
             }
@@ -71,6 +86,31 @@ pub(super) fn discovered(name: &str) -> Cluster {
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds as i32)),
         eds_cluster_config: Some(EdsClusterConfig { eds_config: Some(pb::ads()), service_name: name.to_owned() }),
         ..base(name)
+    }
+}
+
+/// A cluster whose endpoints are names that the proxy resolves.
+pub(super) fn resolved(
+    context: &Context<'_>,
+    destination: &Destination<'_>,
+    endpoints: ClusterLoadAssignment,
+) -> Cluster {
+    let single = destination.service.entry.as_ref().is_some_and(|entry| entry.resolution == Resolution::DnsRoundRobin);
+    let config = DnsCluster {
+        dns_refresh_rate: Some(pb::duration(context.settings.dns_refresh_rate)),
+        respect_dns_ttl: true,
+        dns_lookup_family: DnsLookupFamily::V4Only as i32,
+        // Envoy takes this only with an endpoint, of which there is then exactly one.
+        all_addresses_in_single_endpoint: single && !endpoints.endpoints.is_empty(),
+        ..Default::default()
+    };
+    Cluster {
+        cluster_discovery_type: Some(ClusterDiscoveryType::ClusterType(CustomClusterType {
+            name: "envoy.cluster.dns".to_owned(),
+            typed_config: Some(pack_any(config)),
+        })),
+        load_assignment: Some(endpoints.clone()),
+        ..base(&endpoints.cluster_name)
     }
 }
 
@@ -104,8 +144,23 @@ fn base(name: &str) -> Cluster {
     }
 }
 
+/// Envoy ejects a host only where the share of ejected ones stays within the limit, by default a tenth: of a few hosts
+/// none, and nobody fails over.
+fn warn_of_ejection(context: &mut Context<'_>, destination: &Destination<'_>) {
+    let Some(outlier) = &destination.policy.outlier_detection else { return };
+    let share = outlier.max_ejection_percent.unwrap_or(10);
+    let hosts = context.endpoints(destination).count();
+    if hosts > 0 && share < 100 && 100 / hosts > usize::try_from(share).unwrap_or_default() {
+        let message = format!(
+            "outlierDetection of {}: maxEjectionPercent {share} lets none of its {hosts} endpoints be ejected",
+            names::outbound_cluster(destination.port.number, destination.subset_name(), &destination.service.host)
+        );
+        context.problem(format!("DestinationRule of {}", destination.service.host), message);
+    }
+}
+
 fn secure(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     cluster: &mut Cluster,
     destination: &Destination<'_>,
     identities: &[String],
@@ -121,10 +176,12 @@ fn secure(
     };
     match explicit.as_ref().map(|tls| tls.mode) {
         Some(ClientTlsMode::Disable) => {}
-        Some(ClientTlsMode::Simple) => {
+        Some(ClientTlsMode::Simple | ClientTlsMode::Mutual) => {
             let tls = explicit.unwrap_or_default();
-            cluster.transport_socket =
-                Some(tls::simple(tls.sni.as_deref().unwrap_or_default(), &tls.subject_alt_names, http2));
+            let named = destination.service.entry.as_ref().map(|entry| entry.subject_alt_names.as_slice());
+            let names =
+                if tls.subject_alt_names.is_empty() { named.unwrap_or_default() } else { &tls.subject_alt_names };
+            cluster.transport_socket = Some(tls::outside(&tls, names, http2));
         }
         Some(ClientTlsMode::IstioMutual) => {
             let tls = explicit.unwrap_or_default();
@@ -134,14 +191,7 @@ fn secure(
             }
             cluster.transport_socket = Some(tls::client(&expectation));
         }
-        Some(ClientTlsMode::Mutual) => {
-            context.problem(
-                format!("DestinationRule of {host}"),
-                "tls.mode MUTUAL is not served; connections to it are refused",
-            );
-            // Plain text in its place would be a leak, so nothing is left to connect to.
-            *cluster = Cluster { metadata: cluster.metadata.take(), ..refused(&cluster.name) };
-        }
+        None if destination.service.external() => {}
         None if original => {
             let mut endpoints = context.endpoints(destination).peekable();
             let some = endpoints.peek().is_some();

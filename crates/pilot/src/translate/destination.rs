@@ -35,7 +35,7 @@ impl<'a> Destination<'a> {
 impl Context<'_> {
     /// The endpoints of a destination that this proxy may know about.
     pub(super) fn endpoints<'b>(&'b self, destination: &'b Destination<'_>) -> impl Iterator<Item = &'b Endpoint> {
-        let of_host = self.state.endpoints.get(&destination.service.host);
+        let of_host = self.state.endpoints.get(&destination.service.key());
         let all = of_host.and_then(|ports| ports.get(&destination.port.number)).into_iter().flatten();
         let local = destination.service.cluster_local;
         all.filter(move |endpoint| !local || endpoint.cluster == self.proxy.cluster).filter(|endpoint| {
@@ -46,13 +46,19 @@ impl Context<'_> {
     /// The identities behind a service in all clusters, sorted. Pods that are not ready yet count, so that a pod that
     /// becomes ready changes endpoints only.
     pub(super) fn identities(&self, service: &Service) -> Vec<String> {
-        let ready = self.state.endpoints.get(&service.host).into_iter().flat_map(|ports| ports.values().flatten());
+        let ready = self.state.endpoints.get(&service.key()).into_iter().flat_map(|ports| ports.values().flatten());
         let mut accounts: BTreeSet<(&str, &str)> = ready
             .filter(|endpoint| !endpoint.workload.service_account.is_empty())
             .map(|endpoint| (endpoint.workload.namespace.as_str(), endpoint.workload.service_account.as_str()))
             .collect();
         for workload in self.state.workloads.values().filter(|workload| workload.namespace == service.namespace) {
-            let selector = service.clusters.get(&workload.cluster).map(|cluster| &cluster.selector);
+            let selector = match &service.entry {
+                Some(entry) => entry.selector.as_ref(),
+                None => service.clusters.get(&workload.cluster).map(|cluster| &cluster.selector),
+            };
+            if workload.service_account.is_empty() {
+                continue;
+            }
             if selector.is_some_and(|selector| !selector.is_empty() && selects(selector, &workload.labels)) {
                 accounts.insert((&workload.namespace, &workload.service_account));
             }
@@ -62,6 +68,10 @@ impl Context<'_> {
         let identities = |(namespace, account): (&str, &str)| {
             domains.iter().map(|domain| SpiffeId::new(domain, namespace, account).to_string()).collect::<Vec<_>>()
         };
-        accounts.into_iter().flat_map(identities).collect()
+        let named = service.entry.iter().flat_map(|entry| entry.subject_alt_names.iter().cloned());
+        let mut all: Vec<String> = accounts.into_iter().flat_map(identities).chain(named).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 }

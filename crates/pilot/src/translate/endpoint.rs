@@ -102,6 +102,9 @@ pub(super) fn takes_mutual_tls(context: &Context<'_>, destination: &Destination<
         return false;
     }
     let workload = &endpoint.workload;
+    if explicit.is_none() && destination.service.external() {
+        return false;
+    }
     explicit.is_some()
         || context.mutual_tls(&workload.namespace, &workload.labels, endpoint.port) != MutualTlsMode::Disable
 }

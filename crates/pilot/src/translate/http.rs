@@ -152,6 +152,22 @@ pub(super) fn tcp_proxy(stat_prefix: &str, cluster: &str) -> Filter {
     proxy(tcp::TcpProxy { stat_prefix, cluster_specifier: Some(specifier), ..Default::default() })
 }
 
+/// Passes connections on to clusters by weight.
+pub(super) fn weighted_tcp_proxy(shares: &[(String, u32)]) -> Filter {
+    use tcp::tcp_proxy::weighted_cluster::ClusterWeight;
+    if let [(only, _)] = shares {
+        return tcp_proxy(only, only);
+    }
+    let clusters =
+        shares.iter().map(|(name, weight)| ClusterWeight { name: name.clone(), weight: *weight, ..Default::default() });
+    let weighted = tcp::tcp_proxy::WeightedCluster { clusters: clusters.collect() };
+    proxy(tcp::TcpProxy {
+        stat_prefix: shares.first().map(|(name, _)| name.clone()).unwrap_or_default(),
+        cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::WeightedClusters(weighted)),
+        ..Default::default()
+    })
+}
+
 /// Passes a connection on to the application's cluster, and logs who made it.
 pub(super) fn logged_tcp_proxy(cluster: &str) -> Filter {
     let specifier = tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned());

@@ -15,7 +15,7 @@ use super::authorization::Authorization;
 use super::http::{self, Routes};
 use super::lookup::{Modes, selects};
 use super::{Context, pb, tls};
-use crate::model::{Protocol, TargetPort};
+use crate::model::{Protocol, Service, TargetPort};
 
 /// A port of the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,18 +34,12 @@ pub(super) struct InboundPort {
 /// that the ports are open before the pod is ready.
 pub(super) fn ports(context: &Context<'_>) -> Vec<InboundPort> {
     let mut found: BTreeMap<u16, InboundPort> = BTreeMap::new();
-    for service in context.state.services.values().filter(|service| service.namespace == context.proxy.namespace) {
-        let Some(own) = service.clusters.get(&context.proxy.cluster) else { continue };
-        if own.selector.is_empty() || !selects(&own.selector, &context.proxy.labels) {
-            continue;
-        }
+    // The services of clusters before ServiceEntries, whatever their names.
+    let mut services = context.services();
+    services.sort_by_key(|service| service.entry.is_some());
+    for service in services.into_iter().filter(|service| service.namespace == context.proxy.namespace) {
         for port in &service.ports {
-            let target = match own.targets.get(&port.number) {
-                Some(TargetPort::Number(number)) => Some(*number),
-                Some(TargetPort::Name(name)) => context.proxy.ports.get(name).copied(),
-                None => None,
-            };
-            let Some(target) = target else { continue };
+            let Some(target) = target(context, service, port.number) else { continue };
             let inbound = InboundPort {
                 port: target,
                 protocol: port.protocol,
@@ -56,6 +50,19 @@ pub(super) fn ports(context: &Context<'_>) -> Vec<InboundPort> {
         }
     }
     found.into_values().collect()
+}
+
+/// The port of the proxy's own application that a port of a service leads to.
+fn target(context: &Context<'_>, service: &Service, port: u16) -> Option<u16> {
+    let chosen = |selector: &BTreeMap<String, String>| !selector.is_empty() && selects(selector, &context.proxy.labels);
+    if let Some(entry) = &service.entry {
+        return entry.selector.as_ref().is_some_and(chosen).then(|| entry.targets.get(&port).copied())?;
+    }
+    let own = service.clusters.get(&context.proxy.cluster).filter(|own| chosen(&own.selector))?;
+    match own.targets.get(&port)? {
+        TargetPort::Number(number) => Some(*number),
+        TargetPort::Name(name) => context.proxy.ports.get(name).copied(),
+    }
 }
 
 pub(super) fn listener(context: &Context<'_>, ports: &[InboundPort]) -> Listener {

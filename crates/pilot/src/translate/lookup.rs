@@ -38,6 +38,28 @@ fn exported(export_to: &[String], namespace: &str, client: &str) -> bool {
         || export_to.iter().any(|target| target == "*" || (target == "." && namespace == client) || target == client)
 }
 
+/// The services that proxies of a namespace see, one for each host: that of a cluster before a ServiceEntry, the own
+/// namespace's before another's, the older before the younger.
+pub(super) fn visible<'a>(services: &'a BTreeMap<String, Service>, client: &str) -> BTreeMap<&'a str, &'a Service> {
+    let mut found: BTreeMap<&str, &Service> = BTreeMap::new();
+    let rank = |service: &'a Service| {
+        service
+            .entry
+            .as_ref()
+            .map(|entry| (service.namespace != client, entry.created.as_deref(), service.namespace.as_str()))
+    };
+    for service in services.values() {
+        if service.entry.as_ref().is_some_and(|entry| !exported(&entry.export_to, &service.namespace, client)) {
+            continue;
+        }
+        let known = found.entry(&service.host).or_insert(service);
+        if rank(service) < rank(known) {
+            *known = service;
+        }
+    }
+    found
+}
+
 impl Context<'_> {
     /// The rule of a service: from the client's namespace, else the service's, else the root namespace.
     pub(super) fn rule(&self, service: &Service) -> Rule {

@@ -7,9 +7,11 @@ mod cluster;
 mod destination;
 mod endpoint;
 mod gateway;
+mod gateway_tls;
 mod http;
 mod inbound;
 mod lookup;
+mod names;
 mod outbound;
 mod pb;
 mod policy;
@@ -21,13 +23,17 @@ mod route_fault;
 mod route_match;
 mod tls;
 
+use std::collections::BTreeMap;
+
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use mesh_types::node::NodeType;
 
-use crate::model::{Problem, Settings, State};
+use crate::ads::name_table::NameTable;
+use crate::model::{Problem, Service, Settings, State};
 
 pub use proxy::{Proxy, View};
 
@@ -42,6 +48,10 @@ pub struct Translation {
     pub listeners: Vec<Listener>,
     /// Resources of RDS: one for every name that a listener asks for.
     pub routes: Vec<RouteConfiguration>,
+    /// Resources of SDS: what the listeners of a gateway ask for.
+    pub secrets: Vec<Secret>,
+    /// Resource of NDS, where the agent beside the proxy answers DNS.
+    pub names: Option<NameTable>,
     /// What of the input has no effect, or not the effect that its author wants.
     pub problems: Vec<Problem>,
 }
@@ -51,10 +61,22 @@ pub(crate) struct Context<'a> {
     settings: &'a Settings,
     state: &'a State,
     proxy: &'a Proxy,
+    /// The services that the proxy sees, one for each host.
+    visible: BTreeMap<&'a str, &'a Service>,
     problems: Vec<Problem>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(settings: &'a Settings, state: &'a State, proxy: &'a Proxy) -> Self {
+        let visible = lookup::visible(&state.services, &proxy.namespace);
+        Self { settings, state, proxy, visible, problems: Vec::new() }
+    }
+
+    /// The services that the proxy sees, by host.
+    fn services(&self) -> Vec<&'a Service> {
+        self.visible.values().copied().collect()
+    }
+
     fn problem(&mut self, object: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem::new(object, message));
     }
@@ -73,7 +95,7 @@ pub fn translate(settings: &Settings, state: &State, proxy: &Proxy) -> Translati
 
 /// The part that all proxies with the same view share: everything but what belongs to a sidecar's own application.
 pub fn shared(settings: &Settings, state: &State, view: &View) -> Translation {
-    let mut context = Context { settings, state, proxy: &view.0, problems: Vec::new() };
+    let mut context = Context::new(settings, state, &view.0);
     let mut translation = match view.0.node_type {
         NodeType::Sidecar => sidecar(&mut context),
         NodeType::Router => router(&mut context),
@@ -89,7 +111,7 @@ pub fn own(settings: &Settings, state: &State, proxy: &Proxy) -> Translation {
     if proxy.node_type != NodeType::Sidecar {
         return Translation::default();
     }
-    let context = Context { settings, state, proxy, problems: Vec::new() };
+    let context = Context::new(settings, state, proxy);
     let ports = inbound::ports(&context);
     let mut clusters = cluster::inbound(&context, &ports);
     clusters.extend(cluster::well_known(&context));
@@ -99,7 +121,7 @@ pub fn own(settings: &Settings, state: &State, proxy: &Proxy) -> Translation {
 fn sidecar(context: &mut Context<'_>) -> Translation {
     let cluster::Outbound { clusters, endpoints } = cluster::outbound(context);
     let (listeners, routes) = outbound::listeners(context);
-    Translation { clusters, endpoints, listeners, routes, problems: Vec::new() }
+    Translation { clusters, endpoints, listeners, routes, names: names::table(context), ..Translation::default() }
 }
 
 fn router(context: &mut Context<'_>) -> Translation {
@@ -113,6 +135,7 @@ fn router(context: &mut Context<'_>) -> Translation {
         endpoints: outbound.endpoints,
         listeners: gateway.listeners,
         routes: gateway.routes,
-        problems: Vec::new(),
+        secrets: gateway.secrets,
+        ..Translation::default()
     }
 }

@@ -6,38 +6,102 @@ use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener};
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
+use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use mesh_types::names;
 
 use super::http::{self, Routes};
 use super::{Context, pb, route};
 use crate::model::{Protocol, Service, ServicePort};
 
+type Ports<'a> = BTreeMap<u16, Vec<(&'a Service, &'a ServicePort)>>;
+
 pub(super) fn listeners(context: &mut Context<'_>) -> (Vec<Listener>, Vec<RouteConfiguration>) {
     let mut listeners = vec![capture()];
     let mut routes = Vec::new();
-    let mut http_ports: BTreeMap<u16, Vec<(&Service, &ServicePort)>> = BTreeMap::new();
-    for service in context.state.services.values() {
+    let mut http_ports = Ports::new();
+    let mut anywhere = Ports::new();
+    for service in context.services() {
         for port in &service.ports {
+            let addresses = addresses(context, service);
             match port.protocol {
                 Protocol::Http | Protocol::Http2 => http_ports.entry(port.number).or_default().push((service, port)),
-                Protocol::Tcp => {
-                    listeners.extend(addresses(context, service).iter().map(|address| tcp(service, port, address)))
-                }
-                Protocol::Auto => {
-                    let addresses = addresses(context, service);
-                    if !addresses.is_empty() {
-                        routes.push(route::detected(context, service, port));
+                // What has no address is known by its port alone.
+                Protocol::Tcp | Protocol::Auto if addresses.is_empty() => {
+                    if service.entry.is_some() {
+                        anywhere.entry(port.number).or_default().push((service, port));
                     }
+                }
+                Protocol::Tcp => listeners.extend(addresses.iter().map(|address| tcp(service, port, address))),
+                Protocol::Auto => {
+                    routes.push(route::detected(context, service, port));
                     listeners.extend(addresses.iter().map(|address| detected(service, port, address)));
                 }
             }
+        }
+    }
+    for (port, services) in anywhere {
+        if http_ports.contains_key(&port) {
+            for (service, _) in services {
+                let message =
+                    format!("port {port} is used by HTTP services; without an address nothing tells it apart");
+                context.problem(reference(service), message);
+            }
+        } else {
+            listeners.push(any_address(context, port, &services));
         }
     }
     for (port, services) in http_ports {
         listeners.push(http_port(port));
         routes.push(route::of_port(context, port, &services));
     }
-    (listeners, routes)
+    (distinct(context, listeners), routes)
+}
+
+fn reference(service: &Service) -> String {
+    let kind = if service.entry.is_some() { "ServiceEntry" } else { "Service" };
+    format!("{kind}/{}/{}", service.namespace, service.name)
+}
+
+/// Two entries may be given one address; the first keeps it, since Envoy knows a listener by its name.
+fn distinct(context: &mut Context<'_>, mut listeners: Vec<Listener>) -> Vec<Listener> {
+    let mut taken = BTreeSet::new();
+    listeners.retain(|listener| {
+        let first = taken.insert(listener.name.clone());
+        if !first {
+            let message = "several services have this address and port; the first by name is reached";
+            context.problem(format!("listener {}", listener.name), message);
+        }
+        first
+    });
+    listeners
+}
+
+/// A port of services without addresses: the server name tells those apart that speak TLS, and one may have the rest.
+fn any_address(context: &mut Context<'_>, port: u16, services: &[(&Service, &ServicePort)]) -> Listener {
+    let mut chains = Vec::new();
+    let mut rest = None;
+    for (service, own) in services {
+        let cluster = names::outbound_cluster(own.number, "", &service.host);
+        let chain = FilterChain { filters: vec![http::tcp_proxy(&cluster, &cluster)], ..Default::default() };
+        if own.tls {
+            let condition = FilterChainMatch { server_names: vec![service.host.clone()], ..Default::default() };
+            chains.push(FilterChain { filter_chain_match: Some(condition), ..chain });
+        } else if rest.is_none() {
+            rest = Some(chain);
+        } else {
+            let message = format!("port {port} has another service without an address; nothing tells them apart");
+            context.problem(reference(service), message);
+        }
+    }
+    let inspector = pb::listener_filter(http::TLS_INSPECTOR, TlsInspector::default());
+    Listener {
+        listener_filters: if chains.is_empty() { Vec::new() } else { vec![inspector] },
+        listener_filters_timeout: Some(pb::seconds(0)),
+        continue_on_listener_filters_timeout: true,
+        filter_chains: chains,
+        default_filter_chain: Some(rest.unwrap_or_else(passthrough)),
+        ..virtual_listener(format!("0.0.0.0_{port}"), "0.0.0.0", port)
+    }
 }
 
 /// The listener that every captured connection comes to first. It hands over to the listener of the address that the
@@ -73,12 +137,15 @@ fn passthrough() -> FilterChain {
 
 /// Addresses by which a caller of the proxy's cluster reaches a service: its own, or those of the pods behind a
 /// headless one.
-fn addresses(context: &Context<'_>, service: &Service) -> Vec<String> {
+pub(super) fn addresses(context: &Context<'_>, service: &Service) -> Vec<String> {
+    if let Some(entry) = &service.entry {
+        return entry.addresses_for(context.proxy.captures_dns);
+    }
     let Some(own) = service.clusters.get(&context.proxy.cluster) else { return Vec::new() };
     if !own.headless {
         return own.addresses.clone();
     }
-    let endpoints = context.state.endpoints.get(&service.host).into_iter().flat_map(|ports| ports.values().flatten());
+    let endpoints = context.state.endpoints.get(&service.key()).into_iter().flat_map(|ports| ports.values().flatten());
     let local: BTreeSet<&String> = endpoints
         .filter(|endpoint| endpoint.cluster == context.proxy.cluster)
         .map(|endpoint| &endpoint.address)

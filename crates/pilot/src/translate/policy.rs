@@ -7,30 +7,71 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::{
     LocalityConfigSpecifier, LocalityWeightedLbConfig,
 };
 use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options};
 use envoy_types::pb::envoy::r#type::v3::Percent;
-use mesh_types::destination_rule::{ConnectionPool, OutlierDetection, SimpleLoadBalancer, TcpKeepalive};
+use mesh_types::destination_rule::{
+    ConnectionPool, H2UpgradePolicy, OutlierDetection, SimpleLoadBalancer, TcpKeepalive,
+};
 
 use super::destination::Destination;
 use super::{cluster, endpoint, pb};
+use crate::model::Protocol;
 
 pub(super) fn apply(cluster: &mut Cluster, destination: &Destination<'_>) {
     let policy = &destination.policy;
     balance(cluster, destination);
-    let mut options = cluster::http_options(destination.port.protocol);
+    let mut options = cluster::http_options(spoken(destination));
     if let Some(pool) = &policy.connection_pool {
         limit(cluster, pool);
-        let http = pool.http.as_ref();
-        if let (Some(options), Some(http)) = (&mut options, http) {
-            options.common_http_protocol_options = Some(core::HttpProtocolOptions {
-                idle_timeout: http.idle_timeout.map(|timeout| pb::duration(timeout.0)),
-                max_requests_per_connection: http.max_requests_per_connection.filter(|count| *count > 0).map(pb::count),
-                ..Default::default()
-            });
+        let http = pool.http.clone().unwrap_or_default();
+        let common = core::HttpProtocolOptions {
+            idle_timeout: http.idle_timeout.map(|timeout| pb::duration(timeout.0)),
+            max_requests_per_connection: http.max_requests_per_connection.filter(|count| *count > 0).map(pb::count),
+            max_connection_duration: pool
+                .tcp
+                .as_ref()
+                .and_then(|tcp| tcp.max_connection_duration)
+                .map(|duration| pb::duration(duration.0)),
+            ..Default::default()
+        };
+        if let Some(options) = options.as_mut().filter(|_| common != core::HttpProtocolOptions::default()) {
+            options.common_http_protocol_options = Some(common);
+        }
+        if let (Some(options), Some(most)) = (&mut options, http.max_concurrent_streams.filter(|most| *most > 0)) {
+            limit_streams(options, most);
         }
     }
     cluster::set_http_options(cluster, options);
     if let Some(outlier) = &policy.outlier_detection {
         detect_outliers(cluster, outlier);
+    }
+}
+
+/// What is spoken with a service: what its port says, unless the pool's settings say otherwise.
+fn spoken(destination: &Destination<'_>) -> Protocol {
+    let declared = destination.port.protocol;
+    let Some(http) = destination.policy.connection_pool.as_ref().and_then(|pool| pool.http.as_ref()) else {
+        return declared;
+    };
+    match declared {
+        Protocol::Http | Protocol::Http2 if http.use_client_protocol == Some(true) => Protocol::Auto,
+        Protocol::Http if http.h2_upgrade_policy == H2UpgradePolicy::Upgrade => Protocol::Http2,
+        _ => declared,
+    }
+}
+
+fn limit_streams(options: &mut HttpProtocolOptions, most: i32) {
+    use http_protocol_options::{UpstreamProtocolOptions, explicit_http_config::ProtocolConfig};
+    let http2 = match &mut options.upstream_protocol_options {
+        Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => match &mut explicit.protocol_config {
+            Some(ProtocolConfig::Http2ProtocolOptions(http2)) => Some(http2),
+            _ => None,
+        },
+        Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(both)) => both.http2_protocol_options.as_mut(),
+        _ => None,
+    };
+    if let Some(http2) = http2 {
+        http2.max_concurrent_streams = Some(pb::count(most));
     }
 }
 
@@ -106,5 +147,8 @@ fn detect_outliers(cluster: &mut Cluster, outlier: &OutlierDetection) {
         // Without a share of its own Istio switches the panic mode off, in which Envoy uses ejected endpoints too.
         let percent = f64::from(outlier.min_health_percent.unwrap_or_default());
         common.healthy_panic_threshold = Some(Percent { value: percent });
+        // Envoy collects changes of health for a second before its workers see them, in which a host that is out of use
+        // still gets requests.
+        common.update_merge_window = Some(pb::seconds(0));
     }
 }

@@ -40,6 +40,8 @@ pub struct Proxy {
     pub ports: BTreeMap<String, u16>,
     /// Whether connections of the pod are captured, so that the proxy's own have to be marked.
     pub captured: bool,
+    /// Whether names are resolved beside it, by what the control plane says.
+    pub captures_dns: bool,
 }
 
 impl Proxy {
@@ -65,6 +67,7 @@ impl Proxy {
             labels: metadata.labels(),
             locality: Locality { region: locality.region, zone: locality.zone, subzone: locality.sub_zone },
             ports: BTreeMap::new(),
+            captures_dns: id.node_type == NodeType::Sidecar && metadata.text("DNS_CAPTURE") == Some("true"),
             captured: metadata.text("INTERCEPTION_MODE") != Some("NONE"),
         })
     }

@@ -36,7 +36,9 @@ pub(super) fn of_port(
         hosts.push(service_host(context, &scope, &named, service, port));
     }
     // Hosts of virtual services that no cluster has a Service for.
-    let foreign = named.iter().filter(|(name, _)| !name.starts_with('*') && !context.state.services.contains_key(name));
+    let foreign =
+        named.iter().filter(|(name, _)| !name.starts_with('*') && !context.visible.contains_key(name.as_str()));
+    let foreign: Vec<_> = foreign.collect();
     for (name, rule) in foreign {
         let routes = custom(context, &scope, rule);
         hosts.push(virtual_host(format!("{name}:{port}"), vec![name.clone()], routes));
@@ -90,6 +92,14 @@ fn service_host(
 }
 
 fn domains(context: &Context<'_>, service: &Service) -> Vec<String> {
+    let written = |address: &String| if address.contains(':') { format!("[{address}]") } else { address.clone() };
+    if let Some(entry) = &service.entry {
+        // The name of an entry is complete, whatever it looks like.
+        let absolute = (!service.host.starts_with('*')).then(|| format!("{}.", service.host));
+        let addresses = entry.addresses_for(context.proxy.captures_dns);
+        let addresses = addresses.iter().map(written);
+        return std::iter::once(service.host.clone()).chain(absolute).chain(addresses).collect();
+    }
     let mut domains =
         host::service_domains(&service.name, &service.namespace, &context.settings.domain, &context.proxy.namespace);
     if let Some(own) = service.clusters.get(&context.proxy.cluster) {
@@ -97,11 +107,7 @@ fn domains(context: &Context<'_>, service: &Service) -> Vec<String> {
             let below: Vec<String> = domains.iter().map(|domain| format!("*.{domain}")).collect();
             domains.extend(below);
         }
-        domains.extend(
-            own.addresses
-                .iter()
-                .map(|address| if address.contains(':') { format!("[{address}]") } else { address.clone() }),
-        );
+        domains.extend(own.addresses.iter().map(written));
     }
     domains
 }

@@ -75,9 +75,9 @@ pub(super) fn route(
     let mut route = Route { typed_per_filter_config: route_fault::filters(http)?, ..Default::default() };
     let resolve = |destination: &Destination| cluster(context, scope, rule, destination);
     if let Some(redirect) = &http.redirect {
-        route.action = Some(envoy::route::Action::Redirect(route_fault::redirect(redirect)));
+        route.action = Some(envoy::route::Action::Redirect(route_fault::redirect(redirect, scope.port)));
     } else if let Some(response) = &http.direct_response {
-        route.action = Some(envoy::route::Action::DirectResponse(route_fault::direct_response(response)));
+        route.action = Some(envoy::route::Action::DirectResponse(route_fault::direct_response(response)?));
     } else {
         let mut forward = action(destinations(http, &resolve)?);
         if let Some(timeout) = http.timeout {
@@ -115,7 +115,7 @@ fn cluster(context: &Context<'_>, scope: &Scope, rule: &Object<VirtualService>, 
     let host = host::resolve_short_name(&destination.host, &rule.metadata.namespace, &context.settings.domain);
     let chosen = destination.port.as_ref().and_then(|selector| u16::try_from(selector.number).ok());
     let port =
-        chosen.unwrap_or_else(|| match context.state.services.get(&host).map(|service| service.ports.as_slice()) {
+        chosen.unwrap_or_else(|| match context.visible.get(host.as_str()).map(|service| service.ports.as_slice()) {
             Some([only]) => only.number,
             _ => scope.port,
         });

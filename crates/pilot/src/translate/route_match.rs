@@ -139,8 +139,8 @@ pub(super) fn string(text: &StringMatch) -> Result<Option<matcher::StringMatcher
 
 /// An expression that Envoy takes. One that it refuses would cost the whole route configuration.
 pub(super) fn expression(regex: &str) -> Result<matcher::RegexMatcher, String> {
-    match regex::Regex::new(regex) {
-        Ok(_) => Ok(matcher::RegexMatcher { regex: regex.to_owned(), ..Default::default() }),
-        Err(_) => Err(format!("`{regex}` is not a regular expression")),
+    match mesh_types::regular_expression::check(regex) {
+        Ok(()) => Ok(matcher::RegexMatcher { regex: regex.to_owned(), ..Default::default() }),
+        Err(reason) => Err(format!("`{regex}` cannot be used as a regular expression: {reason}")),
     }
 }

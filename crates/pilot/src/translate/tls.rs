@@ -1,13 +1,18 @@
 //! TLS contexts: mutual TLS of the mesh with certificates from the agent, and plain TLS to the outside.
 
+use std::collections::BTreeMap;
+
 use envoy_types::pb::envoy::config::cluster::v3::cluster::TransportSocketMatch;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 use envoy_types::pb::google::protobuf::Struct;
+use mesh_types::destination_rule::{ClientTls, ClientTlsMode};
+use mesh_types::gateway::{ServerTls, ServerTlsMode, TlsVersion};
 use mesh_types::names;
 
 use super::pb;
+use crate::model::credentials::Credential;
 
 const SOCKET: &str = "envoy.transport_sockets.tls";
 
@@ -66,8 +71,10 @@ pub(super) fn client(expectation: &Expectation) -> core::TransportSocket {
     )
 }
 
-/// TLS to a server outside the mesh. Its certificate is not verified, as Istio does without `caCertificates`.
-pub(super) fn simple(sni: &str, identities: &[String], http2: bool) -> core::TransportSocket {
+/// TLS to a server outside the mesh, with a certificate of the client's own where the settings name one. The server's is
+/// verified by the authorities that they name, and otherwise not at all, as in Istio without `caCertificates`.
+pub(super) fn outside(settings: &ClientTls, identities: &[String], http2: bool) -> core::TransportSocket {
+    use tls::common_tls_context::{CombinedCertificateValidationContext, ValidationContextType};
     let exact = |name: &String| {
         let matcher = matcher::StringMatcher {
             match_pattern: Some(matcher::string_matcher::MatchPattern::Exact(name.clone())),
@@ -81,24 +88,146 @@ pub(super) fn simple(sni: &str, identities: &[String], http2: bool) -> core::Tra
             }
         })
     };
-    let validation = tls::CertificateValidationContext {
-        match_typed_subject_alt_names: identities.iter().flat_map(exact).collect(),
-        ..Default::default()
+    let file = |file: &Option<String>| file.clone().filter(|path| !path.is_empty());
+    let validation = match file(&settings.ca_certificates) {
+        Some(authorities) => {
+            let names = tls::CertificateValidationContext {
+                match_typed_subject_alt_names: identities.iter().flat_map(exact).collect(),
+                ..Default::default()
+            };
+            ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+                default_validation_context: Some(names),
+                validation_context_sds_secret_config: Some(secret(&format!("file-root:{authorities}"))),
+                ..Default::default()
+            })
+        }
+        // Envoy does not look at names of a certificate that nobody vouches for.
+        None => ValidationContextType::ValidationContext(tls::CertificateValidationContext::default()),
     };
+    let own = file(&settings.client_certificate)
+        .zip(file(&settings.private_key))
+        .filter(|_| settings.mode == ClientTlsMode::Mutual);
     let common = tls::CommonTlsContext {
         alpn_protocols: if http2 { vec!["h2".to_owned()] } else { vec!["http/1.1".to_owned()] },
-        validation_context_type: Some(tls::common_tls_context::ValidationContextType::ValidationContext(validation)),
+        tls_certificate_sds_secret_configs: own
+            .map(|(certificate, key)| secret(&format!("file-cert:{certificate}~{key}")))
+            .into_iter()
+            .collect(),
+        validation_context_type: Some(validation),
         ..Default::default()
     };
+    let sni = settings.sni.clone().unwrap_or_default();
     pb::transport_socket(
         SOCKET,
         tls::UpstreamTlsContext {
             common_tls_context: Some(common),
-            sni: sni.to_owned(),
             auto_host_sni: sni.is_empty(),
+            sni,
             ..Default::default()
         },
     )
+}
+
+/// The server's side of TLS with a certificate from a Secret, and the secrets that it asks for. An error says what is
+/// missing: without a certificate Envoy would hold the whole listener back.
+pub(super) fn credential(
+    settings: &ServerTls,
+    credentials: &BTreeMap<String, Credential>,
+) -> Result<(core::TransportSocket, Vec<tls::Secret>), String> {
+    let name =
+        settings.credential_name.as_deref().filter(|name| !name.is_empty()).ok_or("credentialName is missing")?;
+    let own = credentials.get(name).filter(|one| !one.certificate.is_empty() && !one.key.is_empty());
+    let own = own.ok_or_else(|| format!("there is no Secret {name} with certificate and key"))?;
+    let mut secrets = vec![tls::Secret {
+        name: format!("kubernetes://{name}"),
+        r#type: Some(tls::secret::Type::TlsCertificate(tls::TlsCertificate {
+            certificate_chain: Some(inline(&own.certificate)),
+            private_key: Some(inline(&own.key)),
+            ..Default::default()
+        })),
+    }];
+    let mut common = tls::CommonTlsContext {
+        tls_params: Some(tls::TlsParameters {
+            tls_minimum_protocol_version: version(
+                settings.min_protocol_version,
+                tls::tls_parameters::TlsProtocol::TlSv12,
+            ),
+            tls_maximum_protocol_version: version(
+                settings.max_protocol_version,
+                tls::tls_parameters::TlsProtocol::TlSv13,
+            ),
+            cipher_suites: settings.cipher_suites.clone(),
+            ..Default::default()
+        }),
+        alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        tls_certificate_sds_secret_configs: vec![served(&format!("kubernetes://{name}"))],
+        ..Default::default()
+    };
+    let asks = matches!(settings.mode, Some(ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual));
+    if asks {
+        let apart = credentials.get(&format!("{name}-cacert")).map(|one| one.authority.as_str());
+        let authority = apart.unwrap_or(&own.authority);
+        if authority.is_empty() {
+            return Err(format!("neither Secret {name} nor {name}-cacert has the authority of clients"));
+        }
+        secrets.push(authorities(&format!("kubernetes://{name}-cacert"), authority));
+        common.validation_context_type =
+            Some(verified(&format!("kubernetes://{name}-cacert"), &settings.subject_alt_names));
+    }
+    let required = settings.mode == Some(ServerTlsMode::Mutual);
+    let context = tls::DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: asks.then(|| pb::boolean(required)),
+        ..Default::default()
+    };
+    Ok((pb::transport_socket(SOCKET, context), secrets))
+}
+
+fn authorities(name: &str, pem: &str) -> tls::Secret {
+    let trusted = tls::CertificateValidationContext { trusted_ca: Some(inline(pem)), ..Default::default() };
+    tls::Secret { name: name.to_owned(), r#type: Some(tls::secret::Type::ValidationContext(trusted)) }
+}
+
+fn verified(secret: &str, names: &[String]) -> tls::common_tls_context::ValidationContextType {
+    let name = |name: &String| {
+        let pattern = matcher::string_matcher::MatchPattern::Exact(name.clone());
+        let dns = tls::subject_alt_name_matcher::SanType::Dns as i32;
+        [tls::SubjectAltNameMatcher { san_type: dns, ..san(pattern.clone()) }, san(pattern)]
+    };
+    let wanted = tls::CertificateValidationContext {
+        match_typed_subject_alt_names: names.iter().flat_map(name).collect(),
+        ..Default::default()
+    };
+    let combined = tls::common_tls_context::CombinedCertificateValidationContext {
+        default_validation_context: Some(wanted),
+        validation_context_sds_secret_config: Some(served(secret)),
+        ..Default::default()
+    };
+    tls::common_tls_context::ValidationContextType::CombinedValidationContext(combined)
+}
+
+fn version(version: TlsVersion, automatic: tls::tls_parameters::TlsProtocol) -> i32 {
+    use tls::tls_parameters::TlsProtocol;
+    let chosen = match version {
+        TlsVersion::Auto => automatic,
+        TlsVersion::V10 => TlsProtocol::TlSv10,
+        TlsVersion::V11 => TlsProtocol::TlSv11,
+        TlsVersion::V12 => TlsProtocol::TlSv12,
+        TlsVersion::V13 => TlsProtocol::TlSv13,
+    };
+    chosen as i32
+}
+
+fn inline(pem: &str) -> core::DataSource {
+    core::DataSource {
+        specifier: Some(core::data_source::Specifier::InlineString(pem.to_owned())),
+        ..Default::default()
+    }
+}
+
+/// A secret that the control plane serves.
+fn served(name: &str) -> tls::SdsSecretConfig {
+    tls::SdsSecretConfig { name: name.to_owned(), sds_config: Some(pb::ads()) }
 }
 
 /// Mutual TLS to endpoints that take it, plain text to the others.

@@ -55,6 +55,10 @@ fn virtual_service(spec: &Value, verdict: &mut Verdict) {
         }
         weights(route, &path, verdict);
     }
+    let sidecars = items(spec, "gateways").next().is_none() || items(spec, "gateways").any(|(_, name)| name == "mesh");
+    if sidecars && items(spec, "tls").next().is_some() {
+        verdict.warnings.push("spec.tls: served at gateways only, not by sidecars".to_owned());
+    }
     unreachable(spec, verdict);
 }
 

@@ -163,10 +163,10 @@ mod tests {
         let mut deletion = review(bad);
         deletion["request"]["operation"] = "DELETE".into();
         assert_eq!(answer_validate(&deletion).unwrap()["response"]["allowed"], true);
-        let odd = json!({"kind": "VirtualService", "spec": {"hosts": ["a"], "tls": [], "http": [{"route": [{"destination": {"host": "a"}}]}]}});
+        let odd = json!({"kind": "VirtualService", "spec": {"hosts": ["a"], "tcp": [], "http": [{"route": [{"destination": {"host": "a"}}]}]}});
         let answer = answer_validate(&review(odd)).unwrap();
         assert_eq!(answer["response"]["allowed"], true);
-        assert!(answer["response"]["warnings"][0].as_str().unwrap().starts_with("spec.tls"), "{answer}");
+        assert!(answer["response"]["warnings"][0].as_str().unwrap().starts_with("spec.tcp"), "{answer}");
     }
 
     #[test]

@@ -253,6 +253,39 @@ async fn clusters_come_before_routes_and_go_after_them() {
     pilot.eventually("all acknowledged", |pilot| Type::ALL.iter().all(|kind| pilot.status(*kind).acked == 3)).await;
 }
 
+/// The agent asks for names on Envoy's stream, and Envoy knows nothing of it.
+#[tokio::test]
+async fn names_come_at_once_and_later_after_what_serves_them() {
+    let plain = || Fixture::read(&[BOOKINFO]).capturing_dns();
+    let mut pilot = Pilot::start(anybody()).await;
+    pilot.publish(&plain());
+    let mut proxy = pilot.connect().await;
+    proxy.subscribe(Type::Cds, Some(plain().node("sidecar", "cluster1", "bookinfo", "productpage-v1")), &[], &[]).await;
+    let clusters = proxy.expect(Type::Cds).await;
+    proxy.subscribe(Type::Nds, None, &[], &[]).await;
+    let names_of = proxy.expect(Type::Nds).await;
+    assert_eq!(names(&names_of), BTreeSet::from(["names".to_owned()]));
+    proxy.ack(&names_of).await;
+    pilot.eventually("the names are acknowledged", |pilot| pilot.status(Type::Nds).acked == 1).await;
+
+    let eds: Vec<String> = names(&clusters).into_iter().filter(|name| name.starts_with("outbound|")).collect();
+    proxy.subscribe(Type::Eds, None, &eds.iter().map(String::as_str).collect::<Vec<_>>(), &[]).await;
+    proxy.ack(&clusters).await;
+    let endpoints = proxy.expect(Type::Eds).await;
+    proxy.ack(&endpoints).await;
+    let entry = "kind: ServiceEntry\nmetadata: {name: a, namespace: bookinfo}\nspec: {hosts: [a.global], addresses: [240.0.0.1], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.9.0.1}]}\n";
+    pilot.publish(&Fixture::read(&[BOOKINFO, entry]).capturing_dns());
+    let clusters = proxy.expect(Type::Cds).await;
+    proxy.silent().await;
+    proxy.subscribe(Type::Eds, None, &["outbound|80||a.global"], &[]).await;
+    proxy.ack(&clusters).await;
+    let endpoints = proxy.expect(Type::Eds).await;
+    proxy.ack(&endpoints).await;
+    let names_of = proxy.expect(Type::Nds).await;
+    proxy.ack(&names_of).await;
+    pilot.eventually("the new names are acknowledged", |pilot| pilot.status(Type::Nds).acked == 2).await;
+}
+
 #[tokio::test]
 async fn a_refusal_is_shown_blocks_nothing_and_heals() {
     let (mut pilot, mut proxy) = started().await;
@@ -355,6 +388,31 @@ async fn a_changed_cluster_gets_its_endpoints_again() {
     let clusters = proxy.expect(Type::Cds).await;
     let endpoints = proxy.expect(Type::Eds).await;
     assert_eq!(names(&clusters), names(&endpoints), "a cluster that warms up waits for endpoints that did not change");
+}
+
+/// As after a restart of the control plane with another setting: the clusters differ, their endpoints do not. Envoy says
+/// which endpoints it has, and waits for them all the same before it acknowledges the clusters.
+#[tokio::test]
+async fn a_proxy_that_comes_back_to_changed_clusters_gets_their_endpoints_again() {
+    let mut pilot = Pilot::start(anybody()).await;
+    pilot.publish(&Fixture::read(&[BOOKINFO]));
+    let mut proxy = pilot.connect().await;
+    let held = proxy.start(node()).await;
+    drop(proxy);
+    pilot.eventually("disconnection noted", |pilot| pilot.registry.all().iter().all(|status| !status.connected)).await;
+    let limit = "kind: DestinationRule\nmetadata: {name: r, namespace: bookinfo}\nspec: {host: reviews, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}}}\n";
+    pilot.publish(&Fixture::read(&[BOOKINFO, limit]));
+
+    let mut proxy = pilot.connect().await;
+    let versions =
+        |kind: Type| held[&kind].iter().map(|(name, version)| (name.as_str(), version.as_str())).collect::<Vec<_>>();
+    proxy.subscribe(Type::Cds, Some(node()), &[], &versions(Type::Cds)).await;
+    let clusters = proxy.expect(Type::Cds).await;
+    let eds: Vec<&str> = held[&Type::Eds].keys().map(String::as_str).collect();
+    proxy.subscribe(Type::Eds, None, &eds, &versions(Type::Eds)).await;
+    let endpoints = proxy.expect(Type::Eds).await;
+    assert_eq!(names(&clusters), BTreeSet::from(["outbound|9080||reviews.bookinfo.svc.cluster.local".to_owned()]));
+    assert_eq!(names(&endpoints), names(&clusters));
 }
 
 #[tokio::test]

@@ -24,7 +24,10 @@ use prost::{Message, Name};
 use requirements::{Capability, require};
 
 use crate::authorization::AUTHORIZATION;
+use crate::entries::ENTRIES;
 use crate::fixture::Fixture;
+use crate::gateway_tls::GATEWAY_TLS;
+use crate::policy::POLICIES;
 use crate::translate::{BOOKINFO, BREADTH, GATEWAYS, POLICY};
 
 fn static_cluster(name: &str) -> Cluster {
@@ -130,7 +133,15 @@ fn assert_accepted(name: &str, translation: Translation) {
 #[test]
 fn envoy_accepts_every_translation() {
     require!(Capability::Envoy);
-    for (name, policies) in [("plain", ""), ("shift", POLICY), ("breadth", BREADTH), ("authorization", AUTHORIZATION)] {
+    for (name, policies) in [
+        ("plain", ""),
+        ("shift", POLICY),
+        ("breadth", BREADTH),
+        ("authorization", AUTHORIZATION),
+        ("entries", ENTRIES),
+        ("gateway TLS", GATEWAY_TLS),
+        ("policies", POLICIES),
+    ] {
         let fixture = Fixture::read(&[BOOKINFO, GATEWAYS, policies]);
         assert_accepted(
             &format!("{name}: sidecar"),

@@ -27,7 +27,12 @@ fn translations(world: &Fixture, kind: Kind, documents: &[Value]) -> Vec<Transla
     let proxies = match kind {
         Kind::Gateway => vec![ingress, ("router", "istio-system", "eastwest-1")],
         Kind::VirtualService => vec![sidecar, ingress],
-        Kind::DestinationRule | Kind::PeerAuthentication | Kind::AuthorizationPolicy => vec![sidecar],
+        Kind::WorkloadGroup => Vec::new(),
+        Kind::DestinationRule
+        | Kind::ServiceEntry
+        | Kind::WorkloadEntry
+        | Kind::PeerAuthentication
+        | Kind::AuthorizationPolicy => vec![sidecar],
     };
     let of = |(role, namespace, pod): (&str, &str, &str)| {
         let proxy = Proxy::from_node(&fixture.node(role, "cluster1", namespace, pod)).unwrap();
@@ -85,7 +90,7 @@ fn variants(document: &Value, pointer: &str) -> Vec<Value> {
     let mut without = document.clone();
     without.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(&name.replace("~1", "/").replace("~0", "~"));
     let replacements = match document.pointer(pointer).unwrap() {
-        Value::String(text) => vec![format!("{text}x").into(), "TCP".into(), "remote.ip".into()],
+        Value::String(text) => vec![format!("{text}x").into(), "TCP".into(), "remote.ip".into(), "10.9.7.7".into()],
         Value::Number(number) => vec![Value::from(number.as_u64().unwrap_or_default() + 1)],
         Value::Array(items) => {
             vec![items.iter().map(|item| Value::from(format!("{}x", item.as_str().unwrap()))).collect()]

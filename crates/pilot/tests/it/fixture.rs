@@ -10,7 +10,8 @@ use envoy_types::pb::google::protobuf::{Struct, Value as ProtoValue, value::Kind
 use mesh_types::Kind;
 use pilot::model::assemble::assemble;
 use pilot::model::config::{self, Config};
-use pilot::model::objects::{self, Key, SliceObject, Tables};
+use pilot::model::credentials;
+use pilot::model::objects::{self, Key, PodObject, SliceObject, Tables};
 use pilot::model::{Settings, State, TargetPort};
 use pilot::translate::{Proxy, Translation, translate};
 use serde::de::DeserializeOwned;
@@ -21,6 +22,7 @@ pub(crate) struct Fixture {
     clusters: BTreeMap<String, Tables>,
     addresses: BTreeMap<(String, Key), String>,
     configs: BTreeMap<Kind, BTreeMap<Key, Config>>,
+    captures_dns: bool,
 }
 
 pub(crate) fn settings(cluster: &str) -> Settings {
@@ -31,6 +33,7 @@ pub(crate) fn settings(cluster: &str) -> Settings {
         trust_domain: "cluster.local".to_owned(),
         trust_domain_aliases: Vec::new(),
         mesh: "mesh1".to_owned(),
+        dns_refresh_rate: std::time::Duration::from_secs(60),
     }
 }
 
@@ -41,7 +44,12 @@ fn typed<T: DeserializeOwned>(value: &Value) -> T {
 impl Fixture {
     /// Reads a fixture and more documents after it.
     pub(crate) fn read(texts: &[&str]) -> Self {
-        let mut fixture = Self { clusters: BTreeMap::new(), addresses: BTreeMap::new(), configs: BTreeMap::new() };
+        let mut fixture = Self {
+            clusters: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            captures_dns: false,
+        };
         let mut cluster = "cluster1".to_owned();
         for text in texts {
             for document in serde_saphyr::from_multiple::<Value>(text).unwrap() {
@@ -59,6 +67,11 @@ impl Fixture {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let key = (text("/metadata/namespace"), text("/metadata/name"));
         let kind = text("/kind");
+        if kind == "WorkloadEntry" && cluster != "cluster1" {
+            let entry = objects::workload_entry(typed(object)).expect("a workload entry that can be used");
+            self.clusters.entry(cluster.to_owned()).or_default().workload_entries.insert(key, entry);
+            return;
+        }
         if let Some(kind) = Kind::from_name(&kind) {
             if let Err(errors) = mesh_types::validate(object) {
                 panic!("{errors:?}");
@@ -72,7 +85,12 @@ impl Fixture {
             "Service" => drop(tables.services.insert(key, objects::service(typed(object)).unwrap())),
             "Pod" => {
                 self.addresses.insert((cluster.to_owned(), key.clone()), text("/status/podIP"));
-                tables.pods.insert(key, objects::pod(typed(object)).unwrap());
+                // Whoever has an address is ready.
+                tables.pods.insert(key, PodObject { ready: true, ..objects::pod(typed(object)).unwrap() });
+            }
+            "Secret" => {
+                let credential = credentials::credential(typed(object)).expect("a secret for TLS");
+                drop(tables.credentials.insert(key, credential));
             }
             "Node" => drop(tables.nodes.insert(key, objects::node(typed(object)).unwrap())),
             "Namespace" => drop(tables.namespaces.insert(key, objects::namespace(typed(object)).unwrap())),
@@ -101,6 +119,12 @@ impl Fixture {
                 tables.slices.insert((key.0.clone(), format!("{}-slice", key.1)), slice);
             }
         }
+    }
+
+    /// Lets every proxy capture DNS.
+    pub(crate) fn capturing_dns(mut self) -> Self {
+        self.captures_dns = true;
+        self
     }
 
     /// Adds configuration objects.
@@ -137,6 +161,7 @@ impl Fixture {
             ("NAMESPACE", namespace),
             ("NAME", pod),
             ("REQUESTED_NETWORK_VIEW", view),
+            ("DNS_CAPTURE", if self.captures_dns { "true" } else { "" }),
         ];
         let metadata =
             Struct { fields: fields.into_iter().map(|(key, value)| (key.to_owned(), text(value))).collect() };

@@ -2,6 +2,7 @@
 
 use requirements::{Capability, require};
 
+use crate::entries::ENTRIES;
 use crate::fixture::Fixture;
 use crate::running::{Secrets, World};
 use crate::translate::{BOOKINFO, BREADTH, GATEWAYS, POLICY};
@@ -9,10 +10,11 @@ use crate::translate::{BOOKINFO, BREADTH, GATEWAYS, POLICY};
 async fn accepts_everything(role: &str, namespace: &str, pod: &str) {
     let strict =
         "kind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n";
-    let steps: [(&str, &[&str]); 6] = [
+    let steps: [(&str, &[&str]); 7] = [
         ("plain", &[BOOKINFO, GATEWAYS]),
         ("shift", &[BOOKINFO, GATEWAYS, POLICY]),
         ("every field", &[BOOKINFO, GATEWAYS, BREADTH]),
+        ("entries", &[BOOKINFO, GATEWAYS, ENTRIES]),
         ("strict", &[BOOKINFO, GATEWAYS, POLICY, strict]),
         ("without gateways", &[BOOKINFO]),
         ("plain again", &[BOOKINFO, GATEWAYS]),

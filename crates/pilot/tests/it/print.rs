@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, LbPolicy};
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, CustomClusterType, DiscoveryType, LbPolicy,
+};
 use envoy_types::pb::envoy::config::core::v3::{Address, TransportSocket, address, socket_address, transport_socket};
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint};
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::config::route::v3::{
     HeaderMatcher, Route, RouteConfiguration, header_matcher, route, route_action, route_match,
 };
+use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, http_filter,
@@ -50,8 +53,9 @@ pub(crate) fn translation(translation: &Translation) -> String {
 
 fn cluster(text: &mut String, cluster: &Cluster) {
     let discovery = match &cluster.cluster_discovery_type {
-        Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).unwrap().as_str_name(),
-        _ => "?",
+        Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).unwrap().as_str_name().to_owned(),
+        Some(ClusterDiscoveryType::ClusterType(custom)) => custom_type(custom),
+        None => "?".to_owned(),
     };
     let policy = LbPolicy::try_from(cluster.lb_policy).unwrap().as_str_name();
     let _ = write!(text, "cluster {} {discovery} {policy}", cluster.name);
@@ -93,6 +97,16 @@ fn cluster(text: &mut String, cluster: &Cluster) {
     for entry in &cluster.transport_socket_matches {
         let _ = writeln!(text, "  {} {}", entry.name, upstream_tls(entry.transport_socket.as_ref().unwrap()));
     }
+    if let Some(inline) = &cluster.load_assignment {
+        endpoints(text, inline);
+    }
+}
+
+fn custom_type(custom: &CustomClusterType) -> String {
+    let dns = DnsCluster::decode(custom.typed_config.as_ref().unwrap().value.as_slice()).unwrap();
+    let every = dns.dns_refresh_rate.unwrap().seconds;
+    let single = if dns.all_addresses_in_single_endpoint { " single" } else { "" };
+    format!("{} every={every}s ttl={}{single}", custom.name, dns.respect_dns_ttl)
 }
 
 fn http_options(bytes: &[u8]) -> &'static str {
@@ -127,7 +141,10 @@ fn upstream_tls(socket: &TransportSocket) -> String {
 fn common_tls(common: &CommonTlsContext) -> String {
     let secrets: Vec<&str> =
         common.tls_certificate_sds_secret_configs.iter().map(|secret| secret.name.as_str()).collect();
-    let (root, validation) = match common.validation_context_type.as_ref().unwrap() {
+    let Some(validation) = &common.validation_context_type else {
+        return format!("alpn={:?} certificate={secrets:?}", common.alpn_protocols);
+    };
+    let (root, validation) = match validation {
         ValidationContextType::CombinedValidationContext(combined) => (
             combined.validation_context_sds_secret_config.as_ref().unwrap().name.as_str(),
             combined.default_validation_context.clone().unwrap(),
@@ -234,6 +251,10 @@ fn network_filter(filter: &Filter) -> String {
     } else if filter.name == "envoy.filters.network.tcp_proxy" {
         match TcpProxy::decode(any.value.as_slice()).unwrap().cluster_specifier {
             Some(ClusterSpecifier::Cluster(cluster)) => format!("tcp {cluster}"),
+            Some(ClusterSpecifier::WeightedClusters(weighted)) => {
+                let shares = weighted.clusters.iter().map(|one| format!("{}={}", one.name, one.weight));
+                format!("tcp {}", shares.collect::<Vec<_>>().join(" + "))
+            }
             other => panic!("{other:?}"),
         }
     } else {

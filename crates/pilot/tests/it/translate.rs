@@ -125,6 +125,18 @@ fn a_gateway_without_the_destination_rule_has_no_chain_for_the_subset() {
 }
 
 #[test]
+fn a_gateway_whose_hosts_match_nothing_opens_no_port() {
+    let nothing = GATEWAYS.replace("*.local", "*.nowhere");
+    assert_ne!(nothing, GATEWAYS);
+    let translation =
+        Fixture::read(&[BOOKINFO, &nothing]).translate("router", "cluster2", "istio-system", "eastwest-2");
+    let names: Vec<&str> = translation.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    assert!(!names.contains(&"0.0.0.0_15443"), "{names:?}");
+    let said: Vec<&str> = translation.problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert!(said.iter().any(|one| one.contains("nothing matches the hosts on port 15443")), "{said:?}");
+}
+
+#[test]
 fn locality_decides_only_with_outlier_detection() {
     let rule = |extra: &str| {
         format!(

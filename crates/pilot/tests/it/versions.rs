@@ -116,7 +116,8 @@ async fn both_accounts_agree_after_every_change() {
         world.converge(what, fixture).await;
         let (ours, envoy) = both(&world).await;
         assert_eq!(differences(&ours, &envoy), Vec::<String>::new(), "{what}");
-        for kind in Type::ALL {
+        // What a sidecar asks for that serves no certificates and answers no DNS.
+        for kind in [Type::Cds, Type::Eds, Type::Lds, Type::Rds] {
             let account = &ours.types[kind.url()];
             assert!(!account.resources.is_empty() && account.nonce.is_some() && account.error.is_none(), "{account:?}");
         }

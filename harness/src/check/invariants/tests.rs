@@ -88,6 +88,19 @@ fn objects_have_to_be_as_before() {
 }
 
 #[test]
+fn annotations_without_entries_are_none() {
+    let with = |annotations: Value| {
+        let template = json!({ "metadata": { "labels": { "app": "a" }, "annotations": annotations } });
+        Some(json!({ "metadata": { "name": "one" }, "spec": { "template": template } }))
+    };
+    let mut without = with(json!({}));
+    without.as_mut().and_then(|one| one.pointer_mut("/spec/template/metadata")?.as_object_mut()?.remove("annotations"));
+    let whole = |value: &Option<Value>| object(Part::Whole, value.clone());
+    assert!(left(&whole(&without), &whole(&with(json!({})))).is_empty());
+    assert_eq!(left(&whole(&without), &whole(&with(json!({ "a": "b" })))).len(), 1);
+}
+
+#[test]
 fn an_object_that_is_about_to_go_is_gone() {
     let going = json!({ "metadata": { "name": "one", "deletionTimestamp": "2026-01-01T00:00:00Z" } });
     assert!(left(&object(Part::Whole, None), &object(Part::Whole, Some(going))).is_empty());

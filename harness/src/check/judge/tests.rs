@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use verdict::EarlySplit;
 use verdict::Outcome::{Fail, Inconclusive, Pass};
 use verdict::rate::RatePlan;
 use verdict::split::{ErrorRates, SplitPlan, Target};
 
 use super::*;
+use crate::check::observation::OfSource;
 use crate::scenario::plan::Gateway;
 use crate::topology::GatewayKind;
+use crate::topology::Workload;
 use crate::traffic::probe::{Group, Samples};
 
 const PROBE: &str = "spiffe://cluster.local/ns/bookinfo/sa/probe";
@@ -41,12 +44,7 @@ fn traffic(groups: Vec<Group>) -> TrafficObservation {
     }
     let requests = groups.iter().map(|group| group.count).sum();
     let samples = Samples { requests, answered: requests, by_status, groups, ..Samples::default() };
-    TrafficObservation {
-        from_cluster: "cluster1".to_owned(),
-        samples,
-        gateways: Vec::new(),
-        ..TrafficObservation::default()
-    }
+    TrafficObservation::of(vec![OfSource { source: Workload::client("cluster1"), samples }])
 }
 
 fn with_counters(mut seen: TrafficObservation, counters: GatewayCounters) -> TrafficObservation {
@@ -73,11 +71,33 @@ fn one_request_without_an_answer_refutes_that_all_are_answered() {
     assert_eq!(outcome(&check, &traffic(vec![group("v1", "cluster1", 503, 1)])), Fail);
 }
 
+#[test]
+fn a_split_that_may_be_decided_early_is_open_until_it_is_decided() {
+    let Check::Split(split) = split_check(&[("v1@cluster1", 25.0), ("v3@cluster2", 75.0)]) else { panic!("a split") };
+    let early = EarlySplit::new(&split.plan).expect("a plan");
+    let most = early.most();
+    let check = Check::Split(Split { early: Some(early), ..split });
+    let seen = |v1: u64, v3: u64| traffic(vec![group("v1", "cluster1", 200, v1), group("v3", "cluster2", 200, v3)]);
+    let decided = |v1: u64, v3: u64| {
+        let judgement = judge(&check, &Observation::Traffic(Box::new(seen(v1, v3))));
+        (is_open(&check, &seen(v1, v3)), judgement.outcome, judgement.evidence[1].clone())
+    };
+    let after = |n: &str| format!("decided after {n} of {} requests", thousands(most));
+    assert_eq!(decided(25, 75), (true, Inconclusive, format!("not {}", after("100"))));
+    assert_eq!(decided(500, 1_500), (false, Pass, after("2,000")));
+    assert_eq!(decided(70, 30), (false, Fail, after("100")));
+    let mut failed = seen(25, 75);
+    failed.samples.requests += 1;
+    assert!(!is_open(&check, &failed), "a single failure refutes a split");
+    let answered = Check::Answered(RatePlan { limit: 0.0, alpha: 0.01 });
+    assert!(!is_open(&answered, &seen(1, 0)), "it is true or not of every single request");
+}
+
 fn split_check(weights: &[(&str, f64)]) -> Check {
     let targets =
         weights.iter().map(|(category, weight)| Target { category: (*category).to_owned(), weight: *weight }).collect();
     let plan = SplitPlan::new(targets, 5.0, ErrorRates::default()).expect("a plan");
-    Check::Split(Split { by: "version@cluster".parse().expect("a key"), plan })
+    Check::Split(Split { by: "version@cluster".parse().expect("a key"), plan, early: None })
 }
 
 #[test]

@@ -4,9 +4,9 @@ use verdict::Outcome::{Fail, Inconclusive, Pass};
 
 use super::*;
 use crate::check::certificate::Certificate;
-use crate::check::observation::GatewayCounters;
+use crate::check::observation::{GatewayCounters, OfSource};
 use crate::links::FiveTuple;
-use crate::topology::GatewayKind;
+use crate::topology::{GatewayKind, Workload};
 use crate::traffic::probe::Group;
 
 const CLIENT: &str = "spiffe://cluster.local/ns/echo/sa/sleep";
@@ -29,12 +29,14 @@ fn group(cluster: &str, status: u16, count: u64) -> Group {
     }
 }
 
+fn of_source(cluster: &str, groups: Vec<Group>) -> OfSource {
+    let requests = groups.iter().map(|group| group.count).sum();
+    let samples = Samples { requests, connections_opened: 8, groups, ..Samples::default() };
+    OfSource { source: Workload::client(cluster), samples }
+}
+
 fn traffic(groups: Vec<Group>) -> TrafficObservation {
-    let mut seen = TrafficObservation::default();
-    seen.samples.requests = groups.iter().map(|group| group.count).sum();
-    seen.samples.connections_opened = 8;
-    seen.samples.groups = groups;
-    seen
+    TrafficObservation::of(vec![of_source("cluster1", groups)])
 }
 
 fn expected() -> MutualTls {
@@ -104,6 +106,22 @@ fn answers_from_beyond_a_gateway_must_have_passed_it() {
     assert_eq!(judged(&through, &seen(40_000)).0, Pass);
     assert_eq!(judged(&through, &seen(100 * SMALLEST_REQUEST - 1)).0, Fail);
     assert!(judged(&through, &seen(0)).1.contains("not all came through it"));
+}
+
+#[test]
+fn what_a_source_gets_of_its_own_cluster_need_not_pass_the_gateway() {
+    let through = MutualTls { through: vec![gateway()], ..expected() };
+    let seen = |far: u64| {
+        let sources = vec![
+            of_source("cluster1", vec![group("cluster2", 200, far)]),
+            of_source("cluster2", vec![group("cluster2", 200, 1_000)]),
+        ];
+        let counters = GatewayCounters { bytes_passed_on: 10 * SMALLEST_REQUEST, ..GatewayCounters::default() };
+        TrafficObservation { gateways: vec![(gateway(), counters)], ..TrafficObservation::of(sources) }
+    };
+    assert_eq!(judged(&through, &seen(10)).0, Pass);
+    assert_eq!(judged(&through, &seen(11)).0, Fail);
+    assert_eq!(judged(&through, &seen(0)).0, Inconclusive);
 }
 
 #[test]

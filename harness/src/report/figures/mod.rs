@@ -1,12 +1,14 @@
 //! The figures behind verdicts, as plain data: the contract between the checks that measure and the reports that draw.
 //!
 //! A check puts its figures into [`super::CheckReport::figures`], an object with one key that names their shape:
-//! `failover` holds [`Failover`], `latency` holds [`Latency`], `reachability` holds [`Reachability`], `split` a [`verdict::SplitVerdict`]. What a report
+//! `failover` holds [`Failover`], `latency` holds [`Latency`], `reachability` holds [`Reachability`], `split` a
+//! [`verdict::SplitVerdict`]; beside it, `samples` holds the [`FailingSamples`] of an expectation that was not met. What a report
 //! does not know it leaves out; reports never compute a verdict.
 
 mod failover;
 mod latency;
 mod reachability;
+mod samples;
 mod signs;
 mod topology;
 mod traffic;
@@ -14,6 +16,7 @@ mod traffic;
 pub use failover::{Budget, Failover, Interval, Moment, TimelineBin, Totals, Unit};
 pub use latency::{Latency, LatencyBucket, Quantile};
 pub use reachability::{Cell, Reachability};
+pub use samples::{FailingSample, FailingSamples, Kept};
 pub use signs::{Sign, SignKind, Situation};
 pub use topology::{ClusterFacts, TopologyFacts, WorkloadFacts};
 pub use traffic::{Answer, Failed, Traffic};

@@ -42,4 +42,14 @@ pub enum SignKind {
     WorkloadCrashes,
     /// A workload has no pod that is ready.
     WorkloadDown,
+    /// Requests that were asked again: a proxy on their way refused the certificate of the other side.
+    CertificateRefused,
+    /// Requests that were asked again: they came in plain text to a proxy that takes none.
+    PlaintextRefused,
+    /// Requests that were asked again: the client asked for another server name than that of the service.
+    ServerNameWrong,
+    /// Requests that were asked again: a gateway does not serve the name of the service.
+    ServerNameUnknown,
+    /// Requests that were asked again: a TLS handshake broke off.
+    HandshakeBroken,
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Kept;
+
 /// The requests of one measurement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +30,9 @@ pub struct Traffic {
     pub latency_ms: BTreeMap<String, f64>,
     /// Good answers by who gave them.
     pub answers: Vec<Answer>,
+    /// How many single requests were kept; `None` where the run keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Kept>,
     /// What came instead of good answers, the most frequent first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failed>,

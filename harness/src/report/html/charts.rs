@@ -76,6 +76,22 @@ pub(super) fn position(share: f64) -> String {
     format!("{:.1}", share * 1000.0)
 }
 
+/// Begin and width of what stands between two positions. The next one begins exactly where this one ends, so that no gap
+/// shows between them, and none is too narrow to be seen.
+pub(super) fn span(from: f64, to: f64) -> (String, String) {
+    let tenths = |share: f64| {
+        let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+        (share * 10_000.0).round()
+    };
+    let (from, to) = (tenths(from), tenths(to));
+    (format!("{:.1}", from / 10.0), format!("{:.1}", (to - from).max(1.0) / 10.0))
+}
+
+/// A line across a chart at a position, as wide on a phone as on a desktop.
+pub(super) fn upright(class: &str, share: f64, height: f64) -> Markup {
+    html! { path class=(class) d=(format!("M{} 0V{height}", position(share))) vector-effect="non-scaling-stroke" {} }
+}
+
 /// A number without digits that say nothing.
 pub(super) fn number(value: f64) -> String {
     let digits = match value.abs() {
@@ -84,4 +100,25 @@ pub(super) fn number(value: f64) -> String {
         _ => 2,
     };
     format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_side_by_side_meets_exactly() {
+        for count in [1, 3, 7, 274, 600] {
+            let share = |index: u32| f64::from(index) / f64::from(count);
+            let spans: Vec<(f64, f64)> = (0..count)
+                .map(|index| span(share(index), share(index + 1)))
+                .map(|(from, width)| (from.parse().expect("a number"), width.parse().expect("a number")))
+                .collect();
+            for pair in spans.windows(2) {
+                let end: f64 = pair[0].0 + pair[0].1;
+                assert!((end - pair[1].0).abs() < 1e-9, "{count}: {pair:?}");
+            }
+            assert!(spans.iter().all(|(_, width)| *width > 0.0));
+        }
+    }
 }

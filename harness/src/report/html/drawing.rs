@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use verdict::text::thousands;
 
-use super::layout::{Layout, NARROW, Rect, Sizes, WIDE};
+use super::layout::{Curve, Layout, NARROW, Rect, Sizes, WIDE};
 use super::limits::Limits;
 use crate::report::figures::{Answer, TopologyFacts, Traffic, WorkloadFacts};
 use crate::report::record::{Record, ScenarioRecord, StepRecord};
@@ -226,7 +226,7 @@ fn lines(topology: &TopologyFacts, edges: &[Edge<'_>], layout: &Layout) -> Marku
     html! {
         @for edge in edges.iter().take(EDGES) {
             @if let Some(curve) = layout.curve(topology, edge.from, edge.to, gateway(topology, edge), 0) {
-                path class=(edge.mutual_tls.class()) d=(curve.path) stroke-width=(format!("{:.1}", 1.5 + edge.share * 6.0)) {}
+                path class=(edge.mutual_tls.class()) d=(curve.path) stroke-width=(format!("{:.1}", 1.5 + edge.share * 6.0)) { title { (flow_told(edge)) } }
             }
         }
     }
@@ -239,9 +239,28 @@ fn weights(topology: &TopologyFacts, edges: &[Edge<'_>], layout: &Layout) -> Mar
         @for (index, edge) in edges.iter().take(EDGES).enumerate() {
             @let lane = edges[..index].iter().filter(|other| other.to == edge.to && inside(other) == inside(edge)).count();
             @if let Some(curve) = layout.curve(topology, edge.from, edge.to, gateway(topology, edge), lane).filter(|_| lane < 3) {
-                text.weight x=(curve.label.0) y=(curve.label.1) text-anchor=(if curve.label_ends { "end" } else { "start" }) { (percent(edge.share)) }
+                (weight(&curve, &percent(edge.share), &flow_told(edge)))
             }
         }
+    }
+}
+
+/// What a pointer that rests on an edge is told: labels of several clients stand below each other.
+fn flow_told(edge: &Edge<'_>) -> String {
+    let (from, to, share) = (edge.from, edge.to, percent(edge.share));
+    clip(&format!("{} of {} to {} of {}: {share}", from.name, from.cluster, to.name, to.cluster), 200)
+}
+
+/// A label on a plate of its own: curves to other targets may pass behind it.
+fn weight(curve: &Curve, text: &str, told: &str) -> Markup {
+    /// Of a bold letter of this size, roughly.
+    const LETTER: f64 = 7.3;
+    let width = text.chars().count() as f64 * LETTER + 4.0;
+    let (x, y) = curve.label;
+    let left = if curve.label_ends { x - width } else { x };
+    html! {
+        rect.plate x=(format!("{left:.1}")) y=(format!("{:.1}", y - 10.5)) width=(format!("{width:.1}")) height="13" rx="3" {}
+        text.weight x=(format!("{:.1}", left + width / 2.0)) y=(format!("{y:.1}")) { title { (told) } (text) }
     }
 }
 

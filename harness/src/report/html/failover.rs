@@ -5,7 +5,7 @@ use serde_json::Value;
 use verdict::Outcome;
 use verdict::text::thousands;
 
-use super::charts::{chip, number, position};
+use super::charts::{chip, number, position, span, upright};
 use super::limits::Limits;
 use crate::report::figures::{self, Budget, Failover, Moment, TimelineBin, Unit};
 
@@ -63,7 +63,7 @@ fn requests(failover: &Failover, limits: &Limits) -> Markup {
                 }
                 @for (index, bin) in failover.bins.iter().take(BINS).enumerate() { (column(failover, index, bin, tallest)) }
                 @for moment in std::iter::once(&failover.fault).chain(&failover.healed) {
-                    rect.moment x=(x(failover, moment.at_ms)) y="0" width="2" height=(HEIGHT) {}
+                    (upright("moment", moment.at_ms / failover.duration_ms.max(1.0), HEIGHT))
                 }
             }
             div.axis aria-hidden="true" { span { "0 s" } span { (number(failover.duration_ms / 1000.0)) " s" } }
@@ -81,8 +81,7 @@ fn height(bin: &TimelineBin) -> u64 {
 }
 
 fn column(failover: &Failover, index: usize, bin: &TimelineBin, tallest: f64) -> Markup {
-    let start = index as f64 * failover.bin_ms / failover.duration_ms.max(1.0);
-    let width = position(failover.bin_ms / failover.duration_ms.max(1.0));
+    let (start, width) = bin_span(failover, index);
     let mut top = HEIGHT;
     let mut parts = Vec::new();
     let classes = bin.answered.iter().enumerate().map(|(target, count)| (format!("target{}", target % 4), *count));
@@ -93,9 +92,14 @@ fn column(failover: &Failover, index: usize, bin: &TimelineBin, tallest: f64) ->
     }
     let wrong = bin.wrong as f64 / tallest * HEIGHT;
     html! {
-        @for (class, top, tall) in parts { rect class=(class) x=(position(start)) y=(top) width=(width) height=(tall) {} }
-        @if bin.wrong > 0 { rect.wrong x=(position(start)) y=(format!("{:.1}", HEIGHT - wrong)) width=(width) height=(format!("{wrong:.1}")) {} }
+        @for (class, top, tall) in parts { rect class=(class) x=(start) y=(top) width=(width) height=(tall) {} }
+        @if bin.wrong > 0 { rect.wrong x=(start) y=(format!("{:.1}", HEIGHT - wrong)) width=(width) height=(format!("{wrong:.1}")) {} }
     }
+}
+
+fn bin_span(failover: &Failover, index: usize) -> (String, String) {
+    let share = |index: usize| index as f64 * failover.bin_ms / failover.duration_ms.max(1.0);
+    span(share(index), share(index + 1))
 }
 
 fn moments(failover: &Failover, limits: &Limits) -> Markup {
@@ -114,8 +118,8 @@ fn slowest(failover: &Failover) -> Markup {
         svg.slowest viewBox="0 0 1000 60" preserveAspectRatio="none" role="img" aria-label=(format!("Slowest answers over time, at most {} ms", number(most))) {
             rect.rail x="0" y="59" width="1000" height="1" {}
             @for (index, slowest) in bins() {
-                rect.slow x=(position(index as f64 * failover.bin_ms / failover.duration_ms.max(1.0))) y=(format!("{:.1}", 60.0 - slowest / most * 60.0))
-                    width=(position(failover.bin_ms / failover.duration_ms.max(1.0))) height=(format!("{:.1}", slowest / most * 60.0)) {}
+                @let (start, width) = bin_span(failover, index);
+                rect.slow x=(start) y=(format!("{:.1}", 60.0 - slowest / most * 60.0)) width=(width) height=(format!("{:.1}", slowest / most * 60.0)) {}
             }
         }
     }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 use verdict::text::thousands;
 
-use super::charts::{chip, number, position};
+use super::charts::{chip, number, span, upright};
 use super::limits::Limits;
 use crate::report::figures::{self, Latency, Quantile};
 
@@ -49,24 +49,30 @@ fn name(quantile: &Quantile) -> String {
 fn histogram(latency: &Latency) -> Markup {
     let buckets = &latency.buckets[..latency.buckets.len().min(BUCKETS)];
     let bounds = || buckets.iter().map(|bucket| bucket.up_to_ms.max(0.001));
-    let (first, last) = (bounds().fold(f64::INFINITY, f64::min) / 1.2, bounds().fold(0.0, f64::max));
+    let limits = || latency.quantiles.iter().take(20).filter_map(|quantile| quantile.limit_ms);
+    let (first, last) = (bounds().fold(f64::INFINITY, f64::min) / 1.2, bounds().chain(limits()).fold(0.0, f64::max));
     // Decades have the same width, for the tail matters as much as the middle.
     let x = |milliseconds: f64| (milliseconds.max(first) / first).ln() / (last / first).ln().max(1e-9);
     let tallest = buckets.iter().map(|bucket| bucket.count).max().unwrap_or(0).max(1) as f64;
     let begins = std::iter::once(first).chain(bounds());
     let columns = buckets.iter().zip(begins).map(|(bucket, begin)| {
         let (from, to) = (x(begin), x(bucket.up_to_ms));
-        (position(from), position((to - from).max(0.002)), (bucket.count as f64 / tallest * 120.0).max(1.0))
+        let (start, width) = span(from, to.max(from + 0.002));
+        (start, width, (bucket.count as f64 / tallest * 120.0).max(1.0))
     });
     html! {
         div.plot {
             svg viewBox="0 0 1000 120" preserveAspectRatio="none" role="img"
                 aria-label=(format!("Histogram of the time to answer, from {} to {} ms", number(first), number(last))) {
                 @for (x, width, tall) in columns { rect.slow x=(x) y=(format!("{:.1}", 120.0 - tall)) width=(width) height=(format!("{tall:.1}")) {} }
-                @for quantile in latency.quantiles.iter().take(20) { rect.moment x=(position(x(quantile.ms))) y="0" width="2" height="120" {} }
-                @for limit in latency.quantiles.iter().take(20).filter_map(|quantile| quantile.limit_ms) { rect.limit x=(position(x(limit))) y="0" width="3" height="120" {} }
+                @for quantile in latency.quantiles.iter().take(20) { (upright("moment", x(quantile.ms), 120.0)) }
+                @for limit in limits() { (upright("limit", x(limit), 120.0)) }
             }
             div.axis aria-hidden="true" { span { (number(first)) " ms" } span { "logarithmic" } span { (number(last)) " ms" } }
+            ul.legend {
+                @if !latency.quantiles.is_empty() { li { span.key.moment {} " quantile" } }
+                @if limits().next().is_some() { li { span.key.limit {} " at most" } }
+            }
         }
     }
 }

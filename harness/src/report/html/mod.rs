@@ -13,6 +13,7 @@ mod limits;
 mod overview;
 mod reachability;
 mod repetitions;
+mod samples;
 mod scenario;
 mod split;
 mod steps;

@@ -6,7 +6,7 @@ use verdict::text::thousands;
 
 use super::charts::{chip, look, number};
 use super::limits::Limits;
-use super::{failover, latency, overview, reachability, split};
+use super::{failover, latency, overview, reachability, samples, split};
 use crate::report::event::{CheckReport, StepOutcome};
 use crate::report::figures::Traffic;
 use crate::report::layer;
@@ -96,14 +96,20 @@ fn part_of_control(part: &StepRecord, limits: &Limits) -> Markup {
     }
 }
 
+/// What is told of the time to answer, from the middle to the end.
+const QUANTILES: [&str; 4] = ["p50", "p90", "p99", "max"];
+
 fn requests(traffic: &Traffic, limits: &Limits) -> Markup {
     let client = format!("{} of {}", traffic.from_workload, traffic.from_cluster);
     html! {
         p.traffic {
             strong { (limits.clip(&client)) } " asked " code { (limits.clip(&traffic.url)) } ": "
             (thousands(traffic.requests)) " requests in " (number(traffic.duration_ms / 1000.0)) " s, " (thousands(traffic.failed)) " without a good answer"
-            @for (quantile, milliseconds) in traffic.latency_ms.iter().take(limits.entries) {
-                ", " (quantile) " " (number(*milliseconds)) " ms"
+            @for (name, milliseconds) in QUANTILES.iter().filter_map(|name| Some((*name, traffic.latency_ms.get(*name)?))) {
+                ", " (name) " " (number(*milliseconds)) " ms"
+            }
+            @if let Some(samples) = traffic.samples {
+                span.muted { "; " (thousands(samples.kept)) " kept one by one" @if samples.dropped > 0 { ", " (thousands(samples.dropped)) " counted only" } }
             }
         }
     }
@@ -121,6 +127,7 @@ fn check(check: &CheckReport, limits: &Limits) -> Markup {
                 @if let Some(location) = &check.location { " " span.muted { (limits.clip(&location.to_string())) } }
             }
             (overview::sentences(&check.evidence, limits))
+            (samples::list(&check.figures, limits))
             (split::chart(&check.figures, limits))
             (failover::chart(&check.figures, limits))
             (latency::chart(&check.figures, limits))

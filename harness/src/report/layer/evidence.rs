@@ -22,10 +22,10 @@ pub(super) fn of_check(scene: &Scene<'_>, check: &CheckReport) -> Option<Guess> 
     }
     of_gateways(check, seen)
         .or_else(|| of_identities(seen))
+        .or_else(|| of_timeline(seen))
         .or_else(|| if check.name.starts_with("failures") { None } else { of_requests(scene) })
         .or_else(|| of_split(scene, seen))
         .or_else(|| of_connection(scene, check, seen))
-        .or_else(|| of_timeline(seen))
 }
 
 /// Something was answered that should have been refused.
@@ -109,6 +109,8 @@ fn of_missing(scene: &Scene<'_>, category: &str, what: &str) -> Option<Guess> {
             let there = cluster.is_empty() || sign.cluster.as_deref() == Some(cluster);
             there && scene.is_asked(&sign.of) && sign.of.split('-').any(|part| part == version)
         }
+        // Those are about requests that failed.
+        _ => false,
     });
     let because = guess.map(|guess| Guess::new(guess.layer, format!("{what}; {}", guess.because)));
     because.or_else(|| {
@@ -125,7 +127,7 @@ fn of_connection(scene: &Scene<'_>, check: &CheckReport, seen: &Value) -> Option
     };
     let expected = |word: &str| seen["expected"].as_array().is_some_and(|words| words.iter().any(|one| one == word));
     let layer = match outcome {
-        "answered" | "connected" if check.name.starts_with("reached") => {
+        "answered" | "connected" if check.name.starts_with("reached") && check.outcome == Outcome::Fail => {
             (Layer::Network, "another network is reached without a gateway")
         }
         "answered" | "connected" if expected("reset") => (Layer::Certificate, "plaintext was taken"),

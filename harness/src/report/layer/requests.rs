@@ -3,7 +3,7 @@
 use verdict::text::thousands;
 
 use super::{Guess, Layer, Scene};
-use crate::report::figures::{Failed, SignKind};
+use crate::report::figures::{Failed, Sign, SignKind};
 
 /// Reads the failures of a step's requests, the most frequent first.
 pub(super) fn of_requests(scene: &Scene<'_>) -> Option<Guess> {
@@ -38,11 +38,8 @@ fn of_failed(scene: &Scene<'_>, failed: &Failed) -> Option<Guess> {
     if !was_not_reached(failed) {
         return None;
     }
-    let sign = scene.sign(|sign| match sign.kind {
-        SignKind::LinkDisturbed | SignKind::GatewayDown => true,
-        SignKind::ClusterNotWatched => sign.cluster.as_deref() == scene.source_cluster(),
-        SignKind::WorkloadCrashes | SignKind::WorkloadDown => scene.is_asked(&sign.of),
-    });
+    // What a proxy on the way counted of these very requests says more than what else is out of order.
+    let sign = scene.sign_of_requests().or_else(|| scene.sign(|sign| explains(scene, sign)));
     if let Some(sign) = sign {
         return Some(Guess::new(sign.layer, format!("{told}; {}", sign.because)));
     }
@@ -56,6 +53,15 @@ fn of_failed(scene: &Scene<'_>, failed: &Failed) -> Option<Guess> {
         Some(Guess::new(Layer::Application, format!("{told}; {why}")))
     } else {
         None
+    }
+}
+
+/// Whether something that is out of order can be why requests of a step reached nobody.
+fn explains(scene: &Scene<'_>, sign: &Sign) -> bool {
+    match sign.kind {
+        SignKind::ClusterNotWatched => sign.cluster.as_deref() == scene.source_cluster(),
+        SignKind::WorkloadCrashes | SignKind::WorkloadDown => scene.is_asked(&sign.of),
+        _ => true,
     }
 }
 

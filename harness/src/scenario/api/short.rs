@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::{
-    ConnectionOutcome, Denied, Errors, Expect, Failover, Failures, Identity, Mtls, Object, Restart, Split, Traffic,
-    Workload,
+    ConnectionOutcome, Denied, Errors, Expect, Failover, Failures, Identity, Mtls, Object, Restart, Sources, Split,
+    Traffic, Workload,
 };
 use crate::scenario::file::AnsweredFile;
+use crate::scenario::plan::ObjectRef;
 
 impl Workload {
     /// A workload of a cluster, by the name of its Deployment.
@@ -32,13 +33,8 @@ impl Object {
     /// The name of an object that is written out. What it lacks is empty here, and reported of the object itself.
     #[must_use]
     pub fn of(object: &Value) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        Self {
-            api_version: text("/apiVersion").unwrap_or_default(),
-            kind: text("/kind").unwrap_or_default(),
-            namespace: text("/metadata/namespace"),
-            name: text("/metadata/name").unwrap_or_default(),
-        }
+        let ObjectRef { api_version, kind, namespace, name } = ObjectRef::of(object);
+        Self { api_version, kind, namespace, name }
     }
 }
 
@@ -60,6 +56,12 @@ impl Expect {
     #[must_use]
     pub fn answered() -> Self {
         Self { answered: Some(AnsweredFile::All), ..Self::default() }
+    }
+
+    /// The same of the requests of one source only, where several send.
+    #[must_use]
+    pub fn of(self, source: Workload) -> Self {
+        Self { from: Some(source), ..self }
     }
 
     /// An expression in CEL is true of what was observed.
@@ -110,15 +112,18 @@ expectations! {
 }
 
 impl Traffic {
-    /// As many requests as the expectations need to be decided, from a pod of that workload.
+    /// As many requests as the expectations need to be decided, from a pod of that workload, or of each of an array.
     #[must_use]
-    pub fn new(from: Workload, url: impl Into<String>) -> Self {
+    pub fn new(from: impl Into<Sources>, url: impl Into<String>) -> Self {
         Self {
-            from,
+            from: from.into(),
             url: url.into(),
             hop: None,
+            method: None,
+            body: None,
             headers: std::collections::BTreeMap::new(),
             requests: None,
+            early_stop: false,
             connections: crate::scenario::file::eight(),
             new_connection_per_request: false,
             rate: None,

@@ -80,8 +80,7 @@ fn half() -> Value {
 fn half_and_half() -> Scenario {
     let both = ["cluster1", "cluster2"];
     let probe = Workload::new("cluster1", "probe").in_namespace("bookinfo");
-    let equal = ["v1@cluster1", "v2@cluster1", "v3@cluster2"].map(str::to_owned).to_vec();
-    let every_version = Split { by: "version@cluster".to_owned(), equal, margin: 15.0, ..Split::default() };
+    let every_version = Expect::cel("groups.exists(group, group.version == 'v2' && group.count > 0)");
     Scenario::new("half-and-half", "Half of the requests to reviews go to v1 on cluster1, half to v3 on cluster2.")
         .tag("traffic-shift")
         .tag("multi-cluster")
@@ -97,7 +96,7 @@ fn half_and_half() -> Scenario {
         )
         .step(Step::converge())
         .step(
-            Step::traffic(Traffic::new(probe, "http://reviews:9080/reviews/0"))
+            Step::traffic(Traffic { early_stop: true, ..Traffic::new(probe, "http://reviews:9080/reviews/0") })
                 .named("each gets a half")
                 .expect(Expect::answered())
                 .expect(Split::new("version@cluster", [("v1@cluster1", 50.0), ("v3@cluster2", 50.0)], 10.0)),
@@ -107,8 +106,8 @@ fn half_and_half() -> Scenario {
                 change: vec![Step::delete(["cluster1"], [Object::of(&half())]), Step::converge()],
                 repeat: "each gets a half".to_owned(),
                 refutes: vec!["split".to_owned()],
-                expect: vec![Expect::answered(), every_version.into()],
-                restore: vec![Step::apply(["cluster1"], [half()]), Step::converge()],
+                expect: vec![Expect::answered(), every_version],
+                restore: vec![Step::apply(["cluster1"], [half()])],
             })
             .named("control: without the policy every version gets its share"),
         )
@@ -184,6 +183,24 @@ fn every_step_can_be_written() {
     let written = serde_json::to_value(&plan).expect("plain data");
     let patch = written["steps"][6].to_string();
     assert!(patch.contains(r#"{"a":null}"#), "a null in a patch removes a field: {patch}");
+}
+
+#[test]
+fn sources_methods_and_expectations_of_one_source_are_those_of_files() {
+    let probe = |cluster: &str| Workload::new(cluster, "probe").in_namespace("bookinfo");
+    let traffic = Traffic {
+        method: Some("POST".to_owned()),
+        body: Some("text".to_owned()),
+        ..Traffic::new([probe("cluster1"), probe("cluster2")], "http://details:9080/")
+    };
+    let scenario = Scenario::new("several", "Two at once.")
+        .step(Step::traffic(traffic).expect(Expect::answered()).expect(Expect::answered().of(probe("cluster2"))));
+    let plan = serde_json::to_value(plan(&scenario).expect("right")).expect("plain data");
+    let written = &plan["steps"][0]["action"]["traffic"];
+    assert_eq!((&written["method"], &written["body"]), (&json!("POST"), &json!("text")));
+    assert_eq!(written["from"][1]["cluster"], "cluster2");
+    assert_eq!(written["expectations"][0].get("from"), None);
+    assert_eq!(written["expectations"][1]["from"]["cluster"], "cluster2");
 }
 
 #[track_caller]

@@ -91,11 +91,11 @@ impl Pending {
 
 /// The reference to an object, or what it lacks.
 pub(super) fn reference(object: &Value) -> Result<ObjectRef, &'static str> {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-    Ok(ObjectRef {
-        api_version: text("/apiVersion").ok_or("apiVersion")?.to_owned(),
-        kind: text("/kind").ok_or("kind")?.to_owned(),
-        namespace: text("/metadata/namespace").map(str::to_owned),
-        name: text("/metadata/name").ok_or("metadata.name")?.to_owned(),
-    })
+    let found = ObjectRef::of(object);
+    let parts = [("apiVersion", &found.api_version), ("kind", &found.kind), ("metadata.name", &found.name)];
+    let missing = parts.into_iter().find(|(_, text)| text.is_empty()).map(|(part, _)| part);
+    match missing {
+        Some(missing) => Err(missing),
+        None => Ok(ObjectRef { namespace: found.namespace.filter(|namespace| !namespace.is_empty()), ..found }),
+    }
 }

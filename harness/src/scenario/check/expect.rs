@@ -79,15 +79,24 @@ impl Context<'_> {
                 .help(format!("write one of `{}` for each entry", measurement.keys().join("`, `")));
             return None;
         };
-        let path = path.key(*name);
+        let (path, beside) = (path.key(*name), path.key("from"));
         if !measurement.keys().contains(name) {
             let message = format!("`{name}` cannot be expected of `{}`", measurement.word());
             self.key_error(&path, message).help(format!("possible here: `{}`", measurement.keys().join("`, `")));
             return None;
         }
+        let from = match &file.from {
+            Some(from) if matches!(measurement, Measurement::Traffic) => Some(self.workload(&beside, from)?),
+            Some(_) => {
+                let message = format!("`{}` has no sources to choose from", measurement.word());
+                self.key_error(&beside, message).help("leave `from` out");
+                None
+            }
+            None => None,
+        };
         let check = self.one_check(&path, file, measurement)?;
         let location = self.document.key_location(&path);
-        Some(Expectation { name: (*name).to_owned(), location, check })
+        Some(Expectation { name: (*name).to_owned(), location, from, check })
     }
 
     fn one_check(&mut self, path: &Path, file: &ExpectFile, measurement: Measurement) -> Option<Check> {
@@ -162,7 +171,7 @@ impl Context<'_> {
             false_pass: file.false_pass.unwrap_or(default.false_pass),
         };
         match SplitPlan::new(targets, file.margin, rates) {
-            Ok(plan) => Some(Split { by, plan }),
+            Ok(plan) => Some(Split { by, plan, early: None }),
             Err(error) => {
                 self.impossible(path, &error);
                 None
@@ -228,7 +237,7 @@ impl Context<'_> {
         }
     }
 
-    fn impossible(&mut self, path: &Path, error: &PlanError) {
+    pub(super) fn impossible(&mut self, path: &Path, error: &PlanError) {
         let message = error.to_string();
         match error {
             PlanError::WeightOutOfRange { category, .. } => {
@@ -302,17 +311,4 @@ fn given(file: &ExpectFile) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(key, there)| there.then_some(key))
     .collect()
-}
-
-/// How many samples decide every expectation of a step.
-pub(super) fn samples_needed(expectations: &[Expectation]) -> u64 {
-    /// Enough to show a rate below 5 % when nothing in the step asks for more.
-    const LEAST: u64 = 100;
-    let needed = expectations.iter().map(|expectation| match &expectation.check {
-        Check::Split(split) => split.plan.n,
-        Check::Answered(plan) => plan.clean_trials_needed().unwrap_or(LEAST),
-        Check::Latency(bounds) => bounds.iter().map(|bound| bound.plan.samples_needed()).max().unwrap_or(LEAST),
-        _ => LEAST,
-    });
-    needed.max().unwrap_or(LEAST)
 }

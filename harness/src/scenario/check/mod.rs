@@ -6,6 +6,7 @@ mod changes;
 mod config;
 mod context;
 mod convergence;
+mod early;
 mod expect;
 mod faults;
 mod groups;
@@ -15,6 +16,7 @@ mod objects;
 mod reachability;
 mod said;
 mod steps;
+mod traffic;
 
 use crate::diagnostic::tree::Path;
 use crate::diagnostic::{self, Document, Problems};
@@ -180,3 +182,5 @@ mod reachability_tests;
 mod step_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traffic_tests;

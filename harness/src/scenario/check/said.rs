@@ -34,7 +34,7 @@ pub(super) fn said(action: &Action) -> String {
             let clusters: Vec<&str> = converge.clusters.iter().map(|cluster| cluster.cluster.as_str()).collect();
             format!("every proxy concerned acknowledges ({})", clusters.join(", "))
         }
-        Action::Traffic(traffic) => format!("{} requests to {}", traffic.requests, traffic.url),
+        Action::Traffic(traffic) => format!("{} requests to {}", traffic.all_requests(), traffic.url),
         Action::Connect(connect) => format!("connect from {} to {}", connect.from.name, connect.to.name),
         Action::Reachability(matrix) => {
             format!("who of {} sources reaches {} destinations", matrix.from.len(), matrix.destinations().count())

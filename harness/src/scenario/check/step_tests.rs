@@ -176,3 +176,46 @@ fn each_mistake_in_an_assertion_has_a_message() {
     assert!(!report.iter().any(String::is_empty), "{report:#?}");
     insta::assert_snapshot!(report.join("\n\n"));
 }
+
+/// Traffic that may stop early, with more keys and these expectations.
+fn early(more: &str, expect: &str) -> String {
+    format!(
+        "- {{name: m, traffic: {{from: {{cluster: cluster1, workload: probe, namespace: bookinfo}}, \
+         url: 'http://reviews:9080/', earlyStop: true{more}}}, expect: [{expect}]}}"
+    )
+}
+
+const SPLIT: &str = "split: {by: version@cluster, weights: {v1@cluster1: 50, v3@cluster2: 50}, margin: 10}";
+
+#[test]
+fn each_mistake_about_stopping_early_has_a_message() {
+    let background = early(", background: true, rate: 100", "").replace(", expect: []", "");
+    let control = |expect: &str| {
+        format!(
+            "{}\n- {{control: {{change: [{{note: c}}], repeat: m, refutes: [split], expect: [{expect}], restore: [{{note: r}}]}}}}",
+            early("", &format!("{{{SPLIT}}}"))
+        )
+    };
+    let cases = [
+        early("", "{answered: all}"),
+        early("", &format!("{{{SPLIT}}}, {{errors: {{atMost: 1}}}}, {{latency: {{p99: 1s}}}}")),
+        early(", requests: 500", &format!("{{{SPLIT}}}")),
+        early("", &format!("{{{}}}", SPLIT.replace("margin: 10", "margin: 60"))),
+        background,
+        early(", rate: 100", &format!("{{{SPLIT}}}")),
+        control("{errors: {atMost: 1}}"),
+        control("{split: {by: version@cluster, weights: {v1@cluster1: 50, v3@cluster2: 50}, margin: 2}}"),
+    ];
+    let report: Vec<String> = cases.iter().map(|steps| problems(&format!("{steps}\n"))).collect();
+    assert!(!report.iter().any(String::is_empty), "{report:#?}");
+    insta::assert_snapshot!(report.join("\n\n"));
+}
+
+#[test]
+fn a_plan_says_what_stopping_early_saves() {
+    let plan = &plans("", &format!("{}\n", early("", &format!("{{{SPLIT}}}, {{answered: all}}"))))[0];
+    let step = &plan.steps[0];
+    let (most, typical) = (step.requests(), step.typical().expect("it stops early"));
+    assert!(typical * 2 < most, "{typical} of {most}");
+    insta::assert_snapshot!(explain::explain(plan));
+}

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::expect::{Measurement, samples_needed};
+use super::expect::Measurement;
 use super::mutual_tls::captures;
 use super::said::said;
+use super::traffic::{decided_by_number, needed_of_each};
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
 use crate::scenario::file::{ConnectFile, ControlFile, ConvergeFile, ExpectFile, LinkFile, StepFile, TrafficFile};
-use crate::scenario::plan::{Action, Check, ConfigOf, Connect, Control, Converge, Expectation, Link, Step, Traffic};
+use crate::scenario::plan::{Action, ConfigOf, Connect, Control, Converge, Expectation, Link, Step, Traffic};
 use crate::topology::Discovery;
 
 /// Default of `converge.timeout`: a push takes milliseconds; old connections end within `drainDuration`, which
@@ -168,18 +169,26 @@ impl Context<'_> {
         }
         if let Some(traffic) = file.traffic.as_ref().filter(|traffic| traffic.background) {
             self.converged_before(&path.key("traffic"));
+            if traffic.early_stop {
+                let path = path.key("traffic").key("earlyStop");
+                self.key_error(&path, "traffic in the background does not stop early").help("its `stop` ends it");
+            }
             let traffic = self.traffic(&path.key("traffic"), traffic, Vec::new())?;
             return self.background(&path.key("traffic"), file.name.as_deref(), traffic, expect.is_some());
         }
         if let Some(traffic) = &file.traffic {
             self.converged_before(&path.key("traffic"));
-            let expectations = self.expectations(&path.key("expect"), expect, Measurement::Traffic);
+            let mut expectations = self.expectations(&path.key("expect"), expect, Measurement::Traffic);
+            if traffic.early_stop {
+                self.stops_early(&path.key("traffic"), traffic, expect);
+                self.looks(&path.key("expect"), &mut expectations);
+            }
             return self.traffic(&path.key("traffic"), traffic, expectations).map(Action::Traffic);
         }
         if let Some(connect) = &file.connect {
             self.converged_before(&path.key("connect"));
             let expectations = self.expectations(&path.key("expect"), expect, Measurement::Connect);
-            return self.connect(&path.key("connect"), connect, expectations).map(Action::Connect);
+            return self.connect(&path.key("connect"), connect, expectations).map(Box::new).map(Action::Connect);
         }
         if let Some(config) = &file.config {
             self.converged_before(&path.key("config"));
@@ -218,7 +227,7 @@ impl Context<'_> {
         if clusters.is_empty() {
             self.sequel(path, "nothing was changed since the last `converge`, so there is nothing to wait for");
         }
-        Converge { clusters, timeout }
+        Converge { clusters, timeout, last: false }
     }
 
     /// What the clean-up changed is waited for at the very end, so that the next scenario finds a mesh at rest.
@@ -227,7 +236,7 @@ impl Context<'_> {
         if clusters.is_empty() {
             return None;
         }
-        let action = Action::Converge(Converge { clusters, timeout: CONVERGE_TIMEOUT });
+        let action = Action::Converge(Converge { clusters, timeout: CONVERGE_TIMEOUT, last: true });
         let location = self.document.location(&Path::root().key("steps"));
         let name = "every proxy concerned acknowledges the clean-up".to_owned();
         Some(Step { id: format!("f{}", position + 1), name, location, action, cleanup: Vec::new() })
@@ -244,14 +253,19 @@ impl Context<'_> {
     }
 
     fn traffic(&mut self, path: &Path, file: &TrafficFile, mut expectations: Vec<Expectation>) -> Option<Traffic> {
-        let from = self.workload(&path.key("from"), &file.from);
+        let from = self.sources_of(&path.key("from"), &file.from);
         let protocol = self.protocol(&path.key("url"), &file.url);
         self.hop(path, file);
         if let Some(protocol) = protocol {
             captures(protocol, &mut expectations);
+            self.message(path, file, protocol);
+        }
+        if let (Some(from), Some(protocol)) = (&from, protocol) {
+            let step = path.split_last().map_or_else(Path::root, |(step, _)| step);
+            self.narrowed(&step.key("expect"), &expectations, from, protocol);
         }
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), TRAFFIC_TIMEOUT);
-        let needed = samples_needed(&expectations);
+        let needed = needed_of_each(&expectations, file.from.all().len());
         if let Some(requests) = file.requests.filter(|requests| *requests < needed) {
             let decides = expectations.iter().any(|expectation| decided_by_number(&expectation.check));
             if decides {
@@ -267,8 +281,11 @@ impl Context<'_> {
             url: file.url.clone(),
             protocol: protocol?,
             hop: file.hop.clone(),
+            method: file.method.clone(),
+            body: file.body.clone(),
             headers: file.headers.clone(),
             requests: file.requests.unwrap_or(needed),
+            early_stop: file.early_stop,
             connections: file.connections,
             new_connection_per_request: file.new_connection_per_request,
             rate: file.rate,
@@ -300,16 +317,17 @@ impl Context<'_> {
         let measure = self.repeated(&path.key("repeat"), &file.repeat);
         let refuted = measure.as_ref().map(|measure| self.refuted(&path.key("refutes"), &file.refutes, measure));
         let expectations = measure.as_ref().map(|measure| self.instead(&path.key("expect"), &file.expect, measure));
+        // What it restores is waited for before something is measured again, or with the clean-up.
         let restore = self.changes(&path.key("restore"), &file.restore, &format!("{id}.r"));
-        self.settle(
-            &path.key("restore"),
-            "converge after the restoration, so that later steps measure the restored mesh",
-        );
         let measure = measure.map(|measure| match measure.action {
             Action::Sequence(_) => measure.renumbered(&format!("{id}.cm")),
             _ => measure,
         });
-        Some(Control { change, measure: Box::new(measure?), refuted: refuted?, expectations: expectations?, restore })
+        // The steps that would wait do not run after a control that did not hold.
+        let clusters = self.pending.clone().take();
+        let restored = (!clusters.is_empty()).then_some(Converge { clusters, timeout: CONVERGE_TIMEOUT, last: true });
+        let (refuted, expectations) = (refuted?, expectations?);
+        Some(Control { change, measure: Box::new(measure?), refuted, expectations, restore, restored })
     }
 
     /// What a control expects of its repetition, which sends as many requests as the step that it repeats.
@@ -322,16 +340,19 @@ impl Context<'_> {
             Action::Stop(_) | Action::Sequence(_) => Measurement::Background,
             _ => Measurement::Traffic,
         };
-        let expectations = self.expectations(path, Some(files), kind);
-        if let Action::Reachability(matrix) = &measure.action {
-            self.exceptions_are_pairs(path, files, matrix);
+        let mut expectations = self.expectations(path, Some(files), kind);
+        match &measure.action {
+            Action::Reachability(matrix) => self.exceptions_are_pairs(path, files, matrix),
+            Action::Traffic(traffic) if traffic.early_stop => self.looks(path, &mut expectations),
+            _ => {}
         }
-        let needed = samples_needed(&expectations);
-        if measure.requests() < needed && kind == Measurement::Traffic {
-            let message = format!(
-                "the repetition sends {} requests, which cannot decide this; {needed} would",
-                measure.requests()
-            );
+        if let Action::Traffic(traffic) = &measure.action {
+            self.narrowed(path, &expectations, &traffic.from, traffic.protocol);
+            let (sent, needed) = (traffic.requests, needed_of_each(&expectations, traffic.from.len()));
+            if sent >= needed {
+                return expectations;
+            }
+            let message = format!("the repetition sends {sent} requests, which cannot decide this; {needed} would");
             self.error(path, message).help("take a wider margin here, or set `requests` in the step that is repeated");
         }
         expectations
@@ -390,15 +411,6 @@ impl Context<'_> {
             }
         }
         refuted
-    }
-}
-
-/// Whether a check is decided by the number of samples, and not by what any of them shows.
-fn decided_by_number(check: &Check) -> bool {
-    match check {
-        Check::Split(_) | Check::Latency(_) => true,
-        Check::Answered(plan) => plan.limit > 0.0,
-        _ => false,
     }
 }
 

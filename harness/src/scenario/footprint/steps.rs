@@ -111,18 +111,22 @@ impl Look {
         if traffic.rate.is_some() {
             self.footprint.be_alone("it sends requests at a fixed rate");
         }
-        self.read_workload(&traffic.from);
-        let Some(service) = host_of(&traffic.url).and_then(|host| self.service(&host, &traffic.from.namespace)) else {
-            self.footprint.be_alone(format!("it calls {}, which is no service of the topology", traffic.url));
+        traffic.from.iter().for_each(|from| self.traffic_from(from, &traffic.url));
+    }
+
+    fn traffic_from(&mut self, from: &Workload, url: &str) {
+        self.read_workload(from);
+        let Some(service) = host_of(url).and_then(|host| self.service(&host, &from.namespace)) else {
+            self.footprint.be_alone(format!("it calls {url}, which is no service of the topology"));
             return;
         };
         self.footprint.writes.insert(Thing::Calls {
-            cluster: traffic.from.cluster.clone(),
-            namespace: traffic.from.namespace.clone(),
-            app: traffic.from.app.clone(),
+            cluster: from.cluster.clone(),
+            namespace: from.namespace.clone(),
+            app: from.app.clone(),
             to: service.clone(),
         });
-        self.calls(&BTreeSet::from([traffic.from.cluster.clone()]), &service);
+        self.calls(&BTreeSet::from([from.cluster.clone()]), &service);
     }
 
     /// Callers on these clusters call a service, whose pods call others in turn.

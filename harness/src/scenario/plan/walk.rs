@@ -1,6 +1,6 @@
 //! Walks through plans: every step, what a step consists of, how many requests it sends.
 
-use super::{Action, Expectation, Plan, Step};
+use super::{Action, Check, Expectation, Plan, Step, Traffic};
 
 impl Plan {
     /// Every step in the order of the file, groups before their members, `finally` last. Steps inside of controls are
@@ -29,17 +29,40 @@ impl Plan {
     }
 }
 
+impl Traffic {
+    /// After so many requests at least half of all runs are decided, if everything is right; `None` where it does not
+    /// stop early.
+    #[must_use]
+    pub fn typical(&self) -> Option<u64> {
+        let splits = self.expectations.iter().filter_map(|expectation| match &expectation.check {
+            Check::Split(split) => split.early.as_ref().map(|early| early.typical),
+            _ => None,
+        });
+        splits.max().filter(|_| self.early_stop)
+    }
+}
+
 impl Step {
     /// How many requests the step itself sends; a group sends none, its members do.
     #[must_use]
     pub fn requests(&self) -> u64 {
         match &self.action {
-            Action::Traffic(traffic) => traffic.requests,
+            Action::Traffic(traffic) => traffic.all_requests(),
             Action::Control(control) => control.measure.requests_within(),
             Action::Connect(_) => 1,
             Action::Reachability(matrix) => matrix.requests(),
             Action::Await(wait) => wait.requests,
             _ => 0,
+        }
+    }
+
+    /// How many requests a measurement takes that stops early, where all is right; `None` where it does not stop early.
+    #[must_use]
+    pub fn typical(&self) -> Option<u64> {
+        match &self.action {
+            Action::Traffic(traffic) => traffic.typical(),
+            Action::Control(control) => control.measure.typical(),
+            _ => None,
         }
     }
 

@@ -56,6 +56,23 @@ function faint(page, view) {
   return [...found].slice(0, 10);
 }
 
+// Texts of one drawing that lie on each other.
+function overlapping(page) {
+  const found = [];
+  for (const drawing of page.querySelectorAll(".topology svg")) {
+    const texts = [...drawing.querySelectorAll("text")].map((text) => ({ text, box: text.getBoundingClientRect() }));
+    texts.forEach((one, index) => {
+      for (const other of texts.slice(index + 1)) {
+        const wide = Math.min(one.box.right, other.box.right) - Math.max(one.box.left, other.box.left);
+        const high = Math.min(one.box.bottom, other.box.bottom) - Math.max(one.box.top, other.box.top);
+        // Boxes of letters have room above and below them.
+        if (wide > 1 && high > 4) found.push(`${describe(one.text)} on ${describe(other.text)}`);
+      }
+    });
+  }
+  return found.slice(0, 10);
+}
+
 function skippedLevels(page) {
   const found = [];
   let before = 0;
@@ -95,6 +112,10 @@ frame.addEventListener("load", () => {
     requests: view.performance.getEntriesByType("resource").map((entry) => entry.name),
     sticking_out: [...closed, ...stickingOut(page)],
     faint: faint(page, view),
+    overlapping: overlapping(page),
+    drawn: [...page.querySelectorAll("figure")].filter((figure) => figure.getClientRects().length > 0).map((figure) => figure.getAttribute("class") ?? ""),
+    samples: [...page.querySelectorAll(".samples li")].map((entry) => entry.textContent),
+    clients: [...page.querySelectorAll(".topology tbody td:first-child")].map((cell) => cell.textContent),
     silent: silent.map(describe),
     sections: [...page.querySelectorAll("h2")].map((heading) => heading.textContent.trim()),
     skipped_levels: skippedLevels(page),

@@ -5,7 +5,22 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 /// Services for one destination rule each; all of them lead to the pods of reviews.
-const SERVICES: [&str; 8] = ["far", "far-port", "shares", "shares-port", "even", "even-port", "tls", "tls-port"];
+const SERVICES: [&str; 14] = [
+    "far",
+    "far-port",
+    "shares",
+    "shares-port",
+    "even",
+    "even-port",
+    "tls",
+    "tls-port",
+    "mutual",
+    "mutual-port",
+    "upgrade",
+    "upgrade-port",
+    "client",
+    "client-port",
+];
 
 /// A third region with one more pod of reviews.
 const THIRD_REGION: &str = "
@@ -21,9 +36,17 @@ spec: {nodeName: node3, containers: [{name: reviews}]}
 status: {podIP: 10.244.3.12}
 ";
 
-/// What is there beside bookinfo: the third region, and the services in every cluster.
+/// A certificate for a gateway; nobody looks into it here.
+const CERTIFICATE: &str = "
+---
+cluster: cluster1
+---
+{kind: Secret, metadata: {name: web, namespace: istio-system}, data: {tls.crt: YQ==, tls.key: Yg==, ca.crt: Yw==}}
+";
+
+/// What is there beside bookinfo: the third region, a certificate, and the services in every cluster.
 pub(super) fn workloads() -> String {
-    let mut text = THIRD_REGION.to_owned();
+    let mut text = format!("{THIRD_REGION}{CERTIFICATE}");
     for cluster in ["cluster3", "cluster2", "cluster1"] {
         let _ = write!(text, "---\ncluster: {cluster}\n");
         for (index, name) in SERVICES.iter().enumerate() {
@@ -41,6 +64,8 @@ pub(super) fn all() -> Vec<Value> {
         vec![ingress(), east_west(), bound_to_the_gateway(), routes(), hidden_routes(), hidden_rule(), peers()];
     all.extend(rules());
     all.extend(authorizations());
+    all.extend(entries());
+    all.extend([secure(), passed()]);
     all
 }
 
@@ -56,6 +81,27 @@ fn ingress() -> Value {
 fn east_west() -> Value {
     let server = json!({"port": {"number": 15443, "name": "tls", "protocol": "TLS"}, "hosts": ["*.local"], "tls": {"mode": "AUTO_PASSTHROUGH"}});
     object("Gateway", "east-west", json!({"selector": {"istio": "eastwestgateway"}, "servers": [server]}))
+}
+
+fn secure() -> Value {
+    let tls = json!({"mode": "MUTUAL", "credentialName": "web", "subjectAltNames": ["client.example.org"],
+        "minProtocolVersion": "TLSV1_1", "maxProtocolVersion": "TLSV1_2", "cipherSuites": ["AES128-SHA"]});
+    let servers = json!([
+        {"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["secure.example.org"], "tls": tls},
+        {"port": {"number": 8443, "name": "tls", "protocol": "TLS"}, "hosts": ["*.example.org"], "tls": {"mode": "PASSTHROUGH"}},
+    ]);
+    object("Gateway", "secure", json!({"selector": {"istio": "ingressgateway"}, "servers": servers}))
+}
+
+fn passed() -> Value {
+    let place = json!({"host": "productpage", "subset": "v1", "port": {"number": 9080}});
+    let condition = json!({"sniHosts": ["tls.example.org"], "port": 8443, "gateways": ["secure"]});
+    let route = json!([{"destination": place, "weight": 1}, {"destination": {"host": "reviews"}, "weight": 3}]);
+    object(
+        "VirtualService",
+        "passed",
+        json!({"hosts": ["tls.example.org", "tls.example.orgx"], "gateways": ["secure"], "tls": [{"match": [condition], "route": route}]}),
+    )
 }
 
 fn bound_to_the_gateway() -> Value {
@@ -111,7 +157,7 @@ fn routes() -> Value {
     let place = json!({"host": "productpage", "subset": "v1", "port": {"number": 9080}});
     let half = json!({"value": 50.0});
     let cors = json!({"allowOrigins": [{"exact": "a"}, {"prefix": "a"}, {"regex": "a"}], "allowMethods": ["GET"], "allowHeaders": ["x"],
-        "exposeHeaders": ["y"], "maxAge": "1m", "allowCredentials": true});
+        "exposeHeaders": ["y"], "maxAge": "1m", "allowCredentials": true, "unmatchedPreflights": "IGNORE"});
     let retries = json!({"attempts": 3, "perTryTimeout": "1s", "retryOn": "5xx", "retryRemoteLocalities": true,
         "retryIgnorePreviousHosts": false, "backoff": "30ms"});
     let faults =
@@ -125,9 +171,46 @@ fn routes() -> Value {
         {"match": at("/3"), "mirror": place, "mirrorPercentage": half, "mirrors": [{"destination": place, "percentage": half}], "route": to},
         {"match": at("/4"), "redirect": {"uri": "/new", "authority": "other", "port": 81, "scheme": "https", "redirectCode": 307}},
         {"match": at("/5"), "directResponse": {"status": 418, "body": {"string": "teapot"}}},
+        {"match": at("/6"), "fault": {"abort": {"grpcStatus": "UNAVAILABLE", "percentage": half}}, "route": to},
+        {"match": at("/7"), "redirect": {"uri": "/new", "derivePort": "FROM_REQUEST_PORT"}},
+        {"match": at("/8"), "directResponse": {"status": 418, "body": {"bytes": "dGVhcG90"}}},
         {"route": to},
     ]);
     object("VirtualService", "routes", json!({"hosts": ["reviews"], "http": http}))
+}
+
+/// Entries with endpoints of their own, and with chosen ones.
+fn entries() -> Vec<Value> {
+    let endpoints = json!([
+        {"address": "10.9.0.1", "ports": {"http": 15443}, "weight": 3, "locality": "region9/zone9"},
+        {"address": "10.9.0.2", "network": "network2", "labels": {"security.istio.io/tlsMode": "istio"}},
+        {"address": "10.9.0.3", "serviceAccount": "a"},
+    ]);
+    let port = json!({"number": 9080, "name": "http", "protocol": "HTTP", "targetPort": 9090});
+    let plain = json!({"number": 9080, "name": "http", "protocol": "HTTP"});
+    let vm = json!({"address": "10.9.1.1", "ports": {"http": 8080}, "labels": {"app": "vm"}, "locality": "region9", "weight": 2, "serviceAccount": "vm"});
+    let far = json!({"address": "10.9.1.2", "network": "network2", "labels": {"app": "vm"}, "serviceAccount": "vm"});
+    let group = json!({
+        "metadata": {"labels": {"app": "vm"}, "annotations": {"a": "b"}},
+        "template": {"address": "", "ports": {"http": 80}, "labels": {"app": "vm"}, "network": "n", "locality": "r", "weight": 1, "serviceAccount": "vm"},
+    });
+    vec![
+        object(
+            "ServiceEntry",
+            "listed",
+            json!({"hosts": ["listed.global"], "addresses": ["240.0.0.9"], "ports": [port], "location": "MESH_INTERNAL",
+            "resolution": "STATIC", "endpoints": endpoints, "exportTo": ["bookinfo"], "subjectAltNames": ["spiffe://other/ns/a/sa/b"]}),
+        ),
+        object(
+            "ServiceEntry",
+            "chosen",
+            json!({"hosts": ["chosen.global"], "ports": [plain], "location": "MESH_INTERNAL",
+            "resolution": "STATIC", "workloadSelector": {"labels": {"app": "vm"}}}),
+        ),
+        object("WorkloadEntry", "vm", vm),
+        object("WorkloadEntry", "far", far),
+        object("WorkloadGroup", "vms", group),
+    ]
 }
 
 fn authorizations() -> Vec<Value> {
@@ -182,6 +265,13 @@ fn rules() -> Vec<Value> {
         (
             "even",
             json!({"loadBalancer": {"localityLbSetting": {"enabled": false}}, "outlierDetection": {"maxEjectionPercent": 100}}),
+        ),
+        ("upgrade", json!({"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE", "maxConcurrentStreams": 9}}})),
+        ("client", json!({"connectionPool": {"http": {"useClientProtocol": true}}})),
+        (
+            "mutual",
+            json!({"tls": {"mode": "MUTUAL", "clientCertificate": "/etc/own.pem", "privateKey": "/etc/own.key",
+                "caCertificates": "/etc/ca.pem", "sni": "a.example.org", "subjectAltNames": ["b.example.org"]}}),
         ),
         ("tls", json!({"tls": {"mode": "SIMPLE", "sni": "a.example.org", "subjectAltNames": ["b.example.org"]}})),
     ];

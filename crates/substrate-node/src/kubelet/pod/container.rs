@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Container as PodContainer;
+use k8s_openapi::api::core::v1::{Container as PodContainer, Pod};
 use tokio::sync::{broadcast, watch};
 
 use super::cell::PodCell;
@@ -175,7 +175,7 @@ impl ContainerTask {
             Turn::Stop => self.end(&place, &self.stop, "Stopping container").await,
             Turn::Condemned(condemned) => {
                 let own = Stop::new();
-                own.request_within(condemned.grace.unwrap_or_else(|| grace_period(&self.cell)));
+                own.request_within(condemned.grace.unwrap_or_else(|| grace_period(&self.cell.pod())));
                 // The pod itself may be stopped meanwhile, with less time.
                 let shorten = async {
                     self.stop.requested().await;
@@ -375,7 +375,7 @@ impl ContainerTask {
 }
 
 /// The grace period of the pod's specification.
-pub(super) fn grace_period(cell: &PodCell) -> Duration {
-    let seconds = cell.pod().spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+pub(super) fn grace_period(pod: &Pod) -> Duration {
+    let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30))
 }

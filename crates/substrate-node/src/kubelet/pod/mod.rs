@@ -57,8 +57,10 @@ async fn watch_deletion(cell: Arc<PodCell>, stop: Stop) {
     let mut object = cell.object.subscribe();
     let mut begun = None;
     loop {
-        let grace = object.borrow_and_update().metadata.deletion_timestamp.is_some().then(|| deletion_grace(&cell));
-        if let Some(grace) = grace {
+        // A copy: whoever holds the borrow and asks for the object again waits for a writer that waits for this borrow.
+        let pod = Arc::clone(&object.borrow_and_update());
+        if pod.metadata.deletion_timestamp.is_some() {
+            let grace = deletion_grace(&pod);
             // From the moment in which this node saw it: clocks of others do not matter.
             let begun = *begun.get_or_insert_with(tokio::time::Instant::now);
             stop.request(begun + grace);
@@ -73,9 +75,9 @@ async fn watch_deletion(cell: Arc<PodCell>, stop: Stop) {
     }
 }
 
-fn deletion_grace(cell: &PodCell) -> Duration {
-    let seconds = cell.pod().metadata.deletion_grace_period_seconds;
-    seconds.map_or_else(|| grace_period(cell), |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+fn deletion_grace(pod: &Pod) -> Duration {
+    let seconds = pod.metadata.deletion_grace_period_seconds;
+    seconds.map_or_else(|| grace_period(pod), |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// Waits until deletion has begun.
@@ -170,7 +172,7 @@ impl Life {
             if self.stop.is_requested() {
                 sidecar.stop.request(self.stop.deadline());
             } else {
-                sidecar.stop.request_within(grace_period(&self.cell));
+                sidecar.stop.request_within(grace_period(&self.cell.pod()));
             }
             ended(sidecar.task).await;
         }
@@ -366,5 +368,29 @@ async fn active_deadline(cell: Arc<PodCell>, stop: Stop) {
     let failure = Failure::new("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
     cell.warn(&failure.reason, failure.message.clone());
     cell.update(|observed| observed.failure = Some(failure));
-    stop.request_within(grace_period(&cell));
+    stop.request_within(grace_period(&cell.pod()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the object that it is given, and of nothing else: asking the cell for a newer one while the object is borrowed from
+    /// it stood still for ever when an update came in between, and every API server of the process with it.
+    #[test]
+    fn the_time_to_stop_is_that_of_the_deletion_else_that_of_the_pod() {
+        let pod = |deletion: Option<i64>, spec: Option<i64>| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "a", "deletionGracePeriodSeconds": deletion },
+                "spec": { "containers": [], "terminationGracePeriodSeconds": spec },
+            }))
+            .unwrap()
+        };
+        for (deletion, spec, seconds) in
+            [(Some(0), Some(9), 0), (Some(2), None, 2), (None, Some(9), 9), (None, None, 30)]
+        {
+            assert_eq!(deletion_grace(&pod(deletion, spec)), Duration::from_secs(seconds));
+        }
+        assert_eq!(deletion_grace(&pod(Some(-1), None)), Duration::ZERO);
+    }
 }

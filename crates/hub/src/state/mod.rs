@@ -1,0 +1,104 @@
+//! Inputs in, writes and statuses out; only what depends on a change is worked out again.
+//!
+//! [`State::apply`] takes changes of inputs in any number and order. It marks what depends on them, and works that out
+//! stage by stage: memberships of meshes, federation of destinations, plans of virtual destinations, acceptance of policies, and
+//! last the objects, which are compared with those of before. A start from nothing is the same: all inputs as one change. What
+//! is remembered from before a start is in the statuses of the inputs.
+
+mod attachment;
+mod change;
+mod compare;
+mod dirty;
+mod inputs;
+mod stages;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mesh_types::hub::ClusterObjectRef;
+
+pub use change::{Action, Change, Effects, Input, InputKey, Outcome, Subject, Unit, Write};
+
+use crate::output::{Desired, Emitted, ObjectKey};
+use crate::status::{self, Status};
+use crate::translate::Translation;
+use crate::world::{Settings, Target, World};
+use attachment::Attachments;
+use dirty::Dirty;
+
+/// Everything that the hub knows, and what follows from it.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    world: World,
+    traffic: Attachments,
+    access: Attachments,
+    translations: BTreeMap<Unit, Translation>,
+    /// Destinations whose policies refer to a target, whether that exists or not.
+    referring: BTreeMap<Target, BTreeSet<ClusterObjectRef>>,
+    /// Hosts of virtual destinations that have an address.
+    virtual_hosts: BTreeSet<String>,
+    failures: BTreeMap<Unit, BTreeMap<(String, ObjectKey), String>>,
+}
+
+impl State {
+    /// A state that knows nothing.
+    pub fn new(settings: Settings) -> Self {
+        Self { world: World::new(settings), ..Self::default() }
+    }
+
+    /// Takes changes over, and says what follows.
+    ///
+    /// At a start everything that is there has to come in one call: what is remembered counts before what is new.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Effects {
+        let mut dirty = Dirty::default();
+        for change in changes {
+            self.take(change, &mut dirty);
+        }
+        self.work_out(dirty)
+    }
+
+    /// The tables, for whoever answers questions about them.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Every object that shall be in a cluster, with its unit. What has the hub's label there and is not among them is
+    /// garbage.
+    pub fn desired<'a>(&'a self, cluster: &'a str) -> impl Iterator<Item = (&'a Unit, &'a Arc<Desired>)> {
+        let here = move |emitted: &&Emitted| emitted.clusters.contains(cluster);
+        self.emitted().filter(move |(_, emitted)| here(emitted)).map(|(unit, emitted)| (unit, &emitted.object))
+    }
+
+    /// Every object with its clusters and its unit.
+    pub fn emitted(&self) -> impl Iterator<Item = (&Unit, &Emitted)> {
+        self.translations
+            .iter()
+            .flat_map(|(unit, translation)| translation.objects.iter().map(move |emitted| (unit, emitted)))
+    }
+
+    /// The status of a resource; `None` where it is not known.
+    pub fn status(&self, subject: &Subject) -> Option<Status> {
+        status::of(self, subject)
+    }
+
+    /// What follows from a unit.
+    pub(crate) fn translation(&self, unit: &Unit) -> Option<&Translation> {
+        self.translations.get(unit)
+    }
+
+    /// Why objects of a unit could not be written, with cluster and object.
+    pub(crate) fn failures(&self, unit: &Unit) -> impl Iterator<Item = String> {
+        let of_unit = self.failures.get(unit).into_iter().flatten();
+        of_unit.map(|((cluster, key), error)| format!("{key} cannot be written in {cluster}: {error}"))
+    }
+
+    /// Destinations that a policy selects.
+    pub(crate) fn traffic_targets(&self) -> &Attachments {
+        &self.traffic
+    }
+
+    /// Destinations that an access policy selects.
+    pub(crate) fn access_targets(&self) -> &Attachments {
+        &self.access
+    }
+}

@@ -1,0 +1,82 @@
+//! Labels, annotations and names that the management plane gives.
+
+/// Which hub wrote an object: the namespace of the hub. What does not carry it is foreign and left alone.
+pub const LABEL_OWNER: &str = "hub.meshproof.dev/owner";
+/// Which registered cluster an object was written into, or discovered in.
+pub const LABEL_CLUSTER: &str = "hub.meshproof.dev/cluster";
+/// Resources of the management cluster that an object follows from: `Kind/namespace/name`, separated by commas.
+pub const ANNOTATION_PARENTS: &str = "hub.meshproof.dev/parents";
+/// Makes a Service a Destination that has no proxy behind it, by the value `true`.
+pub const ANNOTATION_DISCOVER: &str = "discovery.meshproof.dev/enabled";
+/// Field manager of everything that the hub applies.
+pub const FIELD_MANAGER: &str = "meshproof-hub";
+/// Labels of failover levels on endpoints begin so; see `hub::translate`.
+pub const LABEL_LEVEL: &str = "failover.hub.meshproof.dev/level-";
+
+/// Longest name of an object that also is a label value.
+const LONGEST: usize = 63;
+
+/// Joins parts to the name of an object: lower-case letters, digits and `-`, at most 63 of them, with `--` between the parts. No
+/// `.`, which Istio refuses in the name of a Gateway. Different parts have different names: a part with other signs or with `--`
+/// of its own, and what is longer, ends in a digest.
+pub fn join(parts: &[&str]) -> String {
+    let is_plain = |sign: char| sign.is_ascii_lowercase() || sign.is_ascii_digit() || sign == '-';
+    let tells = |part: &&str| {
+        part.chars().all(is_plain) && !part.contains("--") && !part.starts_with('-') && !part.ends_with('-')
+    };
+    let whole = parts.join("--");
+    if whole.len() <= LONGEST && parts.iter().all(tells) {
+        return whole;
+    }
+    let lower = whole.to_ascii_lowercase();
+    let plain: String = lower.chars().map(|sign| if is_plain(sign) { sign } else { '-' }).collect();
+    // No name in Kubernetes has a slash, so it tells where a part ends.
+    let digest = format!("{:016x}", digest(parts.join("/").as_bytes()));
+    let end = plain.len().min(LONGEST - digest.len() - 1);
+    format!("{}-{digest}", plain[..end].trim_end_matches('-'))
+}
+
+/// FNV-1a with 64 bits: the same on every machine and in every release, which persisted names and addresses need.
+pub fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_different() {
+        assert_eq!(join(&["reviews", "bookinfo", "cluster1"]), "reviews--bookinfo--cluster1");
+        let long = |last: &str| join(&["a".repeat(60).as_str(), last]);
+        assert_ne!(long("first"), long("second"));
+        assert_eq!(long("first").len(), 63);
+    }
+
+    #[test]
+    fn different_parts_have_different_names() {
+        let all = [
+            join(&["web-shop", "eu"]),
+            join(&["web", "shop-eu"]),
+            join(&["web", "shop", "eu"]),
+            join(&["web.shop", "eu"]),
+            join(&["web", "shop.eu"]),
+            join(&["web_shop", "eu"]),
+            join(&["web--shop", "eu"]),
+            join(&["web", "shop--eu"]),
+            join(&["Web-shop", "eu"]),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len(), "{all:?}");
+        let is_name = |name: &str| name.chars().all(|sign| matches!(sign, 'a'..='z' | '0'..='9' | '-'));
+        assert!(all.iter().all(|name| is_name(name)), "{all:?}");
+    }
+
+    #[test]
+    fn the_digest_is_fnv_1a() {
+        // Test vectors of the algorithm's authors.
+        assert_eq!(digest(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(digest(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(digest(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}
