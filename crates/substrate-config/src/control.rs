@@ -221,7 +221,8 @@ pub struct TapReport {
     pub bytes: u64,
     /// Packets that the kernel could not hand over. A tap that lost some cannot prove that something was absent.
     pub dropped: u64,
-    /// TCP segments that came after bytes which were not captured: a marker across such a place would be missed.
+    /// Places in TCP streams whose bytes were never captured: a marker there would be missed. Segments that came out of
+    /// their order, and such as were lost and sent again, leave none.
     pub gaps: u64,
     /// Packets that could not be read as IPv4. Their bytes were searched as they are.
     pub unread: u64,

@@ -47,15 +47,20 @@ fn echo(listener: TcpListener) {
     });
 }
 
-/// Sends a word over an open connection and says what comes back within half a second.
-async fn exchange(stream: &mut TcpStream, word: &str) -> Value {
+/// What comes back may take its time on a busy machine.
+const ANSWER: Duration = Duration::from_secs(20);
+/// So long nothing comes back over a way that is closed.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// Sends a word over an open connection and says what comes back in time.
+async fn exchange(stream: &mut TcpStream, word: &str, patience: Duration) -> Value {
     let talk = async {
         stream.write_all(word.as_bytes()).await?;
         let mut answer = vec![0; word.len()];
         stream.read_exact(&mut answer).await?;
         Ok::<_, io::Error>(String::from_utf8_lossy(&answer).into_owned())
     };
-    match timeout(Duration::from_millis(500), talk).await {
+    match timeout(patience, talk).await {
         Err(_) => json!("timeout"),
         Ok(Ok(answer)) => json!(answer),
         Ok(Err(error)) => json!(format!("{:?}", error.kind())),
@@ -70,18 +75,18 @@ pub(crate) async fn cut() -> Facts {
     let far = address(two.node_address(), 6443);
     let links = fabric.links();
     let mut open = pod.dial(address(two.node_address(), 7)).await?;
-    let before = json!({"new": ask(pod.dial(far)).await, "open": exchange(&mut open, "one").await});
+    let before = json!({"new": ask(pod.dial(far)).await, "open": exchange(&mut open, "one", ANSWER).await});
     let fault = links.start(&link(Direction::Both), Effect::Cut).await?;
-    let during = json!({"new": ask(pod.dial(far)).await, "open": exchange(&mut open, "two").await,
+    let during = json!({"new": ask(pod.dial(far)).await, "open": exchange(&mut open, "two", SILENCE).await,
         "inside": ask(two.dial(far)).await});
     let counters = links.counters().await?;
     let ended = links.end(&fault).await?;
     // What was sent meanwhile is sent again by TCP.
     let mut late = [0; 3];
-    let late = timeout(Duration::from_secs(5), open.read_exact(&mut late)).await.map(|_| late.to_vec());
+    let late = timeout(ANSWER, open.read_exact(&mut late)).await.map(|_| late.to_vec());
     Ok(json!({"before": before, "during": during, "touched": ended.touched, "evidence": ended.evidence,
         "after": {"new": ask(pod.dial(far)).await, "late": late.ok().and_then(|bytes| String::from_utf8(bytes).ok()),
-            "open": exchange(&mut open, "new").await},
+            "open": exchange(&mut open, "new", ANSWER).await},
         "countedRules": counters[0].rules, "links": counters[0].links.iter().map(|link| &link.name).collect::<Vec<_>>(),
         "again": links.end(&fault).await.err().map(|error| error.to_string())}))
 }
@@ -110,8 +115,9 @@ async fn ways(near: &UdpSocket, far: &UdpSocket, near_ip: Ipv4Addr, far_ip: Ipv4
     near.send_to(b"there", address(far_ip, 5000)).await?;
     far.send_to(b"back", address(near_ip, 5000)).await?;
     let mut buffer = [0; 16];
-    let there = timeout(Duration::from_millis(300), far.recv_from(&mut buffer)).await.is_ok();
-    let back = timeout(Duration::from_millis(300), near.recv_from(&mut buffer)).await.is_ok();
+    let patience = Duration::from_secs(2);
+    let there = timeout(patience, far.recv_from(&mut buffer)).await.is_ok();
+    let back = timeout(patience, near.recv_from(&mut buffer)).await.is_ok();
     Ok(json!({"there": there, "back": back}))
 }
 
@@ -121,29 +127,38 @@ pub(crate) async fn wire() -> Facts {
     echo(two.listen(address(two.node_address(), 7)).await?);
     let links = fabric.links();
     let mut open = pod.dial(address(two.node_address(), 7)).await?;
-    let before = round_trip(&mut open).await?;
+    let before = quickest(&mut open).await?;
     let delay = Effect::Delay { delay: Duration::from_millis(60), jitter: Duration::from_millis(10) };
     let delayed = links.start(&link(Direction::OneWay), delay).await?;
-    let during = [round_trip(&mut open).await?, round_trip(&mut open).await?];
+    let during = quickest(&mut open).await?;
     // More than one packet, and more than the kernel carries in one piece.
     let bulk = bulk(&mut open, 3_000_000).await?;
     let cut = links.start(&link(Direction::Both), Effect::Cut).await?;
-    let both = exchange(&mut open, "cut").await;
+    let both = exchange(&mut open, "cut", SILENCE).await;
     let uncut = links.end(&cut).await?;
     let mut late = [0; 3];
-    timeout(Duration::from_secs(5), open.read_exact(&mut late)).await??;
+    timeout(ANSWER, open.read_exact(&mut late)).await??;
     let ended = links.end(&delayed).await?;
-    let after = round_trip(&mut open).await?;
+    let after = quickest(&mut open).await?;
     let loss = links.start(&link(Direction::OneWay), Effect::Loss { chance: 1.0 }).await?;
-    let lost = exchange(&mut open, "lost").await;
+    let lost = exchange(&mut open, "lost", SILENCE).await;
     let restored = links.end(&loss).await?;
     let mut late = [0; 4];
-    timeout(Duration::from_secs(5), open.read_exact(&mut late)).await??;
+    timeout(ANSWER, open.read_exact(&mut late)).await??;
     let rules = links.counters().await?.swap_remove(0).rules;
     Ok(json!({"beforeMs": before, "duringMs": during, "bulk": bulk, "whileCut": both, "cutTouched": uncut.touched,
         "delayTouched": ended.touched, "delayEvidence": ended.evidence, "afterMs": after, "whileLost": lost,
         "lossTouched": restored.touched, "rules": rules.len(),
         "none": links.start(&link(Direction::Both), Effect::Loss { chance: 0.0 }).await.err().map(|e| e.to_string())}))
+}
+
+/// Milliseconds of the quickest of some round trips: a busy machine makes many slow, and none faster than the link.
+async fn quickest(stream: &mut TcpStream) -> Result<f64, io::Error> {
+    let mut quickest = f64::INFINITY;
+    for _ in 0..10 {
+        quickest = quickest.min(round_trip(stream).await?);
+    }
+    Ok(quickest)
 }
 
 /// Milliseconds until a word has come back.
@@ -176,15 +191,15 @@ pub(crate) async fn tap() -> Facts {
     let file = camino::Utf8Path::new(crate::scenarios::FOLDER).join("link.pcap");
     let tap = links.tap(["network1", "network2"], &markers, &file, 1_000_000).await?;
     let mut near = pod.dial(address(one.node_address(), 7)).await?;
-    exchange(&mut near, "stays-inside").await;
+    exchange(&mut near, "stays-inside", ANSWER).await;
     let mut far = pod.dial(address(two.node_address(), 7)).await?;
-    exchange(&mut far, "this is a-plaintext-marker").await;
-    exchange(&mut far, "half-an").await;
-    exchange(&mut far, "d-half").await;
+    exchange(&mut far, "this is a-plaintext-marker", ANSWER).await;
+    exchange(&mut far, "half-an", ANSWER).await;
+    exchange(&mut far, "d-half", ANSWER).await;
     // What TLS looks like: a handshake record, then records of data that carry no marker.
     let mut sealed = pod.dial(address(two.node_address(), 7)).await?;
-    exchange(&mut sealed, "\u{16}\u{3}\u{1}\0\u{5}hello").await;
-    exchange(&mut sealed, "\u{17}\u{3}\u{3}\0\u{4}n0t!").await;
+    exchange(&mut sealed, "\u{16}\u{3}\u{1}\0\u{5}hello", ANSWER).await;
+    exchange(&mut sealed, "\u{17}\u{3}\u{3}\0\u{4}n0t!", ANSWER).await;
     bulk(&mut far, 2_000_000).await?;
     let report = tokio::task::spawn_blocking(move || tap.stop()).await??;
     let size = file.metadata()?.len();

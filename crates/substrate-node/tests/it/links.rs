@@ -62,11 +62,9 @@ fn packets_are_delayed_and_lost_and_then_not_any_more() {
     let facts = run("wire");
     let milliseconds = |pointer: &str| facts.pointer(pointer).and_then(serde_json::Value::as_f64).expect("a number");
     let before = milliseconds("/beforeMs");
-    for pointer in ["/duringMs/0", "/duringMs/1"] {
-        let during = milliseconds(pointer);
-        // One way, 60 ms give or take 10; a busy machine adds to it and takes nothing away.
-        assert!(during >= 50.0 && during < before + 300.0, "{during} ms in {facts:#}");
-    }
+    let during = milliseconds("/duringMs");
+    // One way, 60 ms give or take 10; a busy machine adds to it and takes nothing away.
+    assert!(during >= 50.0 && during < before + 300.0, "{during} ms in {facts:#}");
     expect(&facts, "/bulk", true);
     expect(&facts, "/whileCut", "timeout");
     assert!(facts["cutTouched"].as_u64() > Some(0), "{facts:#}");

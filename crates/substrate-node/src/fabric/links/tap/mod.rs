@@ -6,6 +6,7 @@ mod packet;
 mod pcap;
 mod ring;
 mod search;
+mod stream;
 
 use std::io;
 use std::net::Ipv4Addr;

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use memchr::memmem;
 use substrate_config::control::{MOST_FLOWS, Marker, MarkerHits, TapFlow, TapReport};
 
-use super::packet::{Flow, Packet, Segment};
+use super::packet::{Flow, Packet};
+use super::stream::{Piece, Stream};
 
 /// What is known of everything captured so far.
 pub(super) struct Search {
     markers: Vec<Known>,
-    /// Length of the longest marker, less one: as many bytes of a segment can begin what the next one ends.
-    overlap: usize,
+    /// So many bytes on each side of a seam can be part of a marker, or tell TLS.
+    edge: usize,
     flows: HashMap<Flow, State>,
-    gaps: u64,
 }
 
 struct Known {
@@ -29,12 +29,7 @@ struct State {
     packets: u64,
     payload_bytes: u64,
     tls_records: u64,
-    /// Sequence number after the last byte that was seen.
-    next: Option<u32>,
-    /// The last bytes of the stream.
-    tail: Vec<u8>,
-    /// First bytes of the stream, at most [`TLS`] many; absent where its beginning was not captured.
-    beginning: Option<Vec<u8>>,
+    stream: Stream,
 }
 
 /// How a stream of TLS begins: a handshake record of version 3.x.
@@ -49,34 +44,25 @@ impl Search {
             hits: 0,
             first: None,
         });
-        let overlap = markers.iter().map(|marker| marker.bytes.len()).max().unwrap_or(1).saturating_sub(1);
-        Self { markers: known.collect(), overlap, flows: HashMap::new(), gaps: 0 }
+        let overlap = markers.iter().map(|marker| marker.bytes.len().saturating_sub(1)).max().unwrap_or(0);
+        Self { markers: known.collect(), edge: overlap.max(TLS.len()), flows: HashMap::new() }
     }
 
     /// Books one packet.
     pub(super) fn add(&mut self, packet: &Packet<'_>) {
-        let state = self.flows.entry(packet.flow).or_default();
+        let Self { markers, edge, flows } = self;
+        let state = flows.entry(packet.flow).or_default();
         state.packets += 1;
         state.payload_bytes += packet.payload.len() as u64;
-        let Some(segment) = packet.segment else {
-            self.look(packet.flow, &[], packet.payload);
-            return;
-        };
-        // Says nothing of the stream's bytes, whatever sequence number it carries.
-        if packet.payload.is_empty() && !segment.syn {
-            return;
+        match packet.segment {
+            None => look(markers, packet.flow, &Piece { before: &[], bytes: packet.payload, after: &[] }),
+            // Says nothing of the stream's bytes, whatever sequence number it carries.
+            Some(segment) if packet.payload.is_empty() && !segment.syn => {}
+            Some(segment) => state.stream.add(segment, packet.payload, *edge, |piece| {
+                state.tls_records += u64::from(is_tls_record(piece.bytes));
+                look(markers, packet.flow, piece);
+            }),
         }
-        state.tls_records += u64::from(is_tls_record(packet.payload));
-        let place = state.place(segment, packet.payload.len());
-        self.gaps += u64::from(matches!(place, Place::AfterGap));
-        let before = match place {
-            Place::Next => std::mem::take(&mut state.tail),
-            Place::AfterGap | Place::Overlapping | Place::Again => Vec::new(),
-        };
-        if !matches!(place, Place::Again) {
-            state.advance(segment, packet.payload, &before, self.overlap);
-        }
-        self.look(packet.flow, &before, packet.payload);
     }
 
     /// Looks into bytes that belong to no flow.
@@ -86,24 +72,14 @@ impl Search {
         }
     }
 
-    fn look(&mut self, flow: Flow, before: &[u8], payload: &[u8]) {
-        for marker in &mut self.markers {
-            let hits = marker.across(before, payload) + marker.finder.find_iter(payload).count();
-            if hits > 0 {
-                marker.hits += hits as u64;
-                marker.first.get_or_insert(flow);
-            }
-        }
-    }
-
     /// Adds flows and markers to a report.
     pub(super) fn report(self, report: &mut TapReport) {
+        report.gaps = self.flows.values().map(|state| state.stream.gaps()).sum();
         let mut flows: Vec<TapFlow> = self.flows.into_iter().map(|(flow, state)| state.report(flow)).collect();
         flows.sort_by(|a, b| b.payload_bytes.cmp(&a.payload_bytes).then_with(|| a.flow.cmp(&b.flow)));
         report.more_flows = flows.len().saturating_sub(MOST_FLOWS) as u64;
         flows.truncate(MOST_FLOWS);
         report.flows = flows;
-        report.gaps = self.gaps;
         let markers = self.markers.into_iter();
         report.markers = markers
             .map(|marker| MarkerHits { name: marker.name, hits: marker.hits, first: marker.first.map(Into::into) })
@@ -111,74 +87,31 @@ impl Search {
     }
 }
 
-impl Known {
-    /// Occurrences that begin in one piece and end in the next.
-    fn across(&self, before: &[u8], payload: &[u8]) -> usize {
-        let reach = self.length - 1;
-        let (head, rest) = (&before[before.len().saturating_sub(reach)..], &payload[..payload.len().min(reach)]);
-        if head.is_empty() || rest.is_empty() {
-            return 0;
+fn look(markers: &mut [Known], flow: Flow, piece: &Piece<'_>) {
+    let Piece { before, bytes, after } = *piece;
+    let joined = (!before.is_empty() || !after.is_empty()).then(|| [before, bytes, after].concat());
+    let whole = joined.as_deref().unwrap_or(bytes);
+    for marker in markers {
+        // Of what was seen before, less than a marker: whatever is found has bytes of this piece in it.
+        let reach = marker.length.saturating_sub(1);
+        let start = before.len().saturating_sub(reach);
+        let end = before.len() + bytes.len() + after.len().min(reach);
+        let hits = marker.finder.find_iter(&whole[start..end]).count();
+        if hits > 0 {
+            marker.hits += hits as u64;
+            marker.first.get_or_insert(flow);
         }
-        // Shorter than the marker on each side of the seam, so that whatever is found lies across it.
-        self.finder.find_iter(&[head, rest].concat()).count()
     }
-}
-
-/// Where a segment stands after what was seen before it.
-#[derive(Clone, Copy)]
-enum Place {
-    /// It follows, or is the first.
-    Next,
-    /// Bytes before it were not captured.
-    AfterGap,
-    /// Begins with bytes that were seen before, and goes on.
-    Overlapping,
-    /// Seen before, or late: it is looked into by itself.
-    Again,
 }
 
 impl State {
-    fn place(&mut self, segment: Segment, length: usize) -> Place {
-        if segment.syn {
-            *self = Self { beginning: Some(Vec::new()), ..self.counts() };
-            return Place::Next;
-        }
-        // Sequence numbers wrap: what is less than half of them ahead comes later.
-        let is_ahead = |distance: u32| (1..1 << 31).contains(&distance);
-        let Some(next) = self.next else { return Place::Next };
-        let end = segment.sequence.wrapping_add(length as u32);
-        match segment.sequence.wrapping_sub(next) {
-            0 => Place::Next,
-            distance if is_ahead(distance) => Place::AfterGap,
-            _ if is_ahead(end.wrapping_sub(next)) => Place::Overlapping,
-            _ => Place::Again,
-        }
-    }
-
-    /// The counts of a flow whose ports are used again.
-    fn counts(&self) -> Self {
-        let Self { packets, payload_bytes, tls_records, .. } = *self;
-        Self { packets, payload_bytes, tls_records, ..Self::default() }
-    }
-
-    fn advance(&mut self, segment: Segment, payload: &[u8], before: &[u8], overlap: usize) {
-        let length = payload.len() as u32 + u32::from(segment.syn);
-        self.next = Some(segment.sequence.wrapping_add(length));
-        if let Some(beginning) = &mut self.beginning {
-            beginning.extend(payload.iter().take(TLS.len() - beginning.len()));
-        }
-        let mut tail = before.to_vec();
-        tail.extend_from_slice(&payload[payload.len().saturating_sub(overlap)..]);
-        self.tail = tail.split_off(tail.len().saturating_sub(overlap));
-    }
-
     fn report(self, flow: Flow) -> TapFlow {
-        let begun = self.beginning.filter(|beginning| beginning.len() == TLS.len());
+        let begun = self.stream.beginning().and_then(|bytes| bytes.get(..TLS.len()));
         TapFlow {
             flow: flow.into(),
             packets: self.packets,
             payload_bytes: self.payload_bytes,
-            begins_as_tls: begun.map(|beginning| beginning == TLS),
+            begins_as_tls: begun.map(|bytes| bytes == TLS),
             tls_records: self.tls_records,
         }
     }
@@ -240,8 +173,30 @@ mod tests {
     }
 
     #[test]
+    fn segments_that_overtake_each_other_leave_no_gap_and_hide_no_seam() {
+        let segments: [(u32, bool, &[u8]); 4] =
+            [(9, true, b""), (10, false, b"a sec"), (18, false, b" x"), (15, false, b"ret")];
+        let report = report(&["secret", "ret x"], &segments);
+        let hits: Vec<_> = report.markers.iter().map(|marker| marker.hits).collect();
+        assert_eq!((hits, report.gaps), (vec![1, 1], 0));
+    }
+
+    #[test]
     fn a_segment_that_is_sent_again_is_no_gap() {
         let report = report(&["secret"], &[(10, false, b"sec"), (10, false, b"sec"), (13, false, b"ret")]);
+        assert_eq!((report.markers[0].hits, report.gaps), (1, 0));
+    }
+
+    #[test]
+    fn what_comes_late_before_all_else_is_joined_too() {
+        let report = report(&["secret"], &[(13, false, b"ret"), (10, false, b"sec"), (10, false, b"secret")]);
+        assert_eq!((report.markers[0].hits, report.gaps), (1, 0));
+    }
+
+    #[test]
+    fn bytes_that_close_a_hole_join_both_sides() {
+        let segments: [(u32, bool, &[u8]); 3] = [(10, false, b"se"), (13, false, b"ret"), (11, false, b"ecret!")];
+        let report = report(&["secret"], &segments);
         assert_eq!((report.markers[0].hits, report.gaps), (1, 0));
     }
 
@@ -267,6 +222,10 @@ mod tests {
         assert_eq!((tls.flows[0].begins_as_tls, tls.flows[0].tls_records), (Some(true), 2));
         let plain = report(&["hello"], &[(9, true, b""), (10, false, b"G"), (11, false, b"ET /")]);
         assert_eq!((plain.flows[0].begins_as_tls, plain.flows[0].tls_records), (Some(false), 0));
+        let segments: [(u32, bool, &[u8]); 4] =
+            [(9, true, b""), (11, false, &hello[1..]), (10, false, hello), (9, true, b"")];
+        let reordered = report(&["hello"], &segments);
+        assert_eq!((reordered.flows[0].begins_as_tls, reordered.markers[0].hits), (Some(true), 1));
         let late = report(&["hello"], &[(10, false, hello)]);
         assert_eq!(late.flows[0].begins_as_tls, None);
     }
@@ -280,24 +239,85 @@ mod tests {
         assert_eq!((report.flows[0].packets, report.flows[0].payload_bytes), (4, 6));
     }
 
+    #[test]
+    fn a_gap_of_a_stream_is_still_one_when_its_port_is_used_again() {
+        let segments: [(u32, bool, &[u8]); 4] =
+            [(9, true, b""), (11, false, b"sec"), (900, true, b""), (901, false, b"ret")];
+        assert_eq!(report(&["secret"], &segments).gaps, 1);
+    }
+
+    #[test]
+    fn holes_that_are_too_many_to_remember_are_gaps_and_their_bytes_are_looked_into() {
+        let apart: Vec<(u32, bool, &[u8])> = (0..5000).map(|number| (10 * number, false, &b"a secret"[..])).collect();
+        let report = report(&["secret"], &apart);
+        assert_eq!((report.markers[0].hits, report.gaps), (5000, 4999));
+    }
+
+    /// Texts of a few letters, and how long their segments are.
+    fn cut_text() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
+        let letters = prop_oneof![Just(b'a'), Just(b'b'), Just(b'c')];
+        (proptest::collection::vec(letters, 0..60), proptest::collection::vec(1_usize..9, 1..60))
+    }
+
+    /// One segment after the other, up to the end of the text.
+    fn segments<'a>(text: &'a [u8], cuts: &[usize]) -> Vec<(u32, bool, &'a [u8])> {
+        let (mut segments, mut rest) = (Vec::new(), text);
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (segment, after) = rest.split_at(rest.len().min(*cut));
+            // Near the end of all sequence numbers, so that some streams wrap.
+            segments.push(((u32::MAX - 30).wrapping_add((text.len() - rest.len()) as u32), false, segment));
+            rest = after;
+        }
+        segments
+    }
+
+    /// Markers that cannot overlap themselves, so that counting needs no convention.
+    const MARKERS: [&str; 3] = ["abc", "cab", "c"];
+
+    fn hits_within(text: &[u8]) -> Vec<u64> {
+        let whole = |marker: &str| text.windows(marker.len()).filter(|part| *part == marker.as_bytes()).count() as u64;
+        MARKERS.map(whole).to_vec()
+    }
+
+    fn hits_of(report: &TapReport) -> Vec<u64> {
+        report.markers.iter().map(|marker| marker.hits).collect()
+    }
+
     proptest! {
         #[test]
-        fn however_a_text_is_cut_its_markers_are_found(
-            text in proptest::collection::vec(prop_oneof![Just(b'a'), Just(b'b'), Just(b'c')], 0..60),
-            cuts in proptest::collection::vec(1_usize..9, 1..60),
+        fn however_a_text_is_cut_its_markers_are_found((text, cuts) in cut_text()) {
+            let report = report(&MARKERS, &segments(&text, &cuts));
+            prop_assert_eq!((hits_of(&report), report.gaps), (hits_within(&text), 0));
+        }
+
+        #[test]
+        fn in_whatever_order_and_however_often_segments_come_it_is_all_the_same(
+            (text, cuts) in cut_text(),
+            again in proptest::collection::vec(1_usize..9, 1..60),
+            order in proptest::collection::vec(any::<u32>(), 120),
+            opened: bool,
         ) {
-            // Markers that cannot overlap themselves, so that counting needs no convention.
-            let markers = ["abc", "cab", "c"];
-            let mut segments: Vec<(u32, bool, &[u8])> = vec![(99, true, b"")];
-            let (mut at, mut cut) = (0, cuts.iter().cycle());
-            while at < text.len() {
-                let end = (at + cut.next().unwrap()).min(text.len());
-                segments.push((100 + at as u32, false, &text[at..end]));
-                at = end;
-            }
-            let seen: Vec<u64> = report(&markers, &segments).markers.iter().map(|marker| marker.hits).collect();
-            let whole = |marker: &str| text.windows(marker.len()).filter(|part| *part == marker.as_bytes()).count() as u64;
-            prop_assert_eq!(seen, markers.map(whole).to_vec());
+            // What is sent again is cut at other places.
+            let sent = [segments(&text, &cuts), segments(&text, &again)].concat();
+            let mut captured: Vec<_> = order.iter().zip(sent).collect();
+            captured.sort();
+            let opening: (u32, bool, &[u8]) = (u32::MAX - 31, true, b"");
+            let opening = opened.then_some(opening).into_iter();
+            let captured: Vec<_> = opening.chain(captured.into_iter().map(|(_, segment)| segment)).collect();
+            let report = report(&MARKERS, &captured);
+            prop_assert_eq!((hits_of(&report), report.gaps), (hits_within(&text), 0));
+        }
+
+        #[test]
+        fn a_segment_that_never_comes_is_a_gap((text, cuts) in cut_text(), lost: proptest::sample::Index) {
+            let mut all = segments(&text, &cuts);
+            prop_assume!(all.len() > 2);
+            all.remove(1 + lost.index(all.len() - 2));
+            all.reverse();
+            prop_assert_eq!(report(&MARKERS, &all).gaps, 1);
         }
     }
 }
