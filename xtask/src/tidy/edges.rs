@@ -4,8 +4,9 @@ use super::Problem;
 use super::tree::{Crate, Tree};
 
 /// What each crate of the workspace may need of the others. A `*` at the end stands for any rest.
-const MAY_NEED: [(&str, &[&str]); 15] = [
+const MAY_NEED: [(&str, &[&str]); 17] = [
     ("eventually", &[]),
+    ("mesh-certificates", &[]),
     ("mesh-types", &[]),
     ("requirements", &[]),
     ("substrate-config", &[]),
@@ -17,7 +18,8 @@ const MAY_NEED: [(&str, &[&str]); 15] = [
     ("agent", &["eventually", "mesh-types"]),
     ("bookinfo", &[]),
     ("hub", &["eventually", "mesh-types"]),
-    ("pilot", &["eventually", "mesh-types"]),
+    ("hub-agent", &["eventually", "mesh-certificates", "mesh-types"]),
+    ("pilot", &["eventually", "mesh-certificates", "mesh-types"]),
     // The embedded Kubernetes: it knows no mesh.
     ("substrate*", &["eventually", "substrate*"]),
     // The harness links nothing that it tests.
@@ -28,6 +30,9 @@ const MAY_NEED: [(&str, &[&str]); 15] = [
 
 /// What the tests of every crate may need besides.
 const TESTS_MAY_NEED: [&str; 2] = ["eventually", "requirements"];
+
+/// What the tests of single crates may need besides: the API server is what a program of Kubernetes is tried against.
+const TESTS_OF: [(&str, &[&str]); 1] = [("hub-agent", &["substrate-api"])];
 
 /// Crates of plain data and arithmetic, and packages that do I/O.
 const PURE: [&str; 3] = ["mesh-types", "substrate-config", "verdict"];
@@ -47,7 +52,9 @@ fn edges_of(package: &Crate, inside: impl Fn(&&String) -> bool) -> Vec<Problem> 
         return vec![Problem::new(&package.name, text)];
     };
     let allowed = |needed: &str| may.iter().any(|pattern| matches(pattern, needed));
-    let by_tests = |needed: &str| package.name != "xtask" && TESTS_MAY_NEED.contains(&needed);
+    let own = TESTS_OF.iter().find(|(name, _)| *name == package.name).map_or(&[][..], |(_, may)| may);
+    let by_tests =
+        |needed: &str| package.name != "xtask" && (TESTS_MAY_NEED.contains(&needed) || own.contains(&needed));
     let needs = package.needs.iter().filter(&inside).filter(|needed| !allowed(needed));
     let tests = package.tests_need.iter().filter(&inside).filter(|needed| !allowed(needed) && !by_tests(needed));
     let needs = needs.map(|needed| Problem::new(&package.name, format!("may not need {needed}")));

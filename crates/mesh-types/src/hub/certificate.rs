@@ -65,6 +65,13 @@ pub struct IssuedCertificateStatus {
     /// SHA-256 of the root that it leads to, in hexadecimal.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub root_fingerprint: String,
+    /// SHA-256 of every root that the mesh is told to trust, in hexadecimal, the own one first: while a root changes, the old one
+    /// and the new one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_roots: Vec<String>,
+    /// Since when every namespace with workloads has these roots, RFC 3339. Pods that are older are restarted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_since: Option<String>,
     /// When the certificate ends, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<String>,
@@ -148,6 +155,9 @@ pub struct WorkloadRestartStatus {
     /// Fingerprint of the root for which the steps were done last.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub root_fingerprint: String,
+    /// Fingerprints of the roots that were trusted then, the own one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_roots: Vec<String>,
     /// Steps that are done for it.
     pub steps_done: u32,
 }

@@ -13,6 +13,35 @@ pub const FIELD_MANAGER: &str = "meshproof-hub";
 /// Labels of failover levels on endpoints begin so; see `hub::translate`.
 pub const LABEL_LEVEL: &str = "failover.hub.meshproof.dev/level-";
 
+/// Namespace of the hub in the management cluster, and of its objects in registered clusters.
+pub const NAMESPACE: &str = "meshproof-hub";
+/// Field manager of everything that an agent applies.
+pub const AGENT_FIELD_MANAGER: &str = "meshproof-hub-agent";
+/// On a Secret with the authority of a mesh: the IssuedCertificate that it is of. Without it the Secret is foreign.
+pub const LABEL_ISSUED: &str = "certificates.meshproof.dev/issued-certificate";
+/// Hands a foreign Secret with the authority of a mesh over to the agent, by the value `true`.
+pub const ANNOTATION_ADOPT: &str = "certificates.meshproof.dev/adopt";
+/// On such a Secret, and on the Secret of a key: digest of the options that it was made for.
+pub const ANNOTATION_OPTIONS: &str = "certificates.meshproof.dev/options";
+/// On such a Secret: when it was written last.
+pub const ANNOTATION_INSTALLED: &str = "certificates.meshproof.dev/installed-at";
+/// On such a Secret: fingerprints of roots from before that are trusted until everything was restarted, separated by commas.
+pub const ANNOTATION_PREVIOUS: &str = "certificates.meshproof.dev/previous-roots";
+/// On the pods of a workload that was restarted: digest of the roots that it was restarted for.
+pub const ANNOTATION_TRUST: &str = "certificates.meshproof.dev/trust";
+/// On a VirtualMesh: a generated root is made anew whenever this changes.
+pub const ANNOTATION_ROTATE: &str = "certificates.meshproof.dev/rotate-root";
+/// Type of the Secret in which an agent keeps a key until its certificate is installed.
+pub const TYPE_KEY: &str = "certificates.meshproof.dev/private-key";
+/// Type of the Secret in which an agent installs the authority of a mesh.
+pub const TYPE_AUTHORITY: &str = "certificates.meshproof.dev/authority";
+/// Type of the Secret with the root of a VirtualMesh.
+pub const TYPE_ROOT: &str = "certificates.meshproof.dev/root";
+/// Port of an agent's gRPC access log service.
+pub const PORT_ACCESS_LOG: u16 = 9977;
+/// Port of an agent's admin listener, on loopback.
+pub const PORT_AGENT_ADMIN: u16 = 9092;
+
 /// Longest name of an object that also is a label value.
 const LONGEST: usize = 63;
 

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use mesh_certificates::der::{self, KeyFormError};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
-
-use super::der::{self, KeyFormError};
 
 /// Lifetime of a self-signed root.
 const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);

@@ -6,7 +6,6 @@
 
 pub mod authenticate;
 pub mod authority;
-pub mod der;
 pub mod keys;
 pub mod proto;
 pub mod publish;

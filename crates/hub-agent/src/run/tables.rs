@@ -1,0 +1,234 @@
+//! What the decisions about certificates look at, kept up to date by watches.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::reflector::{Lookup, ObjectRef as Reference, Store, store};
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use mesh_types::hub::certificate::{CertificateRequest, IssuedCertificate, WorkloadRestart};
+use mesh_types::hub::{Kind, Object, ObjectRef, names};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::certificate::{AuthoritySecret, PendingKey};
+use crate::restart::{self, Controller, daemon_set, deployment, stateful_set};
+use crate::trust::Published;
+use crate::view;
+
+/// Everything that is watched.
+pub struct Tables {
+    namespace: String,
+    certificates: Store<DynamicObject>,
+    requests: Store<DynamicObject>,
+    restarts: Store<DynamicObject>,
+    keys: Store<Secret>,
+    authorities: BTreeMap<ObjectRef, Store<Secret>>,
+    roots: Store<ConfigMap>,
+    pods: Store<Pod>,
+    deployments: Store<Deployment>,
+    stateful_sets: Store<StatefulSet>,
+    daemon_sets: Store<DaemonSet>,
+}
+
+impl Tables {
+    /// Starts the watches; `changed` is told of every change.
+    pub fn watch(client: &Client, namespace: &str, changed: &Arc<Notify>, cancel: &CancellationToken) -> Self {
+        let hub = |kind| follow_dynamic(client, namespace, kind, changed, cancel);
+        let everything = watcher::Config::default;
+        let keys = everything().fields(&format!("type={}", names::TYPE_KEY));
+        let roots = everything().fields(&format!("metadata.name={}", view::ROOT_CONFIG_MAP));
+        Self {
+            namespace: namespace.to_owned(),
+            certificates: hub(Kind::IssuedCertificate),
+            requests: hub(Kind::CertificateRequest),
+            restarts: hub(Kind::WorkloadRestart),
+            keys: follow(Api::namespaced(client.clone(), namespace), keys, changed, cancel),
+            authorities: BTreeMap::new(),
+            roots: follow(Api::all(client.clone()), roots, changed, cancel),
+            pods: follow(Api::all(client.clone()), everything(), changed, cancel),
+            deployments: follow(Api::all(client.clone()), everything(), changed, cancel),
+            stateful_sets: follow(Api::all(client.clone()), everything(), changed, cancel),
+            daemon_sets: follow(Api::all(client.clone()), everything(), changed, cancel),
+        }
+    }
+
+    /// Waits until everything has been listed once. A cluster that refuses a list is asked again, and logged.
+    pub async fn ready(&self) {
+        // A writer ends only with its watch, and that only with the program.
+        let _ = tokio::join!(
+            self.certificates.wait_until_ready(),
+            self.requests.wait_until_ready(),
+            self.restarts.wait_until_ready(),
+            self.keys.wait_until_ready(),
+            self.roots.wait_until_ready(),
+            self.pods.wait_until_ready(),
+            self.deployments.wait_until_ready(),
+            self.stateful_sets.wait_until_ready(),
+            self.daemon_sets.wait_until_ready(),
+        );
+    }
+
+    /// Watches the Secrets that certificates are installed in, each once it is named.
+    pub async fn follow_places(&mut self, client: &Client, changed: &Arc<Notify>, cancel: &CancellationToken) {
+        for certificate in self.certificates() {
+            let place = certificate.spec.issued_certificate_secret;
+            if place.name.is_empty() || self.authorities.contains_key(&place) {
+                continue;
+            }
+            let only = watcher::Config::default().fields(&format!("metadata.name={}", place.name));
+            let table = follow(Api::namespaced(client.clone(), &place.namespace), only, changed, cancel);
+            // As in `ready`.
+            let _ = table.wait_until_ready().await;
+            self.authorities.insert(place, table);
+        }
+    }
+
+    /// The certificates that are wanted and not being deleted.
+    pub fn certificates(&self) -> Vec<Object<IssuedCertificate>> {
+        let all = self.certificates.state();
+        let kept = all.iter().filter(|object| object.metadata.deletion_timestamp.is_none());
+        kept.filter_map(|object| view::resource(object)).collect()
+    }
+
+    /// The request of a certificate.
+    pub fn request(&self, certificate: &str) -> Option<Object<CertificateRequest>> {
+        view::resource(&*self.requests.get(&self.dynamic(Kind::CertificateRequest, certificate))?)
+    }
+
+    /// Names of requests whose certificate is not wanted any more.
+    pub fn orphaned_requests(&self) -> Vec<String> {
+        let wanted = |name: &String| self.certificates.get(&self.dynamic(Kind::IssuedCertificate, name)).is_some();
+        self.requests.state().iter().map(|request| request.name_any()).filter(|name| !wanted(name)).collect()
+    }
+
+    /// A restart by its name.
+    pub fn restart(&self, name: &str) -> Option<Object<WorkloadRestart>> {
+        view::resource(&*self.restarts.get(&self.dynamic(Kind::WorkloadRestart, name))?)
+    }
+
+    fn dynamic(&self, kind: Kind, name: &str) -> Reference<DynamicObject> {
+        Reference::new_with(name, resource_of(kind)).within(&self.namespace)
+    }
+
+    /// The key that waits for a certificate.
+    pub fn pending_key(&self, certificate: &str) -> Option<PendingKey> {
+        let reference = Reference::new(&view::key_name(certificate)).within(&self.namespace);
+        view::pending_key(&*self.keys.get(&reference)?)
+    }
+
+    /// What a control plane signs with.
+    pub fn authority(&self, place: &ObjectRef) -> Option<AuthoritySecret> {
+        self.secret(place).map(|secret| view::authority(&secret))
+    }
+
+    /// When that was written last.
+    pub fn installed(&self, place: &ObjectRef) -> Option<SystemTime> {
+        view::installed(&*self.secret(place)?)
+    }
+
+    fn secret(&self, place: &ObjectRef) -> Option<Arc<Secret>> {
+        self.authorities.get(place)?.get(&Reference::new(&place.name).within(&place.namespace))
+    }
+
+    /// The roots that a namespace hands out, PEM.
+    pub fn published_pem(&self, namespace: &str) -> Option<String> {
+        let map = self.roots.get(&Reference::new(view::ROOT_CONFIG_MAP).within(namespace))?;
+        view::published_pem(&map).map(str::to_owned)
+    }
+
+    /// The roots that namespaces hand out.
+    pub fn published(&self) -> Published {
+        let maps = self.roots.state();
+        maps.iter().map(|map| (map.metadata.namespace.clone().unwrap_or_default(), view::published(map))).collect()
+    }
+
+    /// All pods that run or will run.
+    pub fn pods(&self) -> Vec<restart::Pod> {
+        self.pods.state().iter().filter_map(|pod| view::pod(pod)).collect()
+    }
+
+    /// All controllers of pods.
+    pub fn controllers(&self) -> Vec<Controller> {
+        let deployments = self.deployments.state();
+        let stateful_sets = self.stateful_sets.state();
+        let daemon_sets = self.daemon_sets.state();
+        let mut all: Vec<Controller> = deployments.iter().map(|one| deployment(one)).collect();
+        all.extend(stateful_sets.iter().map(|one| stateful_set(one)));
+        all.extend(daemon_sets.iter().map(|one| daemon_set(one)));
+        all.sort_by(|left, right| {
+            (left.kind, &left.namespace, &left.name).cmp(&(right.kind, &right.namespace, &right.name))
+        });
+        all
+    }
+}
+
+/// How a kind of the hub is asked for.
+pub(crate) fn resource_of(kind: Kind) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), Kind::VERSION, kind.name()), kind.plural())
+}
+
+fn follow_dynamic(
+    client: &Client,
+    namespace: &str,
+    kind: Kind,
+    changed: &Arc<Notify>,
+    cancel: &CancellationToken,
+) -> Store<DynamicObject> {
+    let resource = resource_of(kind);
+    let writer = reflector::store::Writer::new(resource.clone());
+    let reader = writer.as_reader();
+    let api = Api::namespaced_with(client.clone(), namespace, &resource);
+    drive(writer, api, watcher::Config::default(), kind.name(), changed, cancel);
+    reader
+}
+
+/// Keeps a table of a kind up to date.
+pub(crate) fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    changed: &Arc<Notify>,
+    cancel: &CancellationToken,
+) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (reader, writer) = store();
+    let name = <K as Resource>::kind(&()).into_owned();
+    drive(writer, api, config, &name, changed, cancel);
+    reader
+}
+
+fn drive<K>(
+    writer: reflector::store::Writer<K>,
+    api: Api<K>,
+    config: watcher::Config,
+    kind: &str,
+    changed: &Arc<Notify>,
+    cancel: &CancellationToken,
+) where
+    K: Resource + Lookup + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    <K as Lookup>::DynamicType: Eq + Hash + Clone + Send + Sync,
+{
+    let (kind, changed, cancel) = (kind.to_owned(), Arc::clone(changed), cancel.clone());
+    // What nobody reads is not kept: it is the larger part of most objects.
+    let watched = watcher(api, config).default_backoff().modify(|object| object.meta_mut().managed_fields = None);
+    tokio::spawn(async move {
+        let mut events = std::pin::pin!(reflector(writer, watched));
+        while let Some(Some(event)) = cancel.run_until_cancelled(events.next()).await {
+            match event {
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(_) => changed.notify_one(),
+                Err(error) => tracing::warn!(kind, %error, "cannot be watched at the moment"),
+            }
+        }
+    });
+}
