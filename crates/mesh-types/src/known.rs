@@ -24,25 +24,13 @@ pub(crate) fn is_only_stored(kind: Kind, path: &str) -> bool {
     match kind {
         Kind::DestinationRule => in_traffic_policy(path).is_some_and(|inner| TRAFFIC_POLICY_STORED.contains(&inner)),
         Kind::AuthorizationPolicy => path == "spec.provider.name",
-        // Who joins a group is registered by somebody else.
-        Kind::WorkloadGroup => WORKLOAD_GROUP_STORED.contains(&path),
+        // A group with an address is refused.
+        Kind::WorkloadGroup => path == "spec.template.address",
         Kind::Gateway | Kind::VirtualService | Kind::ServiceEntry | Kind::WorkloadEntry | Kind::PeerAuthentication => {
             false
         }
     }
 }
-
-const WORKLOAD_GROUP_STORED: &[&str] = &[
-    "spec.metadata.labels",
-    "spec.metadata.annotations",
-    "spec.template.address",
-    "spec.template.ports",
-    "spec.template.labels",
-    "spec.template.network",
-    "spec.template.locality",
-    "spec.template.weight",
-    "spec.template.serviceAccount",
-];
 
 const GATEWAY: &[&str] = &[
     "spec.servers.bind",

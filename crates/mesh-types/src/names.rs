@@ -23,6 +23,19 @@ pub const LABEL_GATEWAY_PORT: &str = "networking.istio.io/gatewayPort";
 /// Marks secrets that hold kubeconfigs of other clusters.
 pub const LABEL_MULTI_CLUSTER: &str = "istio/multiCluster";
 
+/// Says on a WorkloadEntry which WorkloadGroup it was registered from.
+pub const ANNOTATION_REGISTERED_FROM: &str = "istio.io/autoRegistrationGroup";
+/// Says on a WorkloadEntry which instance of the control plane its workload is connected to.
+pub const ANNOTATION_WORKLOAD_CONTROLLER: &str = "istio.io/workloadController";
+/// Says on a WorkloadEntry since when its workload is connected, RFC 3339.
+pub const ANNOTATION_CONNECTED_AT: &str = "istio.io/connectedAt";
+/// Says on a WorkloadEntry since when its workload is no longer connected, RFC 3339.
+pub const ANNOTATION_DISCONNECTED_AT: &str = "istio.io/disconnectedAt";
+/// Says on a WorkloadEntry, by `true`, that it has endpoints only while its workload says that it is healthy.
+pub const ANNOTATION_HEALTH_CHECKED: &str = "proxy.istio.io/health-checks-enabled";
+/// Type of the condition in a WorkloadEntry's status that says whether its workload is healthy.
+pub const CONDITION_HEALTHY: &str = "Healthy";
+
 /// Name of the gateway that stands for every sidecar of the mesh.
 pub const GATEWAY_MESH: &str = "mesh";
 

@@ -37,6 +37,28 @@ pub struct Object<S> {
     /// The specification; an absent one is empty.
     #[serde(default)]
     pub spec: S,
+    /// What controllers say about it.
+    #[serde(default)]
+    pub status: Status,
+}
+
+/// The part of a status that the mesh uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// One condition of a status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Condition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
 }
 
 /// A specification with a kind of its own.

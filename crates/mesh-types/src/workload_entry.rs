@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kind::Kind;
 use crate::names;
-use crate::object::Resource;
+use crate::object::{Object, Resource};
 
 /// Specification of a WorkloadEntry, and an endpoint of a ServiceEntry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +46,19 @@ impl WorkloadEntry {
     }
 }
 
+impl Object<WorkloadEntry> {
+    /// Whether its workload may be called. One whose health is checked is healthy only once it has said so.
+    pub fn healthy(&self) -> bool {
+        let checked = self.metadata.annotations.get(names::ANNOTATION_HEALTH_CHECKED);
+        checked.is_none_or(|value| value != "true")
+            || self
+                .status
+                .conditions
+                .iter()
+                .any(|condition| condition.kind == names::CONDITION_HEALTHY && condition.status == "True")
+    }
+}
+
 /// Specification of a WorkloadGroup: what the WorkloadEntries of a group have in common.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkloadGroup {
@@ -72,4 +85,29 @@ impl Resource for WorkloadEntry {
 
 impl Resource for WorkloadGroup {
     const KIND: Kind = Kind::WorkloadGroup;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn healthy(annotations: &Value, conditions: &Value) -> bool {
+        let object = json!({"metadata": {"name": "vm", "annotations": annotations}, "spec": {}, "status": {"conditions": conditions}});
+        Object::<WorkloadEntry>::from_value(object).unwrap().healthy()
+    }
+
+    #[test]
+    fn only_a_checked_workload_has_to_say_that_it_is_healthy() {
+        let checked = json!({"proxy.istio.io/health-checks-enabled": "true"});
+        let yes =
+            json!([{"type": "Reconciled", "status": "False"}, {"type": "Healthy", "status": "True", "message": ""}]);
+        assert!(healthy(&json!({}), &json!([])));
+        assert!(healthy(&json!({}), &json!([{"type": "Healthy", "status": "False"}])));
+        assert!(!healthy(&checked, &json!([])));
+        assert!(!healthy(&checked, &json!([{"type": "Healthy", "status": "False"}])));
+        assert!(!healthy(&checked, &json!([{"type": "Reconciled", "status": "True"}])));
+        assert!(healthy(&checked, &yes));
+    }
 }

@@ -21,6 +21,7 @@ use crate::debug::{self, Sources};
 use crate::inject::MeshSettings;
 use crate::model::store::Store;
 use crate::model::{Mesh, Settings, cluster, remote};
+use crate::registration::{self, Registrar};
 use crate::webhook;
 
 /// Settings of the process, from its command line or environment.
@@ -62,6 +63,12 @@ pub struct Options {
     /// How often proxies resolve the names of endpoints, where DNS does not say: a duration such as `60s`.
     #[arg(long, env = "DNS_REFRESH_RATE", default_value = "60s", value_parser = positive_duration)]
     pub dns_refresh_rate: Duration,
+    /// Name of this instance of the control plane: that of its pod.
+    #[arg(long, env = "POD_NAME", default_value = "istiod")]
+    pub instance: String,
+    /// How long a workload that registered itself may be away before its WorkloadEntry is removed: a duration such as `10s`.
+    #[arg(long, env = "PILOT_WORKLOAD_ENTRY_GRACE_PERIOD", default_value = "10s", value_parser = positive_duration)]
+    pub workload_entry_grace_period: Duration,
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
@@ -157,15 +164,18 @@ pub async fn run(options: Options) -> Result<(), DiscoveryError> {
         Authority::load_and_watch(client.clone(), &options.namespace, &options.trust_domain, cancel.clone()).await?;
     let tls = ServingTls::start(&authority, ca::serving::names(&options.service, &options.namespace), cancel.clone())?;
     tasks.spawn(ca::publish::run(client.clone(), Arc::clone(&authority), cancel.clone()));
+    let registrar = Registrar::new(client.clone(), options.instance.clone());
     tasks.spawn(grpc(
         listen(names::PORT_XDS_TLS).await?,
         tls.clone(),
         Arc::clone(&authority),
         &store,
         sources.registry,
+        registrar.clone(),
         &options,
         cancel.clone(),
     ));
+    tasks.spawn(registration::sweep::run(registrar, store.snapshots(), options.workload_entry_grace_period));
     let webhooks = listen(names::PORT_WEBHOOK).await?;
     tasks.spawn(serve_webhooks(webhooks, tls, options, store.snapshots(), client, authority, serving, cancel.clone()));
     until_signalled().await?;
@@ -204,12 +214,15 @@ fn grpc(
     authority: Arc<Authority>,
     store: &Arc<Store>,
     registry: Arc<Registry>,
+    registrar: Registrar,
     options: &Options,
     cancel: CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
     let authenticator =
         Authenticator::new(Arc::clone(store) as Arc<dyn ca::ClusterClients>, options.trust_domain.clone());
-    let ads = Ads::new(store.snapshots(), registry, authenticated(authenticator.clone())).into_service();
+    let ads = Ads::new(store.snapshots(), registry, authenticated(authenticator.clone()))
+        .registering(registrar)
+        .into_service();
     let certificates = CertificateService::new(authority, authenticator);
     async move {
         let server = Server::builder()

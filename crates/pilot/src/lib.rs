@@ -12,6 +12,7 @@ pub mod debug;
 pub mod discovery;
 pub mod inject;
 pub mod model;
+pub mod registration;
 pub mod translate;
 pub mod validation;
 pub mod webhook;

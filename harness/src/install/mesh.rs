@@ -44,8 +44,11 @@ const CONTROL_PLANE: &[(&str, &str)] = &[
     manifest!("istio/30-webhooks.yaml"),
 ];
 const INGRESS: &[(&str, &str)] = &[manifest!("istio/40-ingressgateway.yaml")];
-const EAST_WEST: &[(&str, &str)] =
-    &[manifest!("istio/41-eastwestgateway.yaml"), manifest!("istio/50-expose-services.yaml")];
+const EAST_WEST: &[(&str, &str)] = &[
+    manifest!("istio/41-eastwestgateway.yaml"),
+    manifest!("istio/50-expose-services.yaml"),
+    manifest!("istio/51-expose-istiod.yaml"),
+];
 
 /// The mesh or an application could not be installed.
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,8 @@ use super::resources::Resources;
 use super::session::Session;
 use super::status::{ProxyStatus, Registry};
 use crate::model::{Mesh, Problem, State};
+use crate::registration::health::Health;
+use crate::registration::{self, Applicant, Membership, Registrar};
 use crate::translate::Proxy;
 
 /// Messages under way to a proxy; the session has at most one of each type unanswered.
@@ -43,6 +45,7 @@ pub type Authenticate =
 #[derive(Clone)]
 pub struct Ads {
     shared: Arc<Shared>,
+    registrar: Option<Registrar>,
 }
 
 struct Shared {
@@ -68,7 +71,14 @@ impl Ads {
                 cache: Cache::default(),
                 connections: AtomicU64::new(0),
             }),
+            registrar: None,
         }
+    }
+
+    /// Lets workloads register themselves. Without it, a proxy that names a WorkloadGroup is served like any other.
+    #[must_use]
+    pub fn registering(self, registrar: Registrar) -> Self {
+        Self { registrar: Some(registrar), ..self }
     }
 
     /// The service in the form that a gRPC server takes.
@@ -98,6 +108,7 @@ impl AggregatedDiscoveryService for Ads {
         let caller = (self.shared.authenticate)(request.metadata().clone(), request.peer_certs()).await?;
         let (responses, stream) = mpsc::channel(BUFFERED);
         let connection = self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let caller = Caller { identity: caller, registrar: self.registrar.clone() };
         tokio::spawn(serve(Arc::clone(&self.shared), connection, caller, request.into_inner(), responses));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -105,10 +116,16 @@ impl AggregatedDiscoveryService for Ads {
 
 type Responses = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
 
+/// Who opened a stream, and who may register it.
+struct Caller {
+    identity: Option<SpiffeId>,
+    registrar: Option<Registrar>,
+}
+
 async fn serve(
     shared: Arc<Shared>,
     connection: u64,
-    caller: Option<SpiffeId>,
+    caller: Caller,
     mut requests: Streaming<DeltaDiscoveryRequest>,
     responses: Responses,
 ) {
@@ -116,8 +133,8 @@ async fn serve(
         Ok(Some(first)) => first,
         Ok(None) | Err(_) => return,
     };
-    let proxy = match introduced(&first, caller.as_ref()) {
-        Ok(proxy) => proxy,
+    let (proxy, membership) = match admitted(&first, &caller).await {
+        Ok(admitted) => admitted,
         Err(status) => {
             tracing::warn!(message = status.message(), "proxy refused");
             // A proxy that is gone needs no answer.
@@ -132,13 +149,28 @@ async fn serve(
         snapshots: shared.snapshots.clone(),
         session: Session::default(),
         proxy,
+        membership,
         current: None,
         connection,
         responses,
     };
     let end = stream.run(first, requests).await;
     shared.registry.disconnected(&id, connection);
+    if let Some(membership) = stream.membership {
+        membership.leave().await;
+    }
     tracing::info!(proxy = id, connection, %end, "proxy disconnected");
+}
+
+/// The proxy that the first request introduces, and its membership of a WorkloadGroup where it names one.
+async fn admitted(first: &DeltaDiscoveryRequest, caller: &Caller) -> Result<(Proxy, Option<Membership>), Status> {
+    let mut proxy = introduced(first, caller.identity.as_ref())?;
+    let (Some(registrar), Some(node)) = (&caller.registrar, &first.node) else { return Ok((proxy, None)) };
+    let applicant = Applicant::from_node(node).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let Some(applicant) = applicant else { return Ok((proxy, None)) };
+    let membership = registrar.register(&applicant, caller.identity.as_ref()).await?;
+    proxy.workload_entry = Some(membership.entry().to_owned());
+    Ok((proxy, Some(membership)))
 }
 
 /// The proxy that the first request introduces, which must be the one that was authenticated.
@@ -162,6 +194,7 @@ struct Stream {
     snapshots: watch::Receiver<Option<Arc<Mesh>>>,
     session: Session,
     proxy: Proxy,
+    membership: Option<Membership>,
     current: Option<Current>,
     connection: u64,
     responses: Responses,
@@ -210,6 +243,13 @@ impl Stream {
     }
 
     async fn take_request(&mut self, request: DeltaDiscoveryRequest) -> Result<(), String> {
+        if request.type_url == registration::HEALTH_INFORMATION {
+            // Of others the health is Kubernetes' concern.
+            if let Some(membership) = &self.membership {
+                membership.report(Health::reported(request.error_detail.map(|error| error.message).as_deref()));
+            }
+            return Ok(());
+        }
         if let Some(error) = &request.error_detail {
             tracing::warn!(
                 proxy = self.proxy.id,

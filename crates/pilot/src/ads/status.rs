@@ -105,9 +105,6 @@ impl Registry {
 
     /// Drops the accounts of closed connections whose pods are gone.
     pub fn forget_gone(&self, exists: impl Fn(&WorkloadKey) -> bool) {
-        self.lock().retain(|_, status| {
-            let proxy = &status.proxy;
-            status.connected || exists(&(proxy.cluster.clone(), proxy.namespace.clone(), proxy.name.clone()))
-        });
+        self.lock().retain(|_, status| status.connected || exists(&status.proxy.workload_key()));
     }
 }

@@ -159,10 +159,13 @@ pub async fn run_config(store: Arc<Store>, kind: Kind, client: Client) {
 }
 
 fn dynamic(kind: Kind, client: Client) -> Api<DynamicObject> {
+    Api::all_with(client, &api_resource(kind))
+}
+
+/// Where the API server serves a kind.
+pub(crate) fn api_resource(kind: Kind) -> ApiResource {
     let version = kind.versions().first().copied().unwrap_or("v1");
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural());
-    Api::all_with(client, &resource)
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural())
 }
 
 fn is_status(error: &watcher::Error, codes: &[u16]) -> bool {

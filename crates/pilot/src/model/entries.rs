@@ -65,7 +65,7 @@ impl Place<'_> {
                 .or_else(|| label(names::LABEL_LOCALITY_LEGACY))
                 .map(parse_locality)
                 .unwrap_or_default(),
-            ports: BTreeMap::new(),
+            ports: entry.ports.keys().filter_map(|name| Some((name.clone(), named_port(entry, name)?))).collect(),
             mutual_tls: entry.mutual_tls(),
         }
     }
@@ -105,6 +105,7 @@ pub(super) fn behind_service(
     let chosen = registered.iter().filter(|one| {
         one.workload.cluster == cluster
             && one.workload.namespace == service.namespace
+            && one.entry.healthy()
             && has(&one.workload.labels, &own.selector)
     });
     for one in chosen {
@@ -314,6 +315,7 @@ impl Behind<'_> {
         let entries = self
             .registered
             .iter()
+            .filter(|one| one.entry.healthy())
             .filter(|one| one.workload.namespace == namespace && has(&one.workload.labels, selector));
         found.extend(entries.map(|one| {
             let spec = &one.entry.spec;

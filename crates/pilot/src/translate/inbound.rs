@@ -15,7 +15,7 @@ use super::authorization::Authorization;
 use super::http::{self, Routes};
 use super::lookup::{Modes, selects};
 use super::{Context, pb, tls};
-use crate::model::{Protocol, Service, TargetPort};
+use crate::model::{Protocol, Service, ServicePort, TargetPort};
 
 /// A port of the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) fn ports(context: &Context<'_>) -> Vec<InboundPort> {
     services.sort_by_key(|service| service.entry.is_some());
     for service in services.into_iter().filter(|service| service.namespace == context.proxy.namespace) {
         for port in &service.ports {
-            let Some(target) = target(context, service, port.number) else { continue };
+            let Some(target) = target(context, service, port) else { continue };
             let inbound = InboundPort {
                 port: target,
                 protocol: port.protocol,
@@ -53,15 +53,24 @@ pub(super) fn ports(context: &Context<'_>) -> Vec<InboundPort> {
 }
 
 /// The port of the proxy's own application that a port of a service leads to.
-fn target(context: &Context<'_>, service: &Service, port: u16) -> Option<u16> {
+fn target(context: &Context<'_>, service: &Service, port: &ServicePort) -> Option<u16> {
     let chosen = |selector: &BTreeMap<String, String>| !selector.is_empty() && selects(selector, &context.proxy.labels);
+    // A WorkloadEntry has its own word on the ports of services.
+    let given = context.proxy.workload_entry.as_ref().and_then(|_| context.proxy.ports.get(&port.name).copied());
     if let Some(entry) = &service.entry {
-        return entry.selector.as_ref().is_some_and(chosen).then(|| entry.targets.get(&port).copied())?;
+        let chosen = entry.selector.as_ref().is_some_and(chosen);
+        return given.or_else(|| entry.targets.get(&port.number).copied()).filter(|_| chosen);
     }
     let own = service.clusters.get(&context.proxy.cluster).filter(|own| chosen(&own.selector))?;
-    match own.targets.get(&port)? {
+    if given.is_some() {
+        return given;
+    }
+    match own.targets.get(&port.number)? {
         TargetPort::Number(number) => Some(*number),
-        TargetPort::Name(name) => context.proxy.ports.get(name).copied(),
+        TargetPort::Name(name) => {
+            let unnamed = context.proxy.workload_entry.as_ref().map(|_| port.number);
+            context.proxy.ports.get(name).copied().or(unnamed)
+        }
     }
 }
 

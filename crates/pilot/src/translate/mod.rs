@@ -35,6 +35,7 @@ use mesh_types::node::NodeType;
 use crate::ads::name_table::NameTable;
 use crate::model::{Problem, Service, Settings, State};
 
+pub(crate) use proxy::json_object;
 pub use proxy::{Proxy, View};
 
 /// The configuration of one proxy, and what of the input has no effect on it.

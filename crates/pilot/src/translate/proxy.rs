@@ -11,7 +11,7 @@ use mesh_types::DestinationRule;
 use mesh_types::destination_rule::TrafficPolicy;
 use mesh_types::virtual_service::HttpRoute;
 
-use crate::model::{Configs, Locality, State, Workload};
+use crate::model::{Configs, Locality, State, Workload, WorkloadKey};
 
 /// A proxy, as its node says and as its pod says where the pod is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub struct Proxy {
     pub node_type: NodeType,
     /// Name of the pod.
     pub name: String,
+    /// Name of the WorkloadEntry that stands for it, where no pod does.
+    pub workload_entry: Option<String>,
     /// Namespace of the pod.
     pub namespace: String,
     /// Cluster of the pod.
@@ -55,6 +57,7 @@ impl Proxy {
             id: node.id.clone(),
             node_type: id.node_type,
             name: metadata.text("NAME").unwrap_or(&id.pod).to_owned(),
+            workload_entry: None,
             namespace: metadata.text("NAMESPACE").unwrap_or(&id.namespace).to_owned(),
             cluster: text("CLUSTER_ID"),
             network: text("NETWORK"),
@@ -74,11 +77,16 @@ impl Proxy {
 
     /// This proxy with what the mesh knows about its pod, which is newer than what the proxy was started with.
     pub fn refreshed(&self, state: &State) -> Self {
-        let key = (self.cluster.clone(), self.namespace.clone(), self.name.clone());
-        match state.workloads.get(&key) {
+        match state.workloads.get(&self.workload_key()) {
             Some(workload) => self.with(workload),
             None => self.clone(),
         }
+    }
+
+    /// The workload that it stands beside.
+    pub fn workload_key(&self) -> WorkloadKey {
+        let name = self.workload_entry.as_ref().unwrap_or(&self.name);
+        (self.cluster.clone(), self.namespace.clone(), name.clone())
     }
 
     fn with(&self, workload: &Workload) -> Self {
@@ -113,6 +121,7 @@ impl View {
         Self(Proxy {
             id: String::new(),
             name: String::new(),
+            workload_entry: None,
             service_account: String::new(),
             labels: if labels { proxy.labels.clone() } else { BTreeMap::new() },
             ports: if proxy.node_type == NodeType::Router { proxy.ports.clone() } else { BTreeMap::new() },
@@ -141,7 +150,8 @@ fn looks_at_labels(configs: &Configs) -> bool {
         || configs.destination_rules.iter().any(|rule| by_rule(&rule.spec))
 }
 
-fn json_object(value: &protobuf::Struct) -> Map<String, Value> {
+/// A protobuf object as JSON.
+pub(crate) fn json_object(value: &protobuf::Struct) -> Map<String, Value> {
     value.fields.iter().map(|(key, value)| (key.clone(), json(value))).collect()
 }
 

@@ -92,3 +92,20 @@ fn a_new_certificate_changes_one_resource() {
     let changed = |kind: Type| before.table(kind) != after.table(kind);
     assert_eq!(Type::ALL.into_iter().filter(|kind| changed(*kind)).collect::<Vec<_>>(), [Type::Sds]);
 }
+
+/// As machines outside the cluster reach the control plane; the manifest is what is installed.
+#[test]
+fn the_control_plane_is_passed_through_by_an_east_west_gateway() {
+    let istiod = "cluster: cluster1\n---\nkind: Service\nmetadata: {name: istiod, namespace: istio-system}\nspec: {clusterIP: 10.96.0.12, selector: {app: istiod}, ports: [{name: https-dns, port: 15012}]}\n---\nkind: Pod\nmetadata: {name: istiod-1, namespace: istio-system, labels: {app: istiod}}\nspec: {nodeName: node1, serviceAccountName: istiod, containers: [{name: discovery}]}\nstatus: {podIP: 10.244.0.12}\n";
+    let exposed = include_str!("../../../../manifests/istio/51-expose-istiod.yaml");
+    let fixture = Fixture::read(&[BOOKINFO, istiod, exposed]);
+    let translation = fixture.translate("router", "cluster1", "istio-system", "eastwest-1");
+    let own = |name: &str| name == "outbound|15012||istiod.istio-system.svc.cluster.local";
+    let only = Translation {
+        listeners: translation.listeners.into_iter().filter(|one| one.name == "0.0.0.0_15012").collect(),
+        clusters: translation.clusters.into_iter().filter(|one| own(&one.name)).collect(),
+        endpoints: translation.endpoints.into_iter().filter(|one| own(&one.cluster_name)).collect(),
+        ..Translation::default()
+    };
+    insta::assert_snapshot!(print::translation(&only));
+}

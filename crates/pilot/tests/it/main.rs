@@ -18,6 +18,7 @@ mod locality_live;
 mod pod;
 mod policy;
 mod print;
+mod registration;
 mod running;
 mod translate;
 mod versions;

@@ -153,3 +153,29 @@ async fn a_certificate_of_a_stranger_is_refused() {
     let channel = channel(&mesh, Some((vec![forged], key.serialize_der()))).await;
     assert!(ask(channel, &csr(&key), 60, &token(GOOD, "cluster1")).await.is_err());
 }
+
+/// A certificate that the mesh itself has issued, valid from and until so many seconds from now.
+fn issued(mesh: &Mesh, key: &KeyPair, from: i64, until: i64) -> CertificateDer<'static> {
+    let mut parameters = CertificateParams::default();
+    parameters.subject_alt_names =
+        vec![rcgen::SanType::URI("spiffe://cluster.local/ns/bookinfo/sa/reviews".try_into().unwrap())];
+    let now = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let at = |offset: i64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs((now + offset).try_into().unwrap());
+    (parameters.not_before, parameters.not_after) = (at(from), at(until));
+    parameters.signed_by(key, &mesh.authority.keys().issuer).unwrap().der().clone()
+}
+
+/// Neither the dates nor another identity can be got around: who presents a certificate is who it says, or nobody.
+#[tokio::test]
+async fn only_a_certificate_of_the_moment_is_renewed() {
+    let mesh = mesh().await;
+    let key = KeyPair::generate().unwrap();
+    let renewed = async |from: i64, until: i64| {
+        let presented = Some((vec![issued(&mesh, &key, from, until)], key.serialize_der()));
+        // A token beside it buys nothing else.
+        ask(channel(&mesh, presented).await, &csr(&key), 60, &token("bad", "cluster1")).await
+    };
+    assert_eq!(identity(&renewed(-60, 3600).await.unwrap()), REVIEWS);
+    assert!(renewed(-3600, -60).await.is_err(), "an expired one");
+    assert!(renewed(3600, 7200).await.is_err(), "one that is not valid yet");
+}
