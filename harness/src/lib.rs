@@ -9,6 +9,7 @@ pub mod engine;
 pub mod environment;
 pub mod install;
 pub mod links;
+pub mod management;
 pub mod migrate;
 pub mod provider;
 pub mod report;

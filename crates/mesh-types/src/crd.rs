@@ -149,7 +149,8 @@ fn simplify(schema: &mut Value) {
     drop_null_alternative(object);
     collapse_enumeration(object);
     simplify_type(object);
-    for keyword in ["default", "$schema", "format_hint"] {
+    // API servers refuse definitions with `uniqueItems`.
+    for keyword in ["default", "$schema", "format_hint", "uniqueItems"] {
         // The others keep their order.
         object.shift_remove(keyword);
     }

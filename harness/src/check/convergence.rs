@@ -9,6 +9,8 @@ use serde::Deserialize;
 use crate::cluster::{Cluster, Error as ClusterError, PodPort};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 
+pub mod whole;
+
 /// Where the control plane answers questions about itself, by Istio's documentation of its ports.
 const MONITORING: u16 = 15014;
 /// Between two looks at the control plane.
@@ -171,6 +173,17 @@ pub struct Converged {
     pub snapshot: u64,
     /// How many proxies acknowledged it.
     pub proxies: usize,
+}
+
+/// Whether a cluster has a control plane, running or not.
+///
+/// # Errors
+/// Where the cluster cannot be asked.
+pub async fn has_mesh(cluster: &Cluster) -> Result<bool, ClusterError> {
+    let deployments: kube::Api<k8s_openapi::api::apps::v1::Deployment> =
+        kube::Api::namespaced(cluster.client(), ISTIO_SYSTEM);
+    let found = deployments.get_opt("istiod").await;
+    Ok(found.map_err(|source| cluster.api_error("look for a control plane".to_owned(), source))?.is_some())
 }
 
 /// Asks a cluster's control plane.

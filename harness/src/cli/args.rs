@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::filter::Filter;
 use super::manner::{JobsArgs, MannerArgs};
+use super::mesh::{DebugArgs, MeshArgs};
 use super::migrate::MigrateArgs;
 use crate::topology::Provider;
 
@@ -82,6 +83,14 @@ pub enum Command {
     /// Say what this machine can run, and what to fix
     #[command(after_help = "Examples:\n  meshproof doctor\n  meshproof doctor --format json")]
     Doctor(DoctorArgs),
+    /// Work with the management plane: register clusters, list, check and describe
+    #[command(
+        after_help = "Examples:\n  meshproof mesh register cluster2 --name mine\n  meshproof mesh list\n  meshproof mesh check"
+    )]
+    Mesh(MeshArgs),
+    /// Look into the management plane
+    #[command(after_help = "Examples:\n  meshproof debug snapshot --json")]
+    Debug(DebugArgs),
     /// Convert resources of another management plane to ours
     #[command(after_help = "Examples:\n  meshproof migrate gloo-mesh policies.yaml > ours.yaml")]
     Migrate(MigrateArgs),

@@ -10,6 +10,7 @@ pub mod filter;
 mod generate;
 mod lint;
 pub mod manner;
+pub mod mesh;
 mod migrate;
 pub(crate) mod plan;
 mod schema;

@@ -7,6 +7,7 @@ mod inject;
 mod kubeconfig;
 mod last_failed;
 mod logs;
+mod mesh;
 mod report;
 mod selftest;
 mod session;
@@ -47,6 +48,8 @@ async fn dispatch(command: Command) -> RunOutcome {
         Command::Report(args) => report::run(&args),
         Command::Inject(args) => inject::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
+        Command::Mesh(args) => mesh::run(&args).await,
+        Command::Debug(args) => mesh::debug(&args).await,
         // Without an environment, so `cli::handle` carries them out.
         Command::Plan(_) | Command::Lint(_) | Command::Schema(_) | Command::Generate(_) | Command::Migrate(_) => {
             RunOutcome::InternalError

@@ -87,6 +87,9 @@ pub enum Error {
     /// A step inside this one could not be carried out; it said why.
     #[error("a step inside could not be carried out")]
     StepInside,
+    /// The management plane did not do its part.
+    #[error(transparent)]
+    Management(#[from] crate::management::Error),
     /// What a control changed is still changed.
     #[error("the change of the control could not be undone")]
     NotRestored,

@@ -27,7 +27,12 @@ async fn look_at(cluster: &Cluster, touched: &BTreeSet<Touched>) -> Result<Look,
         let listed = api.list(&ListParams::default()).await;
         listed.map_err(|source| Error::from(cluster.api_error("list pods".to_owned(), source)))
     };
-    let status = async { convergence::sync_status(cluster).await.map_err(Error::from) };
+    let status = async {
+        match convergence::has_mesh(cluster).await? {
+            true => Ok(Some(convergence::sync_status(cluster).await?)),
+            false => Ok::<_, Error>(None),
+        }
+    };
     let own = touched.iter().filter(|touched| touched.cluster == cluster.name());
     let objects = try_join_all(own.map(async |touched| {
         let object = cluster.get(&touched.object.manifest()).await?;
@@ -37,7 +42,7 @@ async fn look_at(cluster: &Cluster, touched: &BTreeSet<Touched>) -> Result<Look,
     let (pods, status, objects) = futures::try_join!(pods, status, objects)?;
     Ok(Look {
         restarts: Look::restarts(&pods.items),
-        refusals: Look::refusals(&status),
+        refusals: status.as_ref().map(Look::refusals).unwrap_or_default(),
         objects: objects.into_iter().collect(),
     })
 }

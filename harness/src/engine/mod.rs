@@ -8,6 +8,7 @@ mod fault;
 mod holders;
 mod invariants;
 mod judged;
+mod managed;
 mod measure;
 mod objects;
 mod reachability;

@@ -199,6 +199,7 @@ impl Runner<'_> {
             Action::Exec(exec) => self.exec(exec).await,
             Action::Wait(wait) => self.wait(wait).await,
             Action::Link(link) => self.link(link).await,
+            Action::Register(register) => self.register(register).await,
             Action::Converge(converge) => self.converge(converge).await,
             Action::Fault(fault) => self.fault(&step.name, fault).await,
             Action::Heal(name) => self.heal(name).await,

@@ -50,8 +50,20 @@ async fn of_links(links: &Links) -> Result<Vec<Sign>, String> {
 }
 
 async fn of_secrets(cluster: &Cluster, all: &[&str]) -> Result<Vec<Sign>, String> {
+    // Where a hub joins the meshes, or there is none, nobody needs to watch another.
+    let mut reads = convergence::has_mesh(cluster).await.map_err(|error| chain(&error))?;
+    reads &= !is_registered(cluster).await.map_err(|error| chain(&error))?;
+    if !reads {
+        return Ok(Vec::new());
+    }
     let status = convergence::sync_status(cluster).await.map_err(|error| chain(&error))?;
     Ok(not_watched(cluster.name(), &status.clusters, all))
+}
+
+async fn is_registered(cluster: &Cluster) -> Result<bool, crate::cluster::Error> {
+    let api: Api<Deployment> = Api::namespaced(cluster.client(), mesh_types::hub::names::NAMESPACE);
+    let found = api.get_opt(mesh_types::hub::names::AGENT).await;
+    Ok(found.map_err(|source| cluster.api_error("look for the agent".to_owned(), source))?.is_some())
 }
 
 async fn of_workloads(cluster: &Cluster) -> Result<Vec<Sign>, String> {

@@ -6,9 +6,11 @@ use substrate_config::{WorldConfig, WorldEvent};
 use tokio_util::sync::CancellationToken;
 
 use super::first_request::{self, first_request};
+use super::plane::Plane;
 use crate::cluster::Cluster;
 use crate::install::echo::Certificate;
-use crate::install::{apps, mesh, remote_secret};
+use crate::install::{apps, hub, mesh, remote_secret};
+use crate::management;
 use crate::provider::embedded::{self, World};
 use crate::provider::memory;
 use crate::provider::programs::Programs;
@@ -29,9 +31,9 @@ pub enum Error {
     /// Everything is ready and no request gets across.
     #[error(transparent)]
     Crossing(#[from] first_request::Error),
-    /// The topology asks for what this provider does not have yet.
-    #[error("{0}")]
-    NotSupported(String),
+    /// The management plane did not take the clusters in.
+    #[error(transparent)]
+    Management(#[from] management::Error),
 }
 
 impl Error {
@@ -43,10 +45,10 @@ impl Error {
             Self::Crossing(first_request::Error::NotCarried(_) | first_request::Error::Identity(_)) => {
                 RunOutcome::MeshFailed
             }
-            Self::NotSupported(_) => RunOutcome::WrongUsage,
-            Self::Embedded(_) | Self::Install(_) | Self::Crossing(first_request::Error::NotSent(_)) => {
-                RunOutcome::EnvironmentFailed
-            }
+            Self::Embedded(_)
+            | Self::Install(_)
+            | Self::Management(_)
+            | Self::Crossing(first_request::Error::NotSent(_)) => RunOutcome::EnvironmentFailed,
         }
     }
 
@@ -56,6 +58,7 @@ impl Error {
         match self {
             Self::Embedded(embedded::Error::Failed { cure, .. }) if !cure.is_empty() => Some(cure.clone()),
             Self::Install(error) => error.cure(),
+            Self::Management(error) => error.cure(),
             _ => None,
         }
     }
@@ -117,21 +120,33 @@ async fn start_clusters(
 }
 
 async fn install(topology: &Topology, world: &World, events: &EventSender) -> Result<Vec<Cluster>, Error> {
-    if topology.discovery == Discovery::Hub {
-        return Err(Error::NotSupported(
-            "discovery: hub needs the management plane, which this version does not have; use remote-secrets"
-                .to_owned(),
-        ));
-    }
     let clusters = world.clusters().await?;
     let authorities = mesh::authorities(topology)?;
     let certificate = Certificate::of(topology).map_err(mesh::Error::from)?;
-    let installs = clusters
-        .iter()
-        .map(|cluster| install_cluster(topology, cluster, &authorities[cluster.name()], certificate.as_ref(), events));
-    futures::future::try_join_all(installs).await?;
+    let plane = Plane::of(topology, &clusters);
+    if let Some(plane) = &plane {
+        hub::prepare(plane.management).await?;
+    }
+    let meshed: Vec<&Cluster> =
+        clusters.iter().filter(|cluster| topology.meshed().any(|meshed| meshed.name == cluster.name())).collect();
+    let installs = meshed.iter().map(|cluster| {
+        let authority = authorities.get(cluster.name());
+        install_cluster(topology, cluster, authority, certificate.as_ref(), plane.as_ref(), events)
+    });
+    let manager = async {
+        match &plane {
+            Some(plane) => plane.start(events).await,
+            None => Ok(()),
+        }
+    };
+    futures::future::try_join(futures::future::try_join_all(installs), manager).await?;
+    if let Some(plane) = &plane {
+        plane.join(topology, events).await?;
+    }
     if topology.discovery == Discovery::RemoteSecrets {
-        link_all(&clusters, events).await?;
+        link_all(&meshed, events).await?;
+    }
+    if topology.discovery == Discovery::RemoteSecrets || topology.is_federated() {
         phase(events, "crossing", "send the first request across clusters", async {
             let evidence = first_request(topology, &clusters).await?;
             Ok(((), evidence.unwrap_or_else(|| "the topology has no pair of workloads to try".to_owned())))
@@ -144,8 +159,9 @@ async fn install(topology: &Topology, world: &World, events: &EventSender) -> Re
 async fn install_cluster(
     topology: &Topology,
     cluster: &Cluster,
-    authority: &BTreeMap<String, String>,
+    authority: Option<&BTreeMap<String, String>>,
     certificate: Option<&Certificate>,
+    plane: Option<&Plane<'_>>,
     events: &EventSender,
 ) -> Result<(), Error> {
     let name = cluster.name();
@@ -157,7 +173,7 @@ async fn install_cluster(
     })
     .await?;
     let gateways = phase(events, format!("gateways/{name}"), format!("start the gateways of {name}"), async {
-        let count = mesh::install_gateways(cluster, &topology.mesh.gateways, &placeholders).await?;
+        let count = mesh::install_gateways(cluster, topology, &placeholders).await?;
         Ok(((), format!("{count} gateways ready")))
     });
     let applications = phase(events, format!("apps/{name}"), format!("start the applications of {name}"), async {
@@ -166,12 +182,18 @@ async fn install_cluster(
         let count = apps::ready(topology, cluster).await?;
         Ok(((), format!("{count} workloads ready")))
     });
-    futures::future::try_join(gateways, applications).await?;
+    let registration = async {
+        match plane {
+            Some(plane) => plane.register(cluster, events).await,
+            None => Ok(()),
+        }
+    };
+    futures::future::try_join3(gateways, applications, registration).await?;
     Ok(())
 }
 
 /// Lets every control plane read every other cluster.
-async fn link_all(clusters: &[Cluster], events: &EventSender) -> Result<(), Error> {
+async fn link_all(clusters: &[&Cluster], events: &EventSender) -> Result<(), Error> {
     phase(events, "discovery", "exchange remote secrets", async {
         let mut pairs = 0;
         for target in clusters {
@@ -187,7 +209,7 @@ async fn link_all(clusters: &[Cluster], events: &EventSender) -> Result<(), Erro
 }
 
 /// Runs a part and tells its beginning and its end.
-async fn phase<T>(
+pub(super) async fn phase<T>(
     events: &EventSender,
     phase: impl Into<String>,
     title: impl Into<String>,

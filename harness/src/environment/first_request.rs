@@ -29,6 +29,7 @@ pub enum Error {
 struct Route {
     from: Workload,
     to: Workload,
+    host: String,
 }
 
 /// Sends requests from the probe of one cluster to a Service until one is answered on another cluster, over mutual TLS
@@ -58,16 +59,21 @@ fn route(topology: &Topology) -> Option<Route> {
     let workloads = topology.workloads();
     let from = workloads.iter().find(|workload| workload.sidecar && workload.port.is_none())?;
     let here = |workload: &&Workload| workload.cluster == from.cluster;
-    // A Service that exists here too, so that its name resolves, and that is served there.
+    let network = |workload: &Workload| topology.cluster(&workload.cluster).map(|cluster| &cluster.network);
+    // A Service that is served there, and that exists here too where its name is to be resolved by the cluster's DNS.
     let to = workloads.iter().find(|workload| {
         !here(workload)
             && workload.sidecar
             && workload.port.is_some()
-            && topology.cluster(&workload.cluster).map(|cluster| &cluster.network)
-                != topology.cluster(&from.cluster).map(|cluster| &cluster.network)
-            && workloads.iter().filter(here).any(|local| local.app == workload.app)
+            && (topology.is_federated()
+                || network(workload) != network(from)
+                    && workloads.iter().filter(here).any(|local| local.app == workload.app))
     })?;
-    Some(Route { from: from.clone(), to: to.clone() })
+    let host = match topology.is_federated() {
+        true => format!("{}.{}.svc.{}.global", to.app, to.namespace, to.cluster),
+        false => format!("{}.{}", to.app, to.namespace),
+    };
+    Some(Route { from: from.clone(), to: to.clone(), host })
 }
 
 async fn send(cluster: &Cluster, route: &Route) -> Result<Samples, crate::cluster::Error> {
@@ -80,7 +86,7 @@ async fn send(cluster: &Cluster, route: &Route) -> Result<Samples, crate::cluste
     let request = Request {
         requests: Some(REQUESTS),
         timeout: Duration::from_secs(2),
-        ..Request::to(format!("http://{}.{}:{port}/health", route.to.app, route.to.namespace))
+        ..Request::to(format!("http://{}:{port}/health", route.host))
     };
     probe::send(cluster, &source, &request).await
 }

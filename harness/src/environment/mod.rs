@@ -3,6 +3,7 @@
 mod bring_up;
 mod directory;
 mod first_request;
+mod plane;
 mod world;
 
 pub use bring_up::{Error, bring_up};

@@ -13,7 +13,7 @@ use super::diagnosis;
 use super::manifest::{self, Placeholders};
 use super::remote_secret::ISTIO_SYSTEM;
 use crate::cluster::{Cluster, Error as ClusterError};
-use crate::topology::{GatewayKind, Intermediate, RootOfTrust, Topology};
+use crate::topology::{Discovery, GatewayKind, Intermediate, RootOfTrust, Topology};
 use crate::trust::Root;
 
 /// How long a Deployment may take to become available.
@@ -44,11 +44,10 @@ const CONTROL_PLANE: &[(&str, &str)] = &[
     manifest!("istio/30-webhooks.yaml"),
 ];
 const INGRESS: &[(&str, &str)] = &[manifest!("istio/40-ingressgateway.yaml")];
-const EAST_WEST: &[(&str, &str)] = &[
-    manifest!("istio/41-eastwestgateway.yaml"),
-    manifest!("istio/50-expose-services.yaml"),
-    manifest!("istio/51-expose-istiod.yaml"),
-];
+const EAST_WEST: &[(&str, &str)] =
+    &[manifest!("istio/41-eastwestgateway.yaml"), manifest!("istio/51-expose-istiod.yaml")];
+/// What control planes that read each other reach each other's services by. A hub writes Gateways of its own.
+const EXPOSE: &[(&str, &str)] = &[manifest!("istio/50-expose-services.yaml")];
 
 /// The mesh or an application could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -134,13 +133,16 @@ pub async fn rolled_out(cluster: &Cluster, namespace: &str, name: &str) -> Resul
     Err(Error::Rollout { cluster: cluster.name().to_owned(), name, waited: began.elapsed(), last })
 }
 
-/// The namespace of the control plane and the cluster's own authority: what must exist before anything else.
+/// The namespace of the control plane and the cluster's own authority, where it is given one: what must exist before anything
+/// else.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn prepare(cluster: &Cluster, authority: &BTreeMap<String, String>) -> Result<(), Error> {
+pub async fn prepare(cluster: &Cluster, authority: Option<&BTreeMap<String, String>>) -> Result<(), Error> {
     cluster.apply(&namespace(cluster)).await?;
-    cluster.apply(&cacerts(authority)).await?;
+    if let Some(authority) = authority {
+        cluster.apply(&cacerts(authority)).await?;
+    }
     Ok(())
 }
 
@@ -183,15 +185,19 @@ async fn webhooks_answer(cluster: &Cluster) -> Result<(), Error> {
 /// [`Error`].
 pub async fn install_gateways(
     cluster: &Cluster,
-    gateways: &[GatewayKind],
+    topology: &Topology,
     placeholders: &Placeholders,
 ) -> Result<usize, Error> {
+    let gateways = &topology.mesh.gateways;
     for gateway in gateways {
         let manifests = match gateway {
             GatewayKind::Ingress => INGRESS,
             GatewayKind::Eastwest => EAST_WEST,
         };
         apply(cluster, manifests, placeholders).await?;
+    }
+    if gateways.contains(&GatewayKind::Eastwest) && topology.discovery != Discovery::Hub {
+        apply(cluster, EXPOSE, placeholders).await?;
     }
     let waits = gateways.iter().map(|gateway| rolled_out(cluster, ISTIO_SYSTEM, gateway.deployment()));
     futures::future::try_join_all(waits).await?;
@@ -221,14 +227,15 @@ async fn webhooks_signed(cluster: &Cluster) -> Result<(), Error> {
     }
 }
 
-/// The certificate authority of every cluster, as the topology wants trust to be: data of the secret `cacerts` by cluster.
+/// The certificate authority of every cluster, as the topology wants trust to be: data of the secret `cacerts` by cluster. None
+/// where the management plane brings them.
 ///
 /// # Errors
 /// [`Error::Trust`].
 pub fn authorities(topology: &Topology) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
     let shared = Root::generate(&topology.mesh.id)?;
     let mut authorities = BTreeMap::new();
-    for cluster in &topology.clusters {
+    for cluster in topology.meshed().filter(|_| !topology.trust_is_managed()) {
         let own;
         let root = match topology.trust.root {
             RootOfTrust::Shared => &shared,
@@ -275,5 +282,11 @@ pub fn placeholders(cluster: &Cluster, topology: &Topology) -> Placeholders {
         ("MESH_ID", topology.mesh.id.clone()),
         ("TRUST_DOMAIN", own.to_owned()),
         ("TRUST_DOMAIN_ALIASES", others.join(",")),
+        ("PROXY_METADATA", proxy_metadata(topology).to_string()),
     ])
+}
+
+/// Hosts that a hub makes up are resolved beside the applications: no cluster's DNS knows them.
+fn proxy_metadata(topology: &Topology) -> Value {
+    if topology.discovery == Discovery::Hub { json!({ "ISTIO_META_DNS_CAPTURE": "true" }) } else { json!({}) }
 }

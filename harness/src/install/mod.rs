@@ -3,8 +3,10 @@
 //! Knows no provider: the same manifests go to every kind of cluster.
 
 pub mod apps;
+pub mod credential;
 mod diagnosis;
 pub mod echo;
+pub mod hub;
 pub mod manifest;
 pub mod mesh;
 pub mod remote_secret;

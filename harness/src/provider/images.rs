@@ -16,9 +16,13 @@ pub fn table(programs: &Programs) -> Vec<ImageRule> {
     let pilot = [("pilot-discovery", programs.pilot.as_path())];
     let proxy = [("pilot-agent", programs.agent.as_path()), ("envoy", programs.envoy.as_path())];
     let bookinfo = [("bookinfo", programs.bookinfo.as_path())];
+    let manager = [("hub-manager", programs.hub_manager.as_path())];
+    let hub_agent = [("hub-agent", programs.hub_agent.as_path())];
     let mut rules = vec![
         rule("meshproof/pilot:*", &pilot, &["pilot-discovery"]),
         rule("meshproof/proxy:*", &proxy, &["pilot-agent"]),
+        rule("meshproof/hub-manager:*", &manager, &["hub-manager"]),
+        rule("meshproof/hub-agent:*", &hub_agent, &["hub-agent"]),
         rule("meshproof/probe:*", &bookinfo, &["bookinfo", "probe"]),
         rule("meshproof/echo:*", &bookinfo, &["bookinfo", "echo"]),
     ];

@@ -13,6 +13,10 @@ pub struct Programs {
     pub agent: Utf8PathBuf,
     /// The sample applications.
     pub bookinfo: Utf8PathBuf,
+    /// The management plane's manager.
+    pub hub_manager: Utf8PathBuf,
+    /// The management plane's agent.
+    pub hub_agent: Utf8PathBuf,
     /// Envoy, 1.40 or newer.
     pub envoy: Utf8PathBuf,
 }
@@ -59,6 +63,9 @@ impl Programs {
             pilot: beside("pilot-discovery")?,
             agent: beside("pilot-agent")?,
             bookinfo: beside("bookinfo")?,
+            // Only topologies with a management plane need them, and say so where they are missing.
+            hub_manager: directory.join("hub-manager"),
+            hub_agent: directory.join("hub-agent"),
             envoy: envoy()?,
         })
     }

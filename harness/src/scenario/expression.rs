@@ -18,6 +18,8 @@ pub enum Subject {
     Connection,
     /// What a proxy holds.
     Config,
+    /// An object of a cluster.
+    Object,
 }
 
 /// A mistake in an expression.
@@ -53,6 +55,7 @@ impl Subject {
                 "outcome": "answered", "address": "10.0.0.1:80", "target": "cluster1/a", "answeredBy": "cluster1/a",
             }),
             Self::Config => json!({ "config": {} }),
+            Self::Object => json!({ "object": {} }),
         }
     }
 
@@ -110,9 +113,9 @@ fn bound_names(text: &str) -> Vec<&str> {
 }
 
 /// Whether an error may be owed to the example: keys that a map happens not to have, and what follows from that. What
-/// a proxy holds has no example worth the name.
+/// a proxy holds, and what an object is, have no example worth the name.
 fn depends_on_values(error: &ExecutionError, subject: Subject) -> bool {
-    subject == Subject::Config
+    matches!(subject, Subject::Config | Subject::Object)
         || matches!(
             error,
             ExecutionError::NoSuchKey(_) | ExecutionError::IndexOutOfBounds(_) | ExecutionError::DivisionByZero(_)

@@ -131,6 +131,10 @@ pub struct StepFile {
     pub link: Option<LinkFile>,
     /// Removes remote secrets.
     pub unlink: Option<LinkFile>,
+    /// Registers clusters with the management plane, as `meshproof mesh register` does, and waits until it has found them.
+    pub register: Option<RegisterFile>,
+    /// Takes clusters from the management plane, and waits until nothing of it is left there.
+    pub deregister: Option<RegisterFile>,
     /// Waits until every proxy concerned acknowledged what was changed since the last `converge`.
     pub converge: Option<ConvergeFile>,
     /// Sends requests.
@@ -198,6 +202,14 @@ pub struct ObjectFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LinkFile {
     /// Each of these with each other, both ways.
+    pub clusters: Vec<String>,
+}
+
+/// Clusters of the management plane.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RegisterFile {
+    /// Which; each has a mesh.
     pub clusters: Vec<String>,
 }
 

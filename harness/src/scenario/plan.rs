@@ -106,6 +106,8 @@ pub enum Action {
     Delete(Delete),
     /// Remote secrets are created or removed.
     Link(Link),
+    /// Registers clusters with the management plane, or takes them away.
+    Register(Register),
     /// Waits until every proxy concerned acknowledged what earlier steps changed.
     Converge(Converge),
     /// Requests are sent, once, and judged.
@@ -221,6 +223,18 @@ pub struct Link {
     pub pairs: Vec<(String, String)>,
 }
 
+/// Clusters that are registered with the management plane, or taken from it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Register {
+    /// Whether they are registered; otherwise taken away.
+    pub registered: bool,
+    /// The management cluster.
+    pub management: String,
+    /// The clusters.
+    pub clusters: Vec<String>,
+}
+
 /// What every proxy concerned must have acknowledged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -252,6 +266,16 @@ pub struct ClusterConvergence {
     /// Workloads whose pods changed: proxies must hold exactly those that are ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Deployment>,
+    /// Whether the management plane on this cluster must have carried out all of it, and the proxies of every mesh hold what it
+    /// made of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plane: bool,
+    /// Resources of the management plane, on this cluster, that it must have judged as they are now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub managed: Vec<ObjectRef>,
+    /// Resources of the management plane that must be gone, and with them everything that followed from them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<ObjectRef>,
 }
 
 /// One connection attempt and what to expect of it.

@@ -81,6 +81,13 @@ fn body(topology: &Topology, cluster: &Cluster) -> Vec<String> {
         lines.push(format!("{namespace}{outside}:"));
         lines.extend(wrapped(&workloads, WIDTH - 2).into_iter().map(|line| format!("  {line}")));
     }
+    if topology.management.as_ref().is_some_and(|management| management.cluster == cluster.name) {
+        lines.push("meshproof-hub: the management plane".to_owned());
+    }
+    if !cluster.mesh {
+        lines.push("no mesh".to_owned());
+        return lines;
+    }
     let gateways: Vec<&str> = topology.mesh.gateways.iter().map(|gateway| gateway.deployment()).collect();
     lines.push("istio-system:".to_owned());
     let names: Vec<String> = std::iter::once("istiod").chain(gateways).map(str::to_owned).collect();
@@ -122,12 +129,14 @@ fn wrapped(words: &[String], width: usize) -> Vec<String> {
 fn joined(topology: &Topology) -> Vec<String> {
     let discovery = match topology.discovery {
         Discovery::RemoteSecrets => "endpoints by remote secrets",
-        Discovery::Hub => "endpoints by the management plane",
+        Discovery::Hub if topology.is_federated() => "names *.global by the management plane",
+        Discovery::Hub => "known to each other as the management plane is told",
         Discovery::None => "endpoints unknown to each other",
     };
     let mut lines = Vec::new();
-    for (index, first) in topology.clusters.iter().enumerate() {
-        for second in &topology.clusters[index + 1..] {
+    let meshed: Vec<&Cluster> = topology.meshed().collect();
+    for (index, first) in meshed.iter().enumerate() {
+        for second in &meshed[index + 1..] {
             let way = if first.network == second.network { "pod to pod" } else { "through east-west gateways only" };
             lines.push(format!("{} <-> {}: {way}, mutual TLS, {discovery}", first.name, second.name));
         }

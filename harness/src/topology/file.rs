@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::apps::AppName;
-use super::{Discovery, GatewayKind, Intermediate, Provider, RootOfTrust};
+use super::{Discovery, Federation, GatewayKind, Intermediate, Provider, RootOfTrust, VirtualTrust};
 
 /// The one version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,9 +54,44 @@ pub struct TopologyFile {
     /// How clusters learn of each other's endpoints.
     #[serde(default)]
     pub discovery: Discovery,
+    /// The management plane; needed by `discovery: hub`.
+    #[serde(default)]
+    pub management: Option<ManagementFile>,
     /// Applications and where they run.
     #[serde(default)]
     pub apps: Vec<AppFile>,
+}
+
+/// The management plane: one cluster runs it, and every cluster with a mesh is registered with it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ManagementFile {
+    /// Name of the cluster that it runs on: one of its own, without a mesh, or one of the meshes'.
+    pub cluster: String,
+    /// How the meshes are joined.
+    #[serde(default)]
+    pub virtual_mesh: VirtualMeshFile,
+}
+
+/// How meshes are joined to a virtual mesh.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct VirtualMeshFile {
+    /// Whether they are; with `false` the clusters are registered and nothing more.
+    pub create: bool,
+    /// Which services they know of each other.
+    pub federation: Federation,
+    /// Where the trust in each other comes from.
+    pub trust: VirtualTrust,
+    /// Whether calls are denied that no AccessPolicy allows.
+    pub default_deny: bool,
+}
+
+impl Default for VirtualMeshFile {
+    fn default() -> Self {
+        let (federation, trust) = (Federation::default(), VirtualTrust::default());
+        Self { create: true, federation, trust, default_deny: false }
+    }
 }
 
 /// A network.
@@ -94,6 +129,9 @@ pub struct ClusterFile {
     /// Trust domain of the SPIFFE ids on this cluster. The control planes of the others know it as an alias of theirs.
     #[serde(default)]
     pub trust_domain: Option<String>,
+    /// Whether a mesh is installed on it; without one it may still be the management cluster.
+    #[serde(default = "yes")]
+    pub mesh: bool,
 }
 
 fn default_pod_subnet() -> String {

@@ -45,6 +45,29 @@ pub enum Discovery {
     None,
 }
 
+/// Which services the members of a virtual mesh know of each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Federation {
+    /// All of them, as `SERVICE.NAMESPACE.svc.CLUSTER.global`.
+    #[default]
+    Permissive,
+    /// None; scenarios say which.
+    None,
+}
+
+/// Where the trust of the members of a virtual mesh in each other comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VirtualTrust {
+    /// From the topology's `trust`: the management plane leaves certificates alone.
+    #[default]
+    Topology,
+    /// From the management plane: each control plane begins with a root of its own, and gets an intermediate of one that the
+    /// management plane makes.
+    Shared,
+}
+
 /// Where the root of trust comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -114,8 +137,33 @@ pub struct Topology {
     pub mesh: Mesh,
     /// How clusters learn of each other.
     pub discovery: Discovery,
+    /// The management plane, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management: Option<Management>,
     /// Applications, each on one or more clusters.
     pub apps: Vec<App>,
+}
+
+/// The management plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Management {
+    /// The cluster that it runs on.
+    pub cluster: String,
+    /// How the meshes are joined, if they are.
+    pub virtual_mesh: Option<VirtualMesh>,
+}
+
+/// How the meshes of a topology are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualMesh {
+    /// Which services they know of each other.
+    pub federation: Federation,
+    /// Where the trust in each other comes from.
+    pub trust: VirtualTrust,
+    /// Whether calls are denied that no AccessPolicy allows.
+    pub default_deny: bool,
 }
 
 /// One Kubernetes cluster.
@@ -138,6 +186,13 @@ pub struct Cluster {
     pub nodes: u8,
     /// Trust domain of the SPIFFE ids on it.
     pub trust_domain: String,
+    /// Whether a mesh is installed on it.
+    #[serde(skip_serializing_if = "is_true")]
+    pub mesh: bool,
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// How certificates are made.
@@ -193,6 +248,30 @@ impl Topology {
         self.clusters.iter().find(|cluster| cluster.name == name)
     }
 
+    /// The clusters that have a mesh.
+    pub fn meshed(&self) -> impl Iterator<Item = &Cluster> {
+        self.clusters.iter().filter(|cluster| cluster.mesh)
+    }
+
+    /// How the management plane joins the meshes, if it does.
+    #[must_use]
+    pub fn virtual_mesh(&self) -> Option<VirtualMesh> {
+        self.management.as_ref().and_then(|management| management.virtual_mesh)
+    }
+
+    /// Whether the management plane gives the control planes their authority, so that nobody else does.
+    #[must_use]
+    pub fn trust_is_managed(&self) -> bool {
+        self.virtual_mesh().is_some_and(|joined| joined.trust == VirtualTrust::Shared)
+    }
+
+    /// Whether services are known to other clusters by a host of their own, `SERVICE.NAMESPACE.svc.CLUSTER.global`.
+    #[must_use]
+    pub fn is_federated(&self) -> bool {
+        self.discovery == Discovery::Hub
+            && self.virtual_mesh().is_some_and(|joined| joined.federation == Federation::Permissive)
+    }
+
     /// Every workload on every cluster, in the order of the file.
     #[must_use]
     pub fn workloads(&self) -> Vec<Workload> {
@@ -208,6 +287,6 @@ impl Topology {
     /// The trust domains of all clusters, each once.
     #[must_use]
     pub fn trust_domains(&self) -> BTreeSet<&str> {
-        self.clusters.iter().map(|cluster| cluster.trust_domain.as_str()).collect()
+        self.meshed().map(|cluster| cluster.trust_domain.as_str()).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What this version cannot bring up yet, in the words that every command uses.
 
-use super::{Discovery, Provider, Topology};
+use super::{Provider, Topology};
 
 /// Something that a topology asks for and this version does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +16,6 @@ pub struct Lack {
 /// What stands in the way of bringing a topology up, if anything.
 #[must_use]
 pub fn lack(topology: &Topology) -> Option<Lack> {
-    if topology.discovery == Discovery::Hub {
-        let message = "`discovery: hub` needs the management plane, which is not part of this version".to_owned();
-        return Some(Lack { field: "discovery", message, cure: "write `discovery: remote-secrets`" });
-    }
     let word = match topology.provider {
         Provider::Embedded => return None,
         Provider::Kind => "kind",

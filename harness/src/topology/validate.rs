@@ -65,6 +65,7 @@ impl Check<'_> {
         self.domain(&root.key("trust").key("domain"), &file.trust.domain);
         self.label(&root.key("mesh").key("id"), &file.mesh.id);
         self.gateways(file);
+        let management = self.management(file);
         let apps = self.apps(file);
         Topology {
             name: file.name.clone(),
@@ -79,6 +80,7 @@ impl Check<'_> {
             },
             mesh: Mesh { id: file.mesh.id.clone(), gateways: file.mesh.gateways.clone() },
             discovery: file.discovery,
+            management,
             apps,
         }
     }
@@ -141,6 +143,7 @@ impl Check<'_> {
             zone: file.zone.clone().unwrap_or_else(|| file.name.clone()),
             nodes: file.nodes,
             trust_domain,
+            mesh: file.mesh,
         };
         Placed { cluster, path: path.clone(), pods, services }
     }
@@ -224,7 +227,8 @@ impl Check<'_> {
 
     fn gateways(&mut self, file: &TopologyFile) {
         use super::GatewayKind::Eastwest;
-        let several = file.clusters.iter().any(|cluster| cluster.network != file.clusters[0].network);
+        let mut meshed = file.clusters.iter().filter(|cluster| cluster.mesh);
+        let several = meshed.next().is_some_and(|first| meshed.any(|cluster| cluster.network != first.network));
         if several && file.discovery != super::Discovery::None && !file.mesh.gateways.contains(&Eastwest) {
             self.error(
                 &Path::root().key("mesh").key("gateways"),
@@ -285,6 +289,11 @@ impl Check<'_> {
             if !clusters.contains(&placement.name.as_str()) {
                 let message = format!("unknown cluster `{}`", placement.name);
                 self.error(&path.key("name"), message).help(suggest::help(&placement.name, clusters.clone()));
+            }
+            let has_no_mesh = |cluster: &&ClusterFile| cluster.name == placement.name && !cluster.mesh;
+            if file.sidecar && topology.clusters.iter().any(|cluster| has_no_mesh(&cluster)) {
+                let message = format!("cluster `{}` has no mesh, so nothing there has a sidecar", placement.name);
+                self.error(&path.key("name"), message).help("set `sidecar: false`, or choose another cluster");
             }
             let workloads = self.workloads(&path.key("versions"), file, placement);
             placements.push(Placement { cluster: placement.name.clone(), workloads });
@@ -352,6 +361,8 @@ impl Check<'_> {
         }
     }
 }
+
+mod management;
 
 struct Placed {
     cluster: Cluster,

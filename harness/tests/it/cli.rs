@@ -130,14 +130,14 @@ fn every_scenario_of_the_catalogue_has_a_negative_control() {
 #[test]
 fn the_words_of_lint_and_up_agree_on_what_cannot_be_brought_up() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("hub.yaml");
+    let path = folder.path().join("kind.yaml");
     let shipped = std::fs::read_to_string(root().join("scenarios/topologies/two-clusters.yaml")).expect("read");
-    std::fs::write(&path, shipped.replace("discovery: remote-secrets", "discovery: hub")).expect("written");
+    std::fs::write(&path, shipped.replace("kind: Topology", "kind: Topology\nprovider: kind")).expect("written");
     let path = path.to_str().expect("UTF-8");
     let (lint, up) = (meshproof(&["lint", path]), meshproof(&["up", "--topology", path]));
     assert_eq!((code(&lint), code(&up)), (2, 2));
     for output in [&lint, &up] {
-        let words = "`discovery: hub` needs the management plane, which is not part of this version";
+        let words = "provider `kind` is not part of this version";
         assert!(stderr(output).contains(words), "{}", stderr(output));
     }
 }

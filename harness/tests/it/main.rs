@@ -5,4 +5,5 @@ mod cli;
 mod failing;
 mod kept;
 mod layers;
+mod management;
 mod recorded;

@@ -100,9 +100,15 @@ mod tests {
             for schema in [spec, status] {
                 each(schema, kind.name(), &mut |path, schema| {
                     assert!(schema.get("type").is_some_and(Value::is_string), "{path}: {schema:?}");
-                    for keyword in
-                        ["$ref", "anyOf", "allOf", "const", "default", "x-kubernetes-preserve-unknown-fields"]
-                    {
+                    for keyword in [
+                        "$ref",
+                        "anyOf",
+                        "allOf",
+                        "const",
+                        "default",
+                        "uniqueItems",
+                        "x-kubernetes-preserve-unknown-fields",
+                    ] {
                         assert!(!schema.contains_key(keyword), "{path} has {keyword}");
                     }
                 });

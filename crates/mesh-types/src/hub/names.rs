@@ -41,6 +41,26 @@ pub const TYPE_ROOT: &str = "certificates.meshproof.dev/root";
 pub const PORT_ACCESS_LOG: u16 = 9977;
 /// Port of an agent's admin listener, on loopback.
 pub const PORT_AGENT_ADMIN: u16 = 9092;
+/// Deployment, ServiceAccount, Service and Lease of the manager, in the management cluster.
+pub const MANAGER: &str = "hub-manager";
+/// Deployment, ServiceAccount and Service of the agent, in each registered cluster.
+pub const AGENT: &str = "hub-agent";
+/// ServiceAccount that the manager acts as in a registered cluster, and its roles.
+pub const REMOTE_ACCOUNT: &str = "meshproof-hub-remote";
+/// ValidatingWebhookConfiguration of the manager.
+pub const WEBHOOK: &str = "meshproof-hub";
+/// Type of the Secret with the kubeconfig of a registered cluster.
+pub const KUBECONFIG_SECRET_TYPE: &str = "meshproof.dev/kubeconfig";
+/// Key of the kubeconfig in that Secret.
+pub const KUBECONFIG_KEY: &str = "kubeconfig";
+/// How long the token in it is valid, in seconds; the manager renews it at half of that.
+pub const TOKEN_SECONDS: i64 = 24 * 3600;
+/// Which registration made an object in a registered cluster: the cluster's name. De-registration removes these.
+pub const LABEL_REGISTRATION: &str = "hub.meshproof.dev/registration";
+/// On a KubernetesCluster: the identity of the cluster, which is that of its namespace `kube-system`.
+pub const ANNOTATION_IDENTITY: &str = "hub.meshproof.dev/cluster-identity";
+/// Port of the manager's administration listener, on the loopback address of its pod.
+pub const PORT_MANAGER_ADMIN: u16 = 9091;
 
 /// Longest name of an object that also is a label value.
 const LONGEST: usize = 63;

@@ -92,8 +92,12 @@ async fn finalize(client: &Client, resources: &Resources, namespace: &str) -> Re
     let inside = Key::new(namespace, "");
     let one = ListParams::default().limit(1);
     for (_, resource) in resources.iter().filter(|(_, resource)| resource.namespaced) {
-        if !resource.api(client, &inside).list_metadata(&one).await?.items.is_empty() {
-            return Ok(Answer::NotEmpty);
+        match resource.api(client, &inside).list_metadata(&one).await {
+            Ok(listed) if listed.items.is_empty() => {}
+            Ok(_) => return Ok(Answer::NotEmpty),
+            // The kind itself is gone since it was found, and nothing is left of it.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(error),
         }
     }
     let events: Api<Event> = Api::namespaced(client.clone(), namespace);

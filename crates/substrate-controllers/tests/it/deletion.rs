@@ -136,3 +136,26 @@ async fn a_namespace_goes_with_everything_in_it_and_waits_for_finalizers() {
     let gone = await_condition(namespaces, "shop", conditions::is_deleted::<Namespace>(&uid));
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the namespace goes").unwrap();
 }
+
+#[tokio::test]
+async fn a_kind_that_goes_at_the_same_time_does_not_keep_a_namespace() {
+    let world = World::with_node().await;
+    define_widgets(&world).await;
+    world.create_namespace("shop").await;
+    // Goes as soon as the collector knows the kind.
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "ghost", "uid": "00000000-0000-0000-0000-000000000000"}]);
+    let widget =
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "ownerReferences": owner}});
+    let widget =
+        widgets(&world).create(&PostParams::default(), &serde_json::from_value(widget).unwrap()).await.unwrap();
+    let uid = widget.metadata.uid.unwrap();
+    let gone = await_condition(widgets(&world), "w", conditions::is_deleted::<DynamicObject>(&uid));
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the widget goes").unwrap();
+    let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
+    definitions.delete("widgets.example.com", &DeleteParams::default()).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let namespace = namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
+    let uid = namespace.left().unwrap().metadata.uid.unwrap();
+    let gone = await_condition(namespaces, "shop", conditions::is_deleted::<Namespace>(&uid));
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the namespace goes").unwrap();
+}

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::places::Places;
 use super::{
-    Apply, Background, Config, Connect, Converge, Delete, Exec, Expect, Fault, Heal, Link, Object, Patch, Restart,
-    Scale, Traffic, Wait, add,
+    Apply, Background, Config, Connect, Converge, Delete, Exec, Expect, Fault, Heal, Link, Object, Patch, Register,
+    Restart, Scale, Traffic, Wait, add,
 };
 use crate::diagnostic::tree::Path;
 use crate::scenario::file::{ControlFile, StepFile};
@@ -66,6 +66,10 @@ steps! {
     link: Link;
     /// Removes remote secrets.
     unlink: Link;
+    /// Registers clusters with the management plane.
+    register: Register;
+    /// Takes clusters from the management plane.
+    deregister: Register;
     /// Sends requests.
     traffic: Traffic;
     /// Opens one connection to the address of a pod.

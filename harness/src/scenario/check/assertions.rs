@@ -98,6 +98,10 @@ impl Context<'_> {
             // Judged by `reachable` alone.
             Measurement::Reachability => return None,
         };
+        self.expression_over(path, text, subject)
+    }
+
+    pub(super) fn expression_over(&mut self, path: &Path, text: &str, subject: Subject) -> Option<String> {
         match expression::check(text, subject) {
             Ok(()) => Some(text.to_owned()),
             Err(mistake) => {

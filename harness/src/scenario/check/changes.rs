@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use jsonpath_rust::parser::parse_json_path;
+use mesh_types::hub::names;
 use serde_json::Value;
 
 use super::context::Context;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
+use crate::scenario::expression::Subject;
 use crate::scenario::file::{ExecFile, PatchFile, RestartFile, ScaleFile, WaitFile, WorkloadFile};
 use crate::scenario::plan::{Change, Deployment, Exec, ObjectRef, Patch, Replace, Scale, Until, Wait};
 use crate::topology::GatewayKind;
@@ -32,6 +34,11 @@ impl Context<'_> {
         {
             return Some(part);
         }
+        if file.namespace.as_deref().is_none_or(|namespace| namespace == names::NAMESPACE)
+            && let Some(part) = self.part_of_plane(file)
+        {
+            return Some(part);
+        }
         let workload = self.workload(path, file)?;
         Some(Deployment {
             selector: workload.selector(),
@@ -53,6 +60,27 @@ impl Context<'_> {
         Some(Deployment {
             cluster: file.cluster.clone(),
             namespace: MESH_NAMESPACE.to_owned(),
+            name: file.workload.clone(),
+            selector: selector.to_owned(),
+            container: container.to_owned(),
+            served: false,
+        })
+    }
+
+    /// The manager on the management cluster, or the agent on another.
+    fn part_of_plane(&self, file: &WorkloadFile) -> Option<Deployment> {
+        let management = self.topology.management.as_ref()?;
+        let meshed = self.topology.meshed().any(|cluster| cluster.name == file.cluster);
+        let (selector, container) = match file.workload.as_str() {
+            names::MANAGER if file.cluster == management.cluster => {
+                ("app.kubernetes.io/name=meshproof-hub-manager", "manager")
+            }
+            names::AGENT if meshed => ("app.kubernetes.io/name=meshproof-hub-agent", "agent"),
+            _ => return None,
+        };
+        Some(Deployment {
+            cluster: file.cluster.clone(),
+            namespace: names::NAMESPACE.to_owned(),
             name: file.workload.clone(),
             selector: selector.to_owned(),
             container: container.to_owned(),
@@ -123,7 +151,7 @@ impl Context<'_> {
 
     /// Every control plane may know the pods: what each of them must hold is looked up when it is waited for.
     pub(super) fn pods_change(&mut self, workload: &Deployment) {
-        for cluster in &self.topology.clusters {
+        for cluster in self.topology.meshed() {
             self.pending.replaced(&cluster.name, workload);
         }
     }
@@ -155,12 +183,13 @@ impl Context<'_> {
         let given = [
             ("condition", file.condition.is_some()),
             ("path", file.path.is_some()),
+            ("cel", file.cel.is_some()),
             ("exists", file.exists.is_some()),
             ("gone", file.gone.is_some()),
         ];
         let given: Vec<&str> = given.into_iter().filter_map(|(word, there)| there.then_some(word)).collect();
         let [word] = given.as_slice() else {
-            let all = "`condition`, `path`, `exists` or `gone`";
+            let all = "`condition`, `path`, `cel`, `exists` or `gone`";
             let message = if given.is_empty() { "nothing is waited for" } else { "this waits for more than one thing" };
             self.key_error(path, message).help(format!("write one of {all}"));
             return None;
@@ -179,6 +208,10 @@ impl Context<'_> {
         }
         if let Some(text) = &file.path {
             return self.json_path(&path.key("path"), text, file.equals.clone());
+        }
+        if let Some(text) = &file.cel {
+            let text = self.expression_over(&path.key("cel"), text, Subject::Object)?;
+            return Some(Until::Expression { text });
         }
         Some(if *word == "gone" { Until::Gone } else { Until::Exists })
     }

@@ -9,6 +9,9 @@ use crate::scenario::plan::{ClusterConvergence, Deployment, ObjectRef};
 /// Groups whose objects proxies hold; others (a Deployment, a Namespace) reach proxies by other ways.
 const MESH_GROUPS: [&str; 3] = ["networking.istio.io", "security.istio.io", "telemetry.istio.io"];
 
+/// The group of what people tell the management plane.
+const PLANE_GROUP: &str = "networking.meshproof.dev";
+
 /// Changes that no `converge` waited for yet, by cluster.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
@@ -18,18 +21,27 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn applied(&mut self, cluster: &str, object: ObjectRef) {
         let Some(entry) = self.entry_for(cluster, &object) else { return };
-        entry.absent.retain(|other| other.key() != object.key());
-        if !entry.present.iter().any(|other| other.key() == object.key()) {
-            entry.present.push(object);
-        }
+        let (present, absent) = if is_managed(&object) {
+            (&mut entry.managed, &mut entry.withdrawn)
+        } else {
+            (&mut entry.present, &mut entry.absent)
+        };
+        moved(object, absent, present);
     }
 
     pub(super) fn deleted(&mut self, cluster: &str, object: ObjectRef) {
         let Some(entry) = self.entry_for(cluster, &object) else { return };
-        entry.present.retain(|other| other.key() != object.key());
-        if !entry.absent.iter().any(|other| other.key() == object.key()) {
-            entry.absent.push(object);
-        }
+        let (present, absent) = if is_managed(&object) {
+            (&mut entry.managed, &mut entry.withdrawn)
+        } else {
+            (&mut entry.present, &mut entry.absent)
+        };
+        moved(object, present, absent);
+    }
+
+    /// Something of the management plane changed that no object says.
+    pub(super) fn rearranged(&mut self, cluster: &str) {
+        self.entry(cluster).plane = true;
     }
 
     pub(super) fn linked(&mut self, reader: &str, of: &str, linked: bool) {
@@ -56,10 +68,13 @@ impl Pending {
     /// Takes over what another list has to wait for.
     pub(super) fn merge(&mut self, other: Self) {
         for (cluster, theirs) in other.clusters {
-            for object in theirs.present {
+            if theirs.plane {
+                self.rearranged(&cluster);
+            }
+            for object in theirs.present.into_iter().chain(theirs.managed) {
                 self.applied(&cluster, object);
             }
-            for object in theirs.absent {
+            for object in theirs.absent.into_iter().chain(theirs.withdrawn) {
                 self.deleted(&cluster, object);
             }
             theirs.watched.iter().for_each(|of| self.linked(&cluster, of, true));
@@ -78,14 +93,34 @@ impl Pending {
     }
 
     fn entry_for(&mut self, cluster: &str, object: &ObjectRef) -> Option<&mut ClusterConvergence> {
-        let group = object.api_version.split('/').next().unwrap_or("");
-        MESH_GROUPS.contains(&group).then(|| self.entry(cluster))
+        if is_managed(object) {
+            self.rearranged(cluster);
+        } else if !MESH_GROUPS.contains(&group(object)) {
+            return None;
+        }
+        Some(self.entry(cluster))
     }
 
     fn entry(&mut self, cluster: &str) -> &mut ClusterConvergence {
         self.clusters
             .entry(cluster.to_owned())
             .or_insert_with(|| ClusterConvergence { cluster: cluster.to_owned(), ..ClusterConvergence::default() })
+    }
+}
+
+/// Whether an object is for the management plane, which makes others of it.
+fn is_managed(object: &ObjectRef) -> bool {
+    group(object) == PLANE_GROUP
+}
+
+fn group(object: &ObjectRef) -> &str {
+    object.api_version.split('/').next().unwrap_or("")
+}
+
+fn moved(object: ObjectRef, from: &mut Vec<ObjectRef>, to: &mut Vec<ObjectRef>) {
+    from.retain(|other| other.key() != object.key());
+    if !to.iter().any(|other| other.key() == object.key()) {
+        to.push(object);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::convergence::Pending;
-use super::steps::given;
+use super::words::given;
 use crate::diagnostic::tree::Path;
 use crate::scenario::file::StepFile;
 use crate::scenario::plan::{Action, Step, Try};

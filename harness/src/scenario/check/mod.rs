@@ -17,6 +17,7 @@ mod reachability;
 mod said;
 mod steps;
 mod traffic;
+mod words;
 
 use crate::diagnostic::tree::Path;
 use crate::diagnostic::{self, Document, Problems};

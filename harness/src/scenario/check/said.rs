@@ -30,6 +30,10 @@ pub(super) fn said(action: &Action) -> String {
             let pairs: Vec<String> = link.pairs.iter().map(|(reader, of)| format!("{of} on {reader}")).collect();
             format!("{verb} remote secrets: {}", pairs.join(", "))
         }
+        Action::Register(register) => {
+            let verb = if register.registered { "register" } else { "deregister" };
+            format!("{verb} {}", register.clusters.join(", "))
+        }
         Action::Converge(converge) => {
             let clusters: Vec<&str> = converge.clusters.iter().map(|cluster| cluster.cluster.as_str()).collect();
             format!("every proxy concerned acknowledges ({})", clusters.join(", "))

@@ -7,10 +7,13 @@ use super::expect::Measurement;
 use super::mutual_tls::captures;
 use super::said::said;
 use super::traffic::{decided_by_number, needed_of_each};
+use super::words::{ACTIONS, CHANGES, given};
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
-use crate::scenario::file::{ConnectFile, ControlFile, ConvergeFile, ExpectFile, LinkFile, StepFile, TrafficFile};
-use crate::scenario::plan::{Action, ConfigOf, Connect, Control, Converge, Expectation, Link, Step, Traffic};
+use crate::scenario::file::{
+    ConnectFile, ControlFile, ConvergeFile, ExpectFile, LinkFile, RegisterFile, StepFile, TrafficFile,
+};
+use crate::scenario::plan::{Action, ConfigOf, Connect, Control, Converge, Expectation, Link, Register, Step, Traffic};
 use crate::topology::Discovery;
 
 /// Default of `converge.timeout`: a push takes milliseconds; old connections end within `drainDuration`, which
@@ -20,37 +23,6 @@ const CONVERGE_TIMEOUT: Duration = Duration::from_secs(60);
 const TRAFFIC_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `connect.timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Words of the actions, as they stand in files.
-const ACTIONS: [&str; 24] = [
-    "sequence",
-    "parallel",
-    "try",
-    "note",
-    "apply",
-    "delete",
-    "patch",
-    "scale",
-    "restart",
-    "kill",
-    "exec",
-    "wait",
-    "link",
-    "unlink",
-    "converge",
-    "traffic",
-    "connect",
-    "config",
-    "reachability",
-    "fault",
-    "heal",
-    "during",
-    "stop",
-    "control",
-];
-/// Those that a control may do.
-const CHANGES: [&str; 11] =
-    ["note", "apply", "delete", "patch", "scale", "restart", "kill", "wait", "link", "unlink", "converge"];
 
 impl Context<'_> {
     pub(super) fn step(&mut self, path: &Path, file: &StepFile, id: String) -> Option<Step> {
@@ -152,6 +124,12 @@ impl Context<'_> {
         if let Some(link) = &file.unlink {
             return Some(Action::Link(self.link(&path.key("unlink"), link, false)));
         }
+        if let Some(register) = &file.register {
+            return self.registration(&path.key("register"), register, true).map(Action::Register);
+        }
+        if let Some(register) = &file.deregister {
+            return self.registration(&path.key("deregister"), register, false).map(Action::Register);
+        }
         if let Some(converge) = &file.converge {
             return Some(Action::Converge(self.converge(&path.key("converge"), converge)));
         }
@@ -219,6 +197,24 @@ impl Context<'_> {
             }
         }
         Link { linked, pairs }
+    }
+
+    fn registration(&mut self, path: &Path, file: &RegisterFile, registered: bool) -> Option<Register> {
+        let Some(management) = &self.topology.management else {
+            let message = format!("topology {} has no management plane", self.topology.name);
+            self.key_error(path, message).help("add a section `management` there");
+            return None;
+        };
+        let management = management.cluster.clone();
+        let clusters = self.clusters(&path.key("clusters"), &file.clusters);
+        for (index, name) in clusters.iter().enumerate() {
+            if self.topology.cluster(name).is_some_and(|cluster| !cluster.mesh) {
+                let message = format!("cluster `{name}` has no mesh, so there is nothing to register");
+                self.error(&path.key("clusters").index(index), message);
+            }
+        }
+        self.pending.rearranged(&management);
+        Some(Register { registered, management, clusters })
     }
 
     fn converge(&mut self, path: &Path, file: &ConvergeFile) -> Converge {
@@ -412,35 +408,4 @@ impl Context<'_> {
         }
         refuted
     }
-}
-
-/// The actions that a step has, by their words.
-pub(super) fn given(file: &StepFile) -> Vec<&'static str> {
-    let there = [
-        file.sequence.is_some(),
-        file.parallel.is_some(),
-        file.attempt.is_some(),
-        file.note.is_some(),
-        file.apply.is_some(),
-        file.delete.is_some(),
-        file.patch.is_some(),
-        file.scale.is_some(),
-        file.restart.is_some(),
-        file.kill.is_some(),
-        file.exec.is_some(),
-        file.wait.is_some(),
-        file.link.is_some(),
-        file.unlink.is_some(),
-        file.converge.is_some(),
-        file.traffic.is_some(),
-        file.connect.is_some(),
-        file.config.is_some(),
-        file.reachability.is_some(),
-        file.fault.is_some(),
-        file.heal.is_some(),
-        file.during.is_some(),
-        file.stop.is_some(),
-        file.control.is_some(),
-    ];
-    ACTIONS.into_iter().zip(there).filter_map(|(word, there)| there.then_some(word)).collect()
 }

@@ -83,7 +83,7 @@ pub struct ExecFile {
     pub timeout: Option<String>,
 }
 
-/// What to wait for: exactly one of `condition`, `path`, `exists` and `gone`.
+/// What to wait for: exactly one of `condition`, `path`, `cel`, `exists` and `gone`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaitFile {
@@ -100,6 +100,10 @@ pub struct WaitFile {
     /// The value that `path` must lead to.
     #[serde(default)]
     pub equals: Option<Value>,
+    /// An expression in CEL that must be true of it, such as `object.status.state == 'ACTIVE'`. A field that it does not have
+    /// makes it untrue.
+    #[serde(default)]
+    pub cel: Option<String>,
     /// With `true`: that it is there.
     #[serde(default)]
     pub exists: Option<bool>,

@@ -53,6 +53,7 @@ impl Look {
             Action::Exec(exec) => self.change(&exec.within),
             Action::Wait(wait) => self.wait(wait),
             Action::Link(_) => self.footprint.be_alone("it creates or removes remote secrets"),
+            Action::Register(_) => self.footprint.be_alone("it registers clusters or takes them away"),
             Action::Traffic(traffic) => self.traffic(traffic),
             Action::Connect(connect) => {
                 self.read_workload(&connect.from);
@@ -83,7 +84,7 @@ impl Look {
 
     /// Pods of a workload come and go, or something is done in them.
     fn change(&mut self, deployment: &Deployment) {
-        if deployment.namespace == MESH_NAMESPACE {
+        if deployment.namespace == MESH_NAMESPACE || deployment.namespace == mesh_types::hub::names::NAMESPACE {
             self.footprint.be_alone(format!("it changes {deployment}"));
             return;
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ObjectRef;
+use crate::scenario::expression;
 use crate::scenario::keys::{duration_text, serialize_duration};
 
 /// A Deployment on a cluster: a workload of the topology, a gateway or the control plane.
@@ -136,6 +137,11 @@ pub enum Until {
         /// Which; `None` takes any.
         equals: Option<Value>,
     },
+    /// With an expression in CEL that is true of it.
+    Expression {
+        /// The expression, over `object`.
+        text: String,
+    },
 }
 
 impl std::fmt::Display for Until {
@@ -146,6 +152,7 @@ impl std::fmt::Display for Until {
             Self::Condition { kind, status } => write!(formatter, "to have condition {kind}={status}"),
             Self::Path { path, equals: Some(value) } => write!(formatter, "to have {value} at {path}"),
             Self::Path { path, equals: None } => write!(formatter, "to have a value at {path}"),
+            Self::Expression { text } => write!(formatter, "to be so that {text}"),
         }
     }
 }
@@ -173,6 +180,9 @@ impl Until {
                     None => found.iter().any(|value| !value.is_null()),
                 }
             }
+            (Self::Expression { text }, Some(object)) => {
+                expression::holds(text, &serde_json::json!({ "object": object })).unwrap_or(false)
+            }
         }
     }
 
@@ -197,6 +207,10 @@ impl Until {
             Self::Path { path, .. } => match object.query(path).unwrap_or_default().as_slice() {
                 [] => format!("there is nothing at {path}"),
                 [first, ..] => format!("it has {first}"),
+            },
+            Self::Expression { .. } => match object.get("status") {
+                Some(status) => format!("its status is {status}"),
+                None => "it has no status".to_owned(),
             },
         }
     }
@@ -236,6 +250,12 @@ mod tests {
             assert!(!until.holds(Some(&object)), "{until}");
         }
         assert!(Until::Gone.holds(None));
+        let expression = |text: &str| Until::Expression { text: text.to_owned() };
+        assert!(expression("object.status.readyReplicas > 1 && has(object.status.conditions)").holds(Some(&object)));
+        for text in ["object.status.readyReplicas > 2", "object.status.state == 'ACTIVE'"] {
+            assert!(!expression(text).holds(Some(&object)), "{text}");
+        }
+        assert!(!expression("true").holds(None));
     }
 
     #[test]

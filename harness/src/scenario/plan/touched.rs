@@ -62,6 +62,11 @@ fn collect(steps: &[Step], all: &mut BTreeSet<Touched>) {
                 object: ObjectRef::of(&crate::install::remote_secret::name_of(of)),
                 part: Part::Existence,
             })),
+            Action::Register(register) => all.extend(register.clusters.iter().map(|cluster| Touched {
+                cluster: register.management.clone(),
+                object: ObjectRef::of(&crate::management::resources::registered(cluster)),
+                part: Part::Existence,
+            })),
             Action::Control(control) => {
                 collect(&control.change, all);
                 collect(&control.restore, all);

@@ -152,3 +152,28 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_hub_has_a_place_and_meshes_to_join() {
+    let clusters = "networks: [{name: n1}, {name: n2}]\nclusters:\n- {name: a, network: n1}\n- {name: b, network: n2}\n\
+                    - {name: hub, network: n1, podSubnet: 10.9.0.0/16, mesh: false}\n";
+    let with = |rest: &str| format!("{HEAD}{clusters}{rest}");
+    let text = with("discovery: hub\nmanagement: {cluster: hub}\n");
+    let topology = read("t.yaml", &text).expect("no problems");
+    assert!(topology.is_federated() && !topology.trust_is_managed());
+    assert_eq!(topology.meshed().count(), 2);
+    let apart = with("discovery: hub\nmanagement: {cluster: hub, virtualMesh: {create: false}}\n");
+    assert!(!read("t.yaml", &apart).expect("no problems").is_federated());
+    let drawing = draw::draw(&topology);
+    assert!(drawing.contains("meshproof-hub: the management plane") && drawing.contains("names *.global"), "{drawing}");
+    insta::assert_snapshot!(
+        [
+            "discovery: hub\n",
+            "management: {cluster: hbu}\n",
+            "management: {cluster: hub, virtualMesh: {create: false, trust: shared}}\n",
+            "apps: [{app: probe, namespace: x, clusters: [{name: hub}]}]\n",
+        ]
+        .map(|rest| problems(&with(rest)))
+        .join("\n")
+    );
+}
