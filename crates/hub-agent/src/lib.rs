@@ -4,9 +4,13 @@
 //!
 //! Decisions are pure functions of what is in the cluster ([`certificate`], [`restart`]); [`run`] watches, decides and writes.
 
+pub mod acknowledged;
+pub mod admin;
 pub mod certificate;
+pub mod pods;
 pub mod program;
 pub mod restart;
 pub mod run;
+pub mod telemetry;
 pub mod trust;
 pub mod view;

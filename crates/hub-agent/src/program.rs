@@ -1,18 +1,28 @@
 //! Starts and stops the agent: its listeners, and what looks after certificates.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use envoy_types::pb::envoy::service::accesslog::v3::access_log_service_server::AccessLogServiceServer;
 use kube::{Client, Config};
 use mesh_types::hub::names;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
 
+use crate::acknowledged::follow;
+use crate::admin::{self, Sources};
+use crate::pods::Pods;
 use crate::run::{self, Settings};
+use crate::telemetry::AccessLogs;
 
 /// Port of the kubelet's probe.
 const PORT_PROBE: u16 = 8080;
@@ -65,8 +75,17 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let probe = listen(Ipv4Addr::UNSPECIFIED, PORT_PROBE).await?;
     let ready = Router::new().route("/ready", get(|| async { StatusCode::OK }));
     tasks.spawn(http(probe, ready, cancel.clone()));
+    let pods = Pods::watch(client.clone(), &cancel);
+    let (sender, acknowledged) = watch::channel(Arc::default());
+    tasks.spawn(follow::run(pods.clone(), sender, cancel.clone()));
+    let known = pods.clone();
+    let access_logs = AccessLogs::new(Arc::new(move |address| known.workload(address)));
+    let listener = listen(Ipv4Addr::UNSPECIFIED, names::PORT_ACCESS_LOG).await?;
+    tasks.spawn(grpc(listener, access_logs.clone(), cancel.clone()));
+    let listener = listen(Ipv4Addr::LOCALHOST, names::PORT_AGENT_ADMIN).await?;
+    tasks.spawn(http(listener, admin::router(Sources { acknowledged, access_logs }), cancel.clone()));
     let settings = Settings { namespace: options.namespace.clone(), cluster: options.cluster.clone() };
-    tasks.spawn(run::run(client, settings, cancel.clone()));
+    tasks.spawn(run::run(client, pods, settings, cancel.clone()));
     tracing::info!(cluster = options.cluster, namespace = options.namespace, "looking after the cluster");
     until_signalled().await?;
     tracing::info!("stopping");
@@ -83,6 +102,16 @@ async fn listen(address: Ipv4Addr, port: u16) -> Result<TcpListener, StartError>
 async fn http(listener: TcpListener, router: Router, cancel: CancellationToken) {
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await {
         tracing::error!(%error, "a listener ended");
+    }
+}
+
+async fn grpc(listener: TcpListener, access_logs: AccessLogs, cancel: CancellationToken) {
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .add_service(AccessLogServiceServer::new(access_logs))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), cancel.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the access log service ended");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Watches what the certificates of the cluster depend on, decides and writes. Level-based: a look at everything that concerns
 //! certificates, after every change of it and whenever time alone changes a decision.
 
-mod tables;
+pub(crate) mod tables;
 mod writes;
 
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime};
 use kube::Client;
 use mesh_types::hub::Object;
 use mesh_types::hub::certificate::{IssueState, IssuedCertificate, IssuedCertificateStatus, WorkloadRestart};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::{self, Decision, Step};
+use crate::pods::Pods;
 use crate::restart;
 use crate::trust::ProxyPod;
 
@@ -36,9 +37,10 @@ pub struct Settings {
 }
 
 /// Looks after the certificates of the cluster until cancelled.
-pub async fn run(client: Client, settings: Settings, cancel: CancellationToken) {
-    let changed = Arc::new(Notify::new());
-    let mut tables = Tables::watch(&client, &settings.namespace, &changed, &cancel);
+pub async fn run(client: Client, pods: Pods, settings: Settings, cancel: CancellationToken) {
+    let changed = Arc::new(watch::Sender::new(()));
+    let (mut events, mut pod_events) = (changed.subscribe(), pods.subscribe());
+    let mut tables = Tables::watch(&client, pods, &settings.namespace, &changed, &cancel);
     let writes = Writes::new(client.clone(), settings.namespace.clone());
     let work = async {
         tables.ready().await;
@@ -49,7 +51,13 @@ pub async fn run(client: Client, settings: Settings, cancel: CancellationToken) 
             let sleep = if failed { pause } else { until(again).min(LONGEST_SLEEP) };
             pause = if failed { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
             // Any change may mend what failed, so it is not waited for longer than the pause.
-            let woken = tokio::time::timeout(sleep, changed.notified()).await;
+            let anything = async {
+                tokio::select! {
+                    changed = events.changed() => changed,
+                    changed = pod_events.changed() => changed,
+                }
+            };
+            let woken = tokio::time::timeout(sleep, anything).await;
             tracing::trace!(by_change = woken.is_ok(), "looking again");
         }
     };

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::certificate::{AuthoritySecret, Files, Installation, PendingKey, contents, time};
 use crate::restart;
+use crate::telemetry::Workload;
 use crate::trust::ProxyPod;
 
 /// The ConfigMap in which Istio hands the roots to every namespace.
@@ -152,6 +153,36 @@ pub fn pod(pod: &Pod) -> Option<restart::Pod> {
         labels: pod.labels().clone(),
         proxy: containers.into_iter().any(|container| container.name == PROXY),
     })
+}
+
+/// `Pending`, `Running`, `Succeeded`, `Failed`.
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// Whether a pod is one of Istio's control plane.
+pub fn is_control_plane(pod: &Pod) -> bool {
+    pod.labels().get("app").map(String::as_str) == Some("istiod") && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// `<namespace>/<pod>`.
+pub fn title(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
+}
+
+/// Address of a pod; nothing where it shares that of its node.
+pub fn address(pod: &Pod) -> Option<String> {
+    let own = pod.spec.as_ref().is_none_or(|spec| spec.host_network != Some(true));
+    pod.status.as_ref().filter(|_| own)?.pod_ip.clone()
+}
+
+/// The workload of a pod, named as Istio does: by the Deployment where there is one.
+pub fn workload(pod: &Pod) -> Workload {
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let name = owner.map_or_else(|| pod.name_any(), |owner| owner.name.clone());
+    let hash = pod.labels().get("pod-template-hash").map(|hash| format!("-{hash}"));
+    let name = hash.as_deref().and_then(|hash| name.strip_suffix(hash)).map_or(name.clone(), str::to_owned);
+    Workload { name, namespace: pod.namespace().unwrap_or_default(), labels: pod.labels().clone() }
 }
 
 /// The patch that restarts a workload, as `kubectl rollout restart` writes it.

@@ -20,6 +20,7 @@ pub mod peer_authentication;
 pub mod regular_expression;
 pub mod service_entry;
 pub mod spiffe;
+pub mod telemetry;
 pub mod validate;
 pub mod virtual_service;
 pub mod workload_entry;

@@ -19,6 +19,7 @@ use crate::ads::status::Registry;
 use crate::ca::{self, Authenticator, Authority, CertificateService, ServingTls};
 use crate::debug::{self, Sources};
 use crate::inject::MeshSettings;
+use crate::model::mesh_config::{self, MeshConfig};
 use crate::model::store::Store;
 use crate::model::{Mesh, Settings, cluster, remote};
 use crate::registration::{self, Registrar};
@@ -60,6 +61,10 @@ pub struct Options {
     /// What every proxy starts from: a ProxyConfig object as JSON, such as `{"drainDuration": "45s"}`.
     #[arg(long, env = "DEFAULT_PROXY_CONFIG", default_value = "{}", value_parser = json_object)]
     pub default_proxy_config: Map<String, Value>,
+    /// The part of Istio's MeshConfig that is read, as JSON or YAML: `extensionProviders` with `envoyHttpAls` or `envoyTcpAls`,
+    /// `defaultProviders.accessLogging`, `serviceSettings`.
+    #[arg(long, env = "MESH_CONFIG", default_value = "{}", value_parser = mesh_config::parse)]
+    pub mesh_config: MeshConfig,
     /// How often proxies resolve the names of endpoints, where DNS does not say: a duration such as `60s`.
     #[arg(long, env = "DNS_REFRESH_RATE", default_value = "60s", value_parser = positive_duration)]
     pub dns_refresh_rate: Duration,
@@ -110,6 +115,7 @@ impl Options {
             trust_domain_aliases: listed(&self.trust_domain_aliases),
             mesh: self.mesh_id.clone(),
             dns_refresh_rate: self.dns_refresh_rate,
+            mesh_config: self.mesh_config.clone(),
         }
     }
 }
@@ -315,6 +321,7 @@ mod tests {
             trust_domain_aliases: Vec::new(),
             mesh: "mesh1".to_owned(),
             dns_refresh_rate: Duration::from_secs(60),
+            mesh_config: MeshConfig::default(),
         };
         let state = State { clusters: Arc::new(vec![own]), ..State::default() };
         Mesh { number: 1, settings: Arc::new(settings), state: Arc::new(state), config_versions: Arc::default() }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::reflector::{Lookup, ObjectRef as Reference, Store, store};
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
@@ -16,10 +16,11 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use mesh_types::hub::certificate::{CertificateRequest, IssuedCertificate, WorkloadRestart};
 use mesh_types::hub::{Kind, Object, ObjectRef, names};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::{AuthoritySecret, PendingKey};
+use crate::pods::Pods;
 use crate::restart::{self, Controller, daemon_set, deployment, stateful_set};
 use crate::trust::Published;
 use crate::view;
@@ -33,7 +34,7 @@ pub struct Tables {
     keys: Store<Secret>,
     authorities: BTreeMap<ObjectRef, Store<Secret>>,
     roots: Store<ConfigMap>,
-    pods: Store<Pod>,
+    pods: Pods,
     deployments: Store<Deployment>,
     stateful_sets: Store<StatefulSet>,
     daemon_sets: Store<DaemonSet>,
@@ -41,7 +42,13 @@ pub struct Tables {
 
 impl Tables {
     /// Starts the watches; `changed` is told of every change.
-    pub fn watch(client: &Client, namespace: &str, changed: &Arc<Notify>, cancel: &CancellationToken) -> Self {
+    pub fn watch(
+        client: &Client,
+        pods: Pods,
+        namespace: &str,
+        changed: &Arc<watch::Sender<()>>,
+        cancel: &CancellationToken,
+    ) -> Self {
         let hub = |kind| follow_dynamic(client, namespace, kind, changed, cancel);
         let everything = watcher::Config::default;
         let keys = everything().fields(&format!("type={}", names::TYPE_KEY));
@@ -54,7 +61,7 @@ impl Tables {
             keys: follow(Api::namespaced(client.clone(), namespace), keys, changed, cancel),
             authorities: BTreeMap::new(),
             roots: follow(Api::all(client.clone()), roots, changed, cancel),
-            pods: follow(Api::all(client.clone()), everything(), changed, cancel),
+            pods,
             deployments: follow(Api::all(client.clone()), everything(), changed, cancel),
             stateful_sets: follow(Api::all(client.clone()), everything(), changed, cancel),
             daemon_sets: follow(Api::all(client.clone()), everything(), changed, cancel),
@@ -70,7 +77,7 @@ impl Tables {
             self.restarts.wait_until_ready(),
             self.keys.wait_until_ready(),
             self.roots.wait_until_ready(),
-            self.pods.wait_until_ready(),
+            self.pods.ready(),
             self.deployments.wait_until_ready(),
             self.stateful_sets.wait_until_ready(),
             self.daemon_sets.wait_until_ready(),
@@ -78,7 +85,12 @@ impl Tables {
     }
 
     /// Watches the Secrets that certificates are installed in, each once it is named.
-    pub async fn follow_places(&mut self, client: &Client, changed: &Arc<Notify>, cancel: &CancellationToken) {
+    pub async fn follow_places(
+        &mut self,
+        client: &Client,
+        changed: &Arc<watch::Sender<()>>,
+        cancel: &CancellationToken,
+    ) {
         for certificate in self.certificates() {
             let place = certificate.spec.issued_certificate_secret;
             if place.name.is_empty() || self.authorities.contains_key(&place) {
@@ -153,7 +165,7 @@ impl Tables {
 
     /// All pods that run or will run.
     pub fn pods(&self) -> Vec<restart::Pod> {
-        self.pods.state().iter().filter_map(|pod| view::pod(pod)).collect()
+        self.pods.all()
     }
 
     /// All controllers of pods.
@@ -180,7 +192,7 @@ fn follow_dynamic(
     client: &Client,
     namespace: &str,
     kind: Kind,
-    changed: &Arc<Notify>,
+    changed: &Arc<watch::Sender<()>>,
     cancel: &CancellationToken,
 ) -> Store<DynamicObject> {
     let resource = resource_of(kind);
@@ -195,7 +207,7 @@ fn follow_dynamic(
 pub(crate) fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
-    changed: &Arc<Notify>,
+    changed: &Arc<watch::Sender<()>>,
     cancel: &CancellationToken,
 ) -> Store<K>
 where
@@ -212,7 +224,7 @@ fn drive<K>(
     api: Api<K>,
     config: watcher::Config,
     kind: &str,
-    changed: &Arc<Notify>,
+    changed: &Arc<watch::Sender<()>>,
     cancel: &CancellationToken,
 ) where
     K: Resource + Lookup + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -226,7 +238,7 @@ fn drive<K>(
         while let Some(Some(event)) = cancel.run_until_cancelled(events.next()).await {
             match event {
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                Ok(_) => changed.notify_one(),
+                Ok(_) => drop(changed.send_replace(())),
                 Err(error) => tracing::warn!(kind, %error, "cannot be watched at the moment"),
             }
         }

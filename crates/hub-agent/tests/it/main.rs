@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests do")]
 
 mod certificates;
+mod telemetry;
 mod world;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use hub_agent::pods::Pods;
 use hub_agent::run::{self, Settings};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -82,7 +83,8 @@ impl World {
     pub(crate) fn agent(&self) -> DropGuard {
         let cancel = CancellationToken::new();
         let settings = Settings { namespace: "meshproof-hub".to_owned(), cluster: "cluster1".to_owned() };
-        tokio::spawn(run::run(self.client.clone(), settings, cancel.clone()));
+        let pods = Pods::watch(self.client.clone(), &cancel);
+        tokio::spawn(run::run(self.client.clone(), pods, settings, cancel.clone()));
         cancel.drop_guard()
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::Type;
 use super::resources::Resources;
@@ -63,10 +64,31 @@ pub struct ProxyStatus {
     pub problems: Vec<Problem>,
 }
 
+impl ProxyStatus {
+    /// Everything up to this snapshot is acknowledged.
+    fn acked(&self) -> u64 {
+        self.types.values().map(|status| status.acked).min().unwrap_or_default()
+    }
+
+    /// Whether somebody who waits for acknowledgements sees a difference.
+    fn tells_more_than(&self, other: &Self) -> bool {
+        let refusals = |status: &Self| status.types.values().map(|one| one.error.clone()).collect::<Vec<_>>();
+        (self.connected, self.connection, self.acked()) != (other.connected, other.connection, other.acked())
+            || refusals(self) != refusals(other)
+    }
+}
+
 /// All proxies by node id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     proxies: Mutex<BTreeMap<String, ProxyStatus>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { proxies: Mutex::default(), changes: watch::Sender::new(0) }
+    }
 }
 
 impl Registry {
@@ -77,16 +99,39 @@ impl Registry {
 
     /// Replaces the account of a proxy, unless a newer connection of it has one.
     pub fn set(&self, status: ProxyStatus) {
-        let mut proxies = self.lock();
-        if proxies.get(&status.proxy.id).is_none_or(|known| known.connection <= status.connection) {
+        let changed = {
+            let mut proxies = self.lock();
+            let known = proxies.get(&status.proxy.id);
+            if known.is_some_and(|known| known.connection > status.connection) {
+                return;
+            }
+            let changed = known.is_none_or(|known| status.tells_more_than(known));
             proxies.insert(status.proxy.id.clone(), status);
+            changed
+        };
+        if changed {
+            self.tell();
         }
+    }
+
+    /// Counts the changes of who is connected, of what is acknowledged and of what is refused.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Notes the end of a connection.
     pub fn disconnected(&self, id: &str, connection: u64) {
-        if let Some(status) = self.lock().get_mut(id).filter(|status| status.connection == connection) {
-            status.connected = false;
+        let known = {
+            let mut proxies = self.lock();
+            let status = proxies.get_mut(id).filter(|status| status.connection == connection);
+            status.map(|status| status.connected = false).is_some()
+        };
+        if known {
+            self.tell();
         }
     }
 

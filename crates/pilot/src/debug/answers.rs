@@ -17,6 +17,8 @@ pub struct Syncz {
     pub cluster: String,
     /// Number of the latest snapshot.
     pub snapshot: u64,
+    /// Changes with everything that is told here; who has seen it can wait for the next one.
+    pub revision: String,
     /// Other clusters.
     pub clusters: Vec<Value>,
     /// Configuration objects by `Kind/namespace/name`.
@@ -41,12 +43,13 @@ pub struct ProxySync {
 }
 
 /// The document of `/debug/syncz`.
-pub fn syncz(mesh: &Mesh, registry: &Registry) -> Syncz {
+pub fn syncz(mesh: &Mesh, registry: &Registry, revision: String) -> Syncz {
     let own = &mesh.settings.cluster;
     let clusters = mesh.state.clusters.iter().filter(|cluster| cluster.id != *own);
     Syncz {
         cluster: own.clone(),
         snapshot: mesh.number,
+        revision,
         clusters: clusters.map(|cluster| json!({ "id": cluster.id, "synced": cluster.synced, "network": cluster.network, "error": cluster.error })).collect(),
         resources: (*mesh.config_versions).clone(),
         proxies: proxies(mesh, registry).into_iter().map(proxy_sync).collect(),

@@ -5,7 +5,8 @@ pub mod client;
 mod versions;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -22,6 +23,11 @@ use crate::model::Mesh;
 
 pub use answers::{Syncz, syncz};
 pub use versions::{ConfigVersions, EndpointVersion, TypeVersions, config_versions};
+
+/// Longest time for which a question waits for something new.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Tells the answers of one process from those of another.
+static PROCESS: LazyLock<u32> = LazyLock::new(rand::random);
 
 /// Where the answers come from.
 #[derive(Clone)]
@@ -59,10 +65,44 @@ pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationTo
     axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await
 }
 
-async fn serve_syncz(State(sources): State<Sources>) -> Response {
+/// Which answer the asker has, and how long it waits for another.
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: String,
+    #[serde(default)]
+    seconds: u64,
+}
+
+/// The answer of the moment; to one who says `after=<revision>`, the next one, or the same after `seconds`.
+async fn serve_syncz(State(sources): State<Sources>, Query(After { after, seconds }): Query<After>) -> Response {
+    let patience = Duration::from_secs(seconds).min(LONGEST_WAIT);
+    if !after.is_empty() {
+        // Nothing new in time is an answer, too.
+        let _ = tokio::time::timeout(patience, changed(&sources, &after)).await;
+    }
+    let revision = revision(&sources);
     match snapshot(&sources) {
-        Some(mesh) => Json(syncz(&mesh, &sources.registry)).into_response(),
+        Some(mesh) => Json(syncz(&mesh, &sources.registry, revision)).into_response(),
         None => not_ready(),
+    }
+}
+
+/// Names the answer of the moment. Taken before the answer is made, so that no change falls between.
+fn revision(sources: &Sources) -> String {
+    let number = snapshot(sources).map_or(0, |mesh| mesh.number);
+    format!("{:08x}.{number}.{}", *PROCESS, *sources.registry.changes().borrow())
+}
+
+async fn changed(sources: &Sources, after: &str) {
+    let mut snapshots = sources.snapshots.clone();
+    let mut changes = sources.registry.changes();
+    snapshots.mark_unchanged();
+    while revision(sources) == after {
+        tokio::select! {
+            changed = snapshots.changed() => if changed.is_err() { return },
+            changed = changes.changed() => if changed.is_err() { return },
+        }
     }
 }
 

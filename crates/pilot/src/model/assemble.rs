@@ -114,21 +114,23 @@ fn services(settings: &Settings, clusters: &BTreeMap<String, Tables>) -> BTreeMa
     for (cluster, tables) in own.into_iter().chain(others) {
         for (key, object) in tables.services.iter().filter(|(_, object)| !object.external_name) {
             let host = host::service_host(&key.1, &key.0, &settings.domain);
-            let service = merged.entry(host).or_insert_with_key(|host| new_service(host, key, object));
+            let service = merged.entry(host).or_insert_with_key(|host| new_service(settings, host, key, object));
             service.clusters.insert(cluster.clone(), cluster_service(object));
         }
     }
     merged
 }
 
-fn new_service(host: &str, (namespace, name): &Key, object: &ServiceObject) -> Service {
+fn new_service(settings: &Settings, host: &str, (namespace, name): &Key, object: &ServiceObject) -> Service {
     let ports = object.ports.iter().map(|port| ServicePort {
         number: port.number,
         name: port.name.clone(),
         protocol: port.protocol,
         tls: false,
     });
-    let cluster_local = namespace == "kube-system" || (namespace == "default" && name == "kubernetes");
+    let cluster_local = namespace == "kube-system"
+        || (namespace == "default" && name == "kubernetes")
+        || settings.mesh_config.is_cluster_local(host);
     Service {
         host: host.to_owned(),
         name: name.clone(),

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod config;
 pub mod credentials;
 mod entries;
+pub mod mesh_config;
 pub mod objects;
 pub mod remote;
 pub mod store;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub mesh: String,
     /// How often proxies resolve names of endpoints, where the names' own time does not say.
     pub dns_refresh_rate: Duration,
+    /// What is set for the whole mesh.
+    pub mesh_config: mesh_config::MeshConfig,
 }
 
 impl Settings {

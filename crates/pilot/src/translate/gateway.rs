@@ -21,6 +21,7 @@ use super::destination::Destination;
 use super::http::{self, Routes};
 use super::lookup::selects;
 use super::route::{self, Scope};
+use super::telemetry::Reporter;
 use super::{Context, cluster, endpoint, gateway_tls, pb, policy};
 use crate::model::TargetPort;
 
@@ -57,7 +58,7 @@ pub(super) fn translate(context: &mut Context<'_>) -> Translated {
             context.problem("Gateway", format!("port {port} is opened for both HTTP and TLS; HTTP is served"));
         }
         let name = format!("http.{port}");
-        translated.listeners.push(http_listener(port, &name, &authorization));
+        translated.listeners.push(http_listener(context, port, &name, &authorization));
         translated.routes.push(routes(context, name, port, &opening.plain));
     }
     translated.secrets.sort_by(|left, right| left.name.cmp(&right.name));
@@ -112,8 +113,12 @@ fn encrypted(
             continue;
         }
         let name = gateway_tls::routes_name(port, gateway, server);
-        let filter =
-            http::gateway(&format!("outbound_0.0.0.0_{port}"), Routes::Discovered(name.clone()), authorization);
+        let filter = http::gateway(
+            &format!("outbound_0.0.0.0_{port}"),
+            Routes::Discovered(name.clone()),
+            authorization,
+            context.telemetry.http(Reporter::Source, ""),
+        );
         match gateway_tls::chain(context, server, &mut taken, filter) {
             Ok((chain, secrets)) => {
                 chains.push(chain);
@@ -168,9 +173,14 @@ pub(super) fn bare_host(host: &str) -> &str {
     host.split_once('/').map_or(host, |(_, bare)| bare)
 }
 
-fn http_listener(port: u16, routes: &str, authorization: &Authorization) -> Listener {
+fn http_listener(context: &Context<'_>, port: u16, routes: &str, authorization: &Authorization) -> Listener {
     let name = format!("0.0.0.0_{port}");
-    let filter = http::gateway(&format!("outbound_{name}"), Routes::Discovered(routes.to_owned()), authorization);
+    let filter = http::gateway(
+        &format!("outbound_{name}"),
+        Routes::Discovered(routes.to_owned()),
+        authorization,
+        context.telemetry.http(Reporter::Source, ""),
+    );
     Listener {
         address: Some(pb::address("0.0.0.0", port)),
         filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],

@@ -1,5 +1,6 @@
 //! Envoy's HTTP connection manager as Istio sets it up, and the plain TCP proxy.
 
+use envoy_types::pb::envoy::config::accesslog::v3::AccessLog;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::listener::v3::Filter;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
@@ -46,17 +47,24 @@ impl Routes {
 }
 
 /// The manager of requests that leave the proxy's pod.
-pub(super) fn outbound(stat_prefix: &str, routes: Routes) -> Filter {
+pub(super) fn outbound(stat_prefix: &str, routes: Routes, logs: Vec<AccessLog>) -> Filter {
     let mut manager = base(stat_prefix, routes);
+    manager.access_log = logs;
     manager.http_filters = client_filters();
     manager.use_remote_address = Some(pb::boolean(false));
     filter(manager)
 }
 
 /// The manager of requests that enter a gateway.
-pub(super) fn gateway(stat_prefix: &str, routes: Routes, authorization: &Authorization) -> Filter {
+pub(super) fn gateway(
+    stat_prefix: &str,
+    routes: Routes,
+    authorization: &Authorization,
+    logs: Vec<AccessLog>,
+) -> Filter {
     let mut manager = base(stat_prefix, routes);
     guard(&mut manager, authorization, client_filters());
+    manager.access_log.extend(logs);
     manager.use_remote_address = Some(pb::boolean(true));
     manager.server_name = "istio-envoy".to_owned();
     manager.forward_client_cert_details = manager::ForwardClientCertDetails::SanitizeSet as i32;
@@ -65,9 +73,15 @@ pub(super) fn gateway(stat_prefix: &str, routes: Routes, authorization: &Authori
 }
 
 /// The manager of requests to the application.
-pub(super) fn inbound(stat_prefix: &str, routes: Routes, authorization: &Authorization) -> Filter {
+pub(super) fn inbound(
+    stat_prefix: &str,
+    routes: Routes,
+    authorization: &Authorization,
+    logs: Vec<AccessLog>,
+) -> Filter {
     let mut manager = base(stat_prefix, routes);
     guard(&mut manager, authorization, vec![router()]);
+    manager.access_log.extend(logs);
     manager.server_name = "istio-envoy".to_owned();
     manager.forward_client_cert_details = manager::ForwardClientCertDetails::AppendForward as i32;
     manager.set_current_client_cert_details = Some(certificate_details());
@@ -152,6 +166,13 @@ pub(super) fn tcp_proxy(stat_prefix: &str, cluster: &str) -> Filter {
     proxy(tcp::TcpProxy { stat_prefix, cluster_specifier: Some(specifier), ..Default::default() })
 }
 
+/// Passes a connection on to the cluster of a service, and tells of it.
+pub(super) fn told_tcp_proxy(cluster: &str, logs: Vec<AccessLog>) -> Filter {
+    let specifier = tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned());
+    let stat_prefix = cluster.to_owned();
+    proxy(tcp::TcpProxy { stat_prefix, cluster_specifier: Some(specifier), access_log: logs, ..Default::default() })
+}
+
 /// Passes connections on to clusters by weight.
 pub(super) fn weighted_tcp_proxy(shares: &[(String, u32)]) -> Filter {
     use tcp::tcp_proxy::weighted_cluster::ClusterWeight;
@@ -169,12 +190,12 @@ pub(super) fn weighted_tcp_proxy(shares: &[(String, u32)]) -> Filter {
 }
 
 /// Passes a connection on to the application's cluster, and logs who made it.
-pub(super) fn logged_tcp_proxy(cluster: &str) -> Filter {
+pub(super) fn logged_tcp_proxy(cluster: &str, logs: Vec<AccessLog>) -> Filter {
     let specifier = tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned());
     proxy(tcp::TcpProxy {
         stat_prefix: cluster.to_owned(),
         cluster_specifier: Some(specifier),
-        access_log: vec![access_log::accepted()],
+        access_log: [access_log::accepted()].into_iter().chain(logs).collect(),
         ..Default::default()
     })
 }

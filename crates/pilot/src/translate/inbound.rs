@@ -14,6 +14,7 @@ use mesh_types::peer_authentication::MutualTlsMode;
 use super::authorization::Authorization;
 use super::http::{self, Routes};
 use super::lookup::{Modes, selects};
+use super::telemetry::Reporter;
 use super::{Context, pb, tls};
 use crate::model::{Protocol, Service, ServicePort, TargetPort};
 
@@ -79,11 +80,11 @@ pub(super) fn listener(context: &Context<'_>, ports: &[InboundPort]) -> Listener
     let trust_domains = &context.settings.trust_domains();
     let mut chains = vec![black_hole()];
     let authorization = Authorization::of(context);
-    let passthrough = passthrough(&authorization);
+    let passthrough = passthrough(context, &authorization);
     let everything = Chains { trust_domains, port: None, target: &passthrough };
     chains.extend(everything.of(modes.default));
     for port in ports {
-        let target = application(port, &authorization);
+        let target = application(context, port, &authorization);
         chains.extend(Chains { trust_domains, port: Some(port.port), target: &target }.of(modes.port(port.port)));
     }
     let named = modes.ports.iter().filter(|(port, _)| !ports.iter().any(|known| known.port == **port));
@@ -127,7 +128,7 @@ struct Target {
     http: Filter,
 }
 
-fn application(port: &InboundPort, authorization: &Authorization) -> Target {
+fn application(context: &Context<'_>, port: &InboundPort, authorization: &Authorization) -> Target {
     let cluster = names::inbound_cluster(port.port);
     let name = format!("0.0.0.0_{}", port.port);
     let retry = (port.protocol != Protocol::Http2).then(|| route::RetryPolicy {
@@ -144,27 +145,38 @@ fn application(port: &InboundPort, authorization: &Authorization) -> Target {
     Target {
         protocol: port.protocol,
         tcp_name: name.clone(),
-        tcp: opaque(authorization, &cluster),
-        http: http::inbound(&format!("inbound_{name}"), Routes::Inline(Box::new(routes)), authorization),
+        tcp: opaque(context, authorization, &cluster, &port.host),
+        http: http::inbound(
+            &format!("inbound_{name}"),
+            Routes::Inline(Box::new(routes)),
+            authorization,
+            context.telemetry.http(Reporter::Destination, &port.host),
+        ),
         http_name: name,
     }
 }
 
-fn passthrough(authorization: &Authorization) -> Target {
+fn passthrough(context: &Context<'_>, authorization: &Authorization) -> Target {
     let cluster = "InboundPassthroughCluster";
     let routes = routes(cluster, "inbound|http|0", ":0/*", None);
     Target {
         protocol: Protocol::Auto,
         tcp_name: "virtualInbound".to_owned(),
         http_name: "virtualInbound-catchall-http".to_owned(),
-        tcp: opaque(authorization, cluster),
-        http: http::inbound(cluster, Routes::Inline(Box::new(routes)), authorization),
+        tcp: opaque(context, authorization, cluster, ""),
+        http: http::inbound(
+            cluster,
+            Routes::Inline(Box::new(routes)),
+            authorization,
+            context.telemetry.http(Reporter::Destination, ""),
+        ),
     }
 }
 
 /// Passes a connection on to a cluster where it is allowed.
-fn opaque(authorization: &Authorization, cluster: &str) -> Vec<Filter> {
-    authorization.network_filters().into_iter().chain([http::logged_tcp_proxy(cluster)]).collect()
+fn opaque(context: &Context<'_>, authorization: &Authorization, cluster: &str, service: &str) -> Vec<Filter> {
+    let logs = context.telemetry.tcp(Reporter::Destination, service);
+    authorization.network_filters().into_iter().chain([http::logged_tcp_proxy(cluster, logs)]).collect()
 }
 
 fn routes(

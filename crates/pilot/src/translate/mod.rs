@@ -21,6 +21,7 @@ mod route;
 mod route_action;
 mod route_fault;
 mod route_match;
+mod telemetry;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -64,13 +65,15 @@ pub(crate) struct Context<'a> {
     proxy: &'a Proxy,
     /// The services that the proxy sees, one for each host.
     visible: BTreeMap<&'a str, &'a Service>,
+    telemetry: telemetry::Telemetry,
     problems: Vec<Problem>,
 }
 
 impl<'a> Context<'a> {
     fn new(settings: &'a Settings, state: &'a State, proxy: &'a Proxy) -> Self {
         let visible = lookup::visible(&state.services, &proxy.namespace);
-        Self { settings, state, proxy, visible, problems: Vec::new() }
+        let telemetry = telemetry::Telemetry::of(settings, &visible);
+        Self { settings, state, proxy, visible, telemetry, problems: Vec::new() }
     }
 
     /// The services that the proxy sees, by host.

@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::Tl
 use mesh_types::names;
 
 use super::http::{self, Routes};
+use super::telemetry::Reporter;
 use super::{Context, pb, route};
 use crate::model::{Protocol, Service, ServicePort};
 
@@ -31,10 +32,10 @@ pub(super) fn listeners(context: &mut Context<'_>) -> (Vec<Listener>, Vec<RouteC
                         anywhere.entry(port.number).or_default().push((service, port));
                     }
                 }
-                Protocol::Tcp => listeners.extend(addresses.iter().map(|address| tcp(service, port, address))),
+                Protocol::Tcp => listeners.extend(addresses.iter().map(|address| tcp(context, service, port, address))),
                 Protocol::Auto => {
                     routes.push(route::detected(context, service, port));
-                    listeners.extend(addresses.iter().map(|address| detected(service, port, address)));
+                    listeners.extend(addresses.iter().map(|address| detected(context, service, port, address)));
                 }
             }
         }
@@ -51,7 +52,7 @@ pub(super) fn listeners(context: &mut Context<'_>) -> (Vec<Listener>, Vec<RouteC
         }
     }
     for (port, services) in http_ports {
-        listeners.push(http_port(port));
+        listeners.push(http_port(context, port));
         routes.push(route::of_port(context, port, &services));
     }
     (distinct(context, listeners), routes)
@@ -163,9 +164,10 @@ fn virtual_listener(name: String, address: &str, port: u16) -> Listener {
     }
 }
 
-fn tcp(service: &Service, port: &ServicePort, address: &str) -> Listener {
+fn tcp(context: &Context<'_>, service: &Service, port: &ServicePort, address: &str) -> Listener {
     let cluster = names::outbound_cluster(port.number, "", &service.host);
-    let chain = FilterChain { filters: vec![http::tcp_proxy(&cluster, &cluster)], ..Default::default() };
+    let logs = context.telemetry.tcp(Reporter::Source, &service.host);
+    let chain = FilterChain { filters: vec![http::told_tcp_proxy(&cluster, logs)], ..Default::default() };
     Listener {
         filter_chains: vec![chain],
         ..virtual_listener(format!("{address}_{}", port.number), address, port.number)
@@ -173,7 +175,7 @@ fn tcp(service: &Service, port: &ServicePort, address: &str) -> Listener {
 }
 
 /// HTTP where the proxy finds HTTP, else the rest.
-fn inspected(listener: Listener, routes: &str, rest: FilterChain) -> Listener {
+fn inspected(context: &Context<'_>, listener: Listener, routes: &str, rest: FilterChain) -> Listener {
     let stat_prefix = format!("outbound_{}", listener.name);
     let plain_http = FilterChainMatch {
         transport_protocol: "raw_buffer".to_owned(),
@@ -182,7 +184,11 @@ fn inspected(listener: Listener, routes: &str, rest: FilterChain) -> Listener {
     };
     let chain = FilterChain {
         filter_chain_match: Some(plain_http),
-        filters: vec![http::outbound(&stat_prefix, Routes::Discovered(routes.to_owned()))],
+        filters: vec![http::outbound(
+            &stat_prefix,
+            Routes::Discovered(routes.to_owned()),
+            context.telemetry.http(Reporter::Source, ""),
+        )],
         ..Default::default()
     };
     Listener {
@@ -195,14 +201,15 @@ fn inspected(listener: Listener, routes: &str, rest: FilterChain) -> Listener {
     }
 }
 
-fn http_port(port: u16) -> Listener {
+fn http_port(context: &Context<'_>, port: u16) -> Listener {
     let listener = virtual_listener(format!("0.0.0.0_{port}"), "0.0.0.0", port);
-    inspected(listener, &port.to_string(), passthrough())
+    inspected(context, listener, &port.to_string(), passthrough())
 }
 
-fn detected(service: &Service, port: &ServicePort, address: &str) -> Listener {
+fn detected(context: &Context<'_>, service: &Service, port: &ServicePort, address: &str) -> Listener {
     let cluster = names::outbound_cluster(port.number, "", &service.host);
-    let rest = FilterChain { filters: vec![http::tcp_proxy(&cluster, &cluster)], ..Default::default() };
+    let logs = context.telemetry.tcp(Reporter::Source, &service.host);
+    let rest = FilterChain { filters: vec![http::told_tcp_proxy(&cluster, logs)], ..Default::default() };
     let listener = virtual_listener(format!("{address}_{}", port.number), address, port.number);
-    inspected(listener, &format!("{}:{}", service.host, port.number), rest)
+    inspected(context, listener, &format!("{}:{}", service.host, port.number), rest)
 }

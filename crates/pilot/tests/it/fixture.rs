@@ -25,6 +25,19 @@ pub(crate) struct Fixture {
     captures_dns: bool,
 }
 
+/// Access logs go to the management plane's agent.
+const MESH_CONFIG: &str = "
+extensionProviders:
+  - name: hub
+    envoyHttpAls: {service: hub-agent.meshproof-hub.svc.cluster.local, port: 9977}
+  - name: hub-tcp
+    envoyTcpAls: {service: hub-agent.meshproof-hub.svc.cluster.local, port: 9977}
+defaultProviders: {accessLogging: [hub, hub-tcp]}
+serviceSettings:
+  - settings: {clusterLocal: true}
+    hosts: [hub-agent.meshproof-hub.svc.cluster.local]
+";
+
 pub(crate) fn settings(cluster: &str) -> Settings {
     Settings {
         cluster: cluster.to_owned(),
@@ -34,6 +47,8 @@ pub(crate) fn settings(cluster: &str) -> Settings {
         trust_domain_aliases: Vec::new(),
         mesh: "mesh1".to_owned(),
         dns_refresh_rate: std::time::Duration::from_secs(60),
+        // Without effect where the service is not there.
+        mesh_config: pilot::model::mesh_config::parse(MESH_CONFIG).unwrap(),
     }
 }
 

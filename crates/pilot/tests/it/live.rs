@@ -5,17 +5,19 @@ use requirements::{Capability, require};
 use crate::entries::ENTRIES;
 use crate::fixture::Fixture;
 use crate::running::{Secrets, World};
+use crate::telemetry::AGENT;
 use crate::translate::{BOOKINFO, BREADTH, GATEWAYS, POLICY};
 
 async fn accepts_everything(role: &str, namespace: &str, pod: &str) {
     let strict =
         "kind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n";
-    let steps: [(&str, &[&str]); 7] = [
+    let steps: [(&str, &[&str]); 8] = [
         ("plain", &[BOOKINFO, GATEWAYS]),
         ("shift", &[BOOKINFO, GATEWAYS, POLICY]),
         ("every field", &[BOOKINFO, GATEWAYS, BREADTH]),
         ("entries", &[BOOKINFO, GATEWAYS, ENTRIES]),
         ("strict", &[BOOKINFO, GATEWAYS, POLICY, strict]),
+        ("access logs", &[BOOKINFO, GATEWAYS, AGENT]),
         ("without gateways", &[BOOKINFO]),
         ("plain again", &[BOOKINFO, GATEWAYS]),
     ];

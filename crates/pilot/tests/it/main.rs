@@ -20,6 +20,7 @@ mod policy;
 mod print;
 mod registration;
 mod running;
+mod telemetry;
 mod translate;
 mod versions;
 mod weights;
