@@ -152,6 +152,11 @@ impl Authority {
         pem::to_pem(&self.path[..end])
     }
 
+    /// The certificate that signs, and what is above it up to and with its root, PEM.
+    pub fn path_pem(&self) -> String {
+        pem::to_pem(&self.path)
+    }
+
     /// Its root, PEM.
     pub fn root_pem(&self) -> String {
         pem::to_pem(self.path.last())

@@ -238,7 +238,7 @@ fn drive<K>(
         while let Some(Some(event)) = cancel.run_until_cancelled(events.next()).await {
             match event {
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                Ok(_) => drop(changed.send_replace(())),
+                Ok(_) => changed.send_replace(()),
                 Err(error) => tracing::warn!(kind, %error, "cannot be watched at the moment"),
             }
         }

@@ -124,7 +124,7 @@ pub fn observe_http(entry: &log::HttpAccessLogEntry, node: &Node, find: impl Fn(
 /// A connection that a proxy tells of.
 pub fn observe_tcp(entry: &log::TcpAccessLogEntry, node: &Node, find: impl Fn(&str) -> Option<Workload>) -> Observed {
     let mut observed = common(entry.common_properties.as_ref(), node, find);
-    let bytes = entry.connection_properties.clone().unwrap_or_default();
+    let bytes = entry.connection_properties.unwrap_or_default();
     observed.labels.insert("request_protocol", "tcp".to_owned());
     (observed.received, observed.sent) = (bytes.received_bytes, bytes.sent_bytes);
     observed
