@@ -6,6 +6,7 @@
 //! * [`world`] has the tables: inputs as they are, and what is worked out from them,
 //! * [`translate`] has the translators, each a function of the tables,
 //! * [`state`] keeps the tables up to date: changes in, writes and statuses out, and only what depends on a change is worked out,
+//! * [`progress`] keeps how far what was written got: acknowledged by the proxies that it concerns,
 //! * [`status`] says what is reported about a resource,
 //! * [`acceptance`] and [`address`] have the two things that depend on what was before: which policy came first, and which host
 //!   has which address. Both are persisted in statuses, `docs/adr/0010-what-the-management-plane-remembers.md`.
@@ -19,7 +20,8 @@
 //!    label in a cluster and is not in [`state::State::desired`] is garbage.
 //! 3. From then on give each watch event as a change. The runtime keeps a queue per cluster: an unreachable cluster holds up
 //!    nobody else, and of several writes for one object only the last counts.
-//! 4. Tell failed writes, and when they succeed at last, as [`state::Change::Written`].
+//! 4. Tell failed writes, and when they succeed at last, as [`state::Change::Written`]; and how far the objects of a unit got in a
+//!    cluster as [`state::Change::Progress`], by which a policy becomes `ACTIVE`.
 //! 5. For each subject of the effects ask [`state::State::status`], and write it. Statuses come back with watch events;
 //!    the state reads them only for resources that it has not seen before.
 //! 6. De-registration of a cluster is the removal of its inputs. Carry the deletions out before the client is dropped.
@@ -44,6 +46,7 @@ pub mod acceptance;
 pub mod address;
 pub mod discovery;
 pub mod output;
+pub mod progress;
 pub mod state;
 pub mod status;
 pub mod translate;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Client, Config};
+use kube_support::https::incoming;
 use mesh_types::{IstioDuration, Kind, names};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
@@ -235,7 +236,7 @@ fn grpc(
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)))
             .add_service(ads)
             .add_service(certificates)
-            .serve_with_incoming_shutdown(ca::incoming(listener, tls.grpc), cancel.cancelled_owned());
+            .serve_with_incoming_shutdown(incoming(listener, tls.grpc), cancel.cancelled_owned());
         if let Err(error) = server.await {
             tracing::error!(%error, "xDS ended");
         }

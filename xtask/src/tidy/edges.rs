@@ -4,7 +4,7 @@ use super::Problem;
 use super::tree::{Crate, Tree};
 
 /// What each crate of the workspace may need of the others. A `*` at the end stands for any rest.
-const MAY_NEED: [(&str, &[&str]); 17] = [
+const MAY_NEED: [(&str, &[&str]); 19] = [
     ("eventually", &[]),
     ("mesh-certificates", &[]),
     ("mesh-types", &[]),
@@ -19,7 +19,9 @@ const MAY_NEED: [(&str, &[&str]); 17] = [
     ("bookinfo", &[]),
     ("hub", &["eventually", "mesh-types"]),
     ("hub-agent", &["eventually", "mesh-certificates", "mesh-types"]),
-    ("pilot", &["eventually", "mesh-certificates", "mesh-types"]),
+    ("hub-manager", &["eventually", "hub", "kube-support", "mesh-certificates", "mesh-types"]),
+    ("kube-support", &[]),
+    ("pilot", &["eventually", "kube-support", "mesh-certificates", "mesh-types"]),
     // The embedded Kubernetes: it knows no mesh.
     ("substrate*", &["eventually", "substrate*"]),
     // The harness links nothing that it tests.
@@ -32,7 +34,7 @@ const MAY_NEED: [(&str, &[&str]); 17] = [
 const TESTS_MAY_NEED: [&str; 2] = ["eventually", "requirements"];
 
 /// What the tests of single crates may need besides: the API server is what a program of Kubernetes is tried against.
-const TESTS_OF: [(&str, &[&str]); 1] = [("hub-agent", &["substrate-api"])];
+const TESTS_OF: [(&str, &[&str]); 2] = [("hub-agent", &["substrate-api"]), ("hub-manager", &["substrate-api"])];
 
 /// Crates of plain data and arithmetic, and packages that do I/O.
 const PURE: [&str; 3] = ["mesh-types", "substrate-config", "verdict"];

@@ -18,7 +18,7 @@ const TIMERS: [(&str, &str); 4] = [
     ("crates/agent/src/backoff.rs", "the pause between two attempts to connect"),
     ("crates/bookinfo/tests/it/programs.rs", "a server that is slow on purpose"),
     ("crates/eventually/src/lib.rs", "the one place to wait"),
-    ("crates/pilot/src/webhook/bundle.rs", "an alarm that may be absent, raced by its caller"),
+    ("crates/kube-support/src/pause.rs", "the pause before another attempt, and alarms that their callers race"),
 ];
 
 /// The counterpart of `crates/eventually` in a package that may not use it.

@@ -8,6 +8,7 @@ use mesh_types::hub::{
 };
 
 use crate::output::{Clusters, Desired, ObjectKey};
+use crate::progress::Report;
 use crate::world::Foreign;
 
 /// A change of an input.
@@ -19,6 +20,8 @@ pub enum Change {
     Remove(InputKey),
     /// A write was tried; what came of it.
     Written(Outcome),
+    /// Objects of a unit got further in a cluster, or are held up there.
+    Progress(Report),
 }
 
 impl Change {
@@ -158,6 +161,8 @@ pub enum Subject {
 /// What follows from changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Effects {
+    /// Counts the calls. Reports of progress name the last one whose writes they know of.
+    pub revision: u64,
     /// What has to be done, in this order where it is the same object in the same cluster.
     pub writes: Vec<Write>,
     /// Whose status may be another.

@@ -8,7 +8,7 @@ use super::State;
 use super::change::{Change, Input, InputKey, Outcome, Subject, Unit};
 use super::dirty::Dirty;
 use crate::output::{ObjectKey, OutputKind};
-use crate::world::{Checked, Foreign};
+use crate::world::{Checked, Foreign, Target};
 
 impl State {
     pub(super) fn take(&mut self, change: Change, dirty: &mut Dirty) {
@@ -16,6 +16,12 @@ impl State {
             Change::Put(input) => self.put(*input, dirty),
             Change::Remove(key) => self.remove(key, dirty),
             Change::Written(outcome) => self.written(outcome, dirty),
+            Change::Progress(report) => {
+                let unit = report.unit.clone();
+                if self.board.report(report) {
+                    self.mark_progress(&unit, dirty);
+                }
+            }
         }
     }
 
@@ -136,6 +142,11 @@ impl State {
         };
         if known {
             self.mark(&key, dirty);
+        }
+        if let InputKey::Cluster(name) = &key {
+            for unit in self.board.forget(name) {
+                self.mark_progress(&unit, dirty);
+            }
         }
     }
 
@@ -259,6 +270,23 @@ impl State {
                 dirty.statuses.insert(Subject::VirtualDestination(reference.clone()));
             }
         }
+    }
+
+    /// Marks everybody whose status tells how far a unit got.
+    pub(super) fn mark_progress(&self, unit: &Unit, dirty: &mut Dirty) {
+        self.mark_statuses(unit, dirty);
+        let target = match unit {
+            Unit::Destination(service) => {
+                let federated = self.world.federated.get(service);
+                dirty.statuses.extend(federated.map(|one| Subject::VirtualMesh(one.virtual_mesh.clone())));
+                Target::Service(service.clone())
+            }
+            Unit::VirtualDestination(reference) => Target::Virtual(reference.clone()),
+            Unit::Mesh(_) => return,
+        };
+        let requiring = self.world.required_of.get(&target).into_iter().flat_map(BTreeMap::keys);
+        let policies = requiring.filter_map(|service| self.world.traffic_on.get(service)).flatten();
+        dirty.statuses.extend(policies.cloned().map(Subject::TrafficPolicy));
     }
 
     fn put_foreign(&mut self, foreign: &Foreign, hosts: Vec<String>) {

@@ -20,6 +20,7 @@ use mesh_types::hub::ClusterObjectRef;
 pub use change::{Action, Change, Effects, Input, InputKey, Outcome, Subject, Unit, Write};
 
 use crate::output::{Desired, Emitted, ObjectKey};
+use crate::progress::{Board, Progress};
 use crate::status::{self, Status};
 use crate::translate::Translation;
 use crate::world::{Settings, Target, World};
@@ -38,6 +39,8 @@ pub struct State {
     /// Hosts of virtual destinations that have an address.
     virtual_hosts: BTreeSet<String>,
     failures: BTreeMap<Unit, BTreeMap<(String, ObjectKey), String>>,
+    board: Board,
+    revision: u64,
 }
 
 impl State {
@@ -51,10 +54,16 @@ impl State {
     /// At a start everything that is there has to come in one call: what is remembered counts before what is new.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Effects {
         let mut dirty = Dirty::default();
+        self.revision += 1;
         for change in changes {
             self.take(change, &mut dirty);
         }
         self.work_out(dirty)
+    }
+
+    /// How often changes were taken over; see [`Effects::revision`].
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The tables, for whoever answers questions about them.
@@ -90,6 +99,12 @@ impl State {
     pub(crate) fn failures(&self, unit: &Unit) -> impl Iterator<Item = String> {
         let of_unit = self.failures.get(unit).into_iter().flatten();
         of_unit.map(|((cluster, key), error)| format!("{key} cannot be written in {cluster}: {error}"))
+    }
+
+    /// How far some units got where they are least far, and in which cluster that is; `None` where nothing was to be written.
+    pub(crate) fn progress<'a>(&'a self, units: impl IntoIterator<Item = &'a Unit>) -> Option<(&'a str, &'a Progress)> {
+        let all = units.into_iter().filter_map(|unit| self.board.of(unit));
+        all.max_by_key(|(_, progress)| *progress)
     }
 
     /// Destinations that a policy selects.

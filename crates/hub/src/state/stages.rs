@@ -23,7 +23,11 @@ impl State {
         self.plans(&mut dirty);
         self.acceptance(&mut dirty);
         let writes = self.objects(&mut dirty);
-        Effects { writes, statuses: dirty.statuses.into_iter().collect() }
+        for write in &writes {
+            self.board.expect(&write.unit, write.clusters.iter(), self.revision);
+            self.mark_progress(&write.unit, &mut dirty);
+        }
+        Effects { revision: self.revision, writes, statuses: dirty.statuses.into_iter().collect() }
     }
 
     fn memberships(&mut self, dirty: &mut Dirty) {

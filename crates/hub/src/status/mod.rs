@@ -1,7 +1,7 @@
 //! What is reported about resources, worked out when somebody asks.
 //!
-//! The state knows what is accepted and what could not be written. Whether the proxies have it is not known here: the runtime
-//! makes [`State::Accepted`] of a policy [`State::Active`] once every proxy concerned has acknowledged.
+//! What is accepted becomes [`State::Active`] once every proxy concerned has acknowledged everything that follows from it. Where
+//! nobody tells about the proxies of a cluster it stays [`State::Accepted`], and a condition says so.
 
 mod policy;
 mod resource;
@@ -12,6 +12,7 @@ use mesh_types::hub::status::{Condition, PolicyStatus, State};
 use mesh_types::hub::virtual_destination::VirtualDestinationStatus;
 use mesh_types::hub::virtual_mesh::VirtualMeshStatus;
 
+use crate::progress::Progress;
 use crate::state::{self, Subject};
 
 /// The status of a resource.
@@ -43,17 +44,32 @@ pub fn of(state: &state::State, subject: &Subject) -> Option<Status> {
     }
 }
 
-/// The state that errors of a resource itself and failures to write come to.
-fn state_of(errors: &[String], failures: &[String]) -> State {
+/// How far something got, and in which cluster it is least far; `None` where nothing had to be written.
+type Reached<'a> = Option<(&'a str, &'a Progress)>;
+
+/// The state that errors of a resource itself, failures to write, and progress come to.
+fn state_of(errors: &[String], failures: &[String], reached: Reached<'_>) -> State {
     match (errors.is_empty(), failures.is_empty()) {
         (false, _) => State::Invalid,
         (true, false) => State::Failed,
+        (true, true) if reached.is_none_or(|(_, progress)| *progress == Progress::Acknowledged) => State::Active,
         (true, true) => State::Accepted,
     }
 }
 
-/// The two conditions that the state can speak about. When they changed last is added by whoever writes them.
-fn conditions(generation: i64, state: State, message: &str) -> Vec<Condition> {
+/// How bad a state is, to tell the worst of several.
+fn severity(state: State) -> u8 {
+    match state {
+        State::Active => 0,
+        State::Accepted => 1,
+        State::Pending => 2,
+        State::Invalid => 3,
+        State::Failed => 4,
+    }
+}
+
+/// The conditions that go with a state. When they changed last is added by whoever writes them.
+fn conditions(generation: i64, state: State, message: &str, reached: Reached<'_>) -> Vec<Condition> {
     let condition = |kind: &str, status: &str, reason: &str, message: &str| Condition {
         kind: kind.to_owned(),
         status: status.to_owned(),
@@ -62,11 +78,24 @@ fn conditions(generation: i64, state: State, message: &str) -> Vec<Condition> {
         observed_generation: generation,
         last_transition_time: None,
     };
-    match state {
-        State::Invalid => vec![condition("Accepted", "False", "Invalid", message)],
-        State::Failed => {
-            vec![condition("Accepted", "True", "Accepted", ""), condition("Written", "False", "WriteFailed", message)]
-        }
-        _ => vec![condition("Accepted", "True", "Accepted", "")],
+    if state == State::Invalid {
+        return vec![condition("Accepted", "False", "Invalid", message)];
     }
+    let accepted = condition("Accepted", "True", "Accepted", "");
+    if state == State::Failed {
+        return vec![accepted, condition("Written", "False", "WriteFailed", message)];
+    }
+    let (cluster, progress) = reached.unwrap_or(("", &Progress::Acknowledged));
+    let place = |text: &str| format!("in {cluster}: {text}");
+    let acknowledged = match progress {
+        Progress::Pending => {
+            let written = condition("Written", "Unknown", "Pending", "not everything is written yet");
+            return vec![accepted, written, condition("Acknowledged", "Unknown", "Pending", "")];
+        }
+        Progress::Acknowledged => condition("Acknowledged", "True", "Acknowledged", ""),
+        Progress::Unknown(reason) => condition("Acknowledged", "Unknown", "NobodyTells", &place(reason)),
+        Progress::Waiting(reason) => condition("Acknowledged", "False", "Waiting", &place(reason)),
+        Progress::Refused(reason) => condition("Acknowledged", "False", "Refused", &place(reason)),
+    };
+    vec![accepted, condition("Written", "True", "Written", ""), acknowledged]
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use mesh_types::hub::status::{Approval, PolicyStatus, State};
 use mesh_types::hub::{ClusterObjectRef, Object, ObjectRef, Resource};
 
-use super::{conditions, state_of};
+use super::{Reached, conditions, severity, state_of};
+use crate::progress::Progress;
 use crate::state::{self, Unit};
-use crate::world::Checked;
+use crate::world::{Checked, Target};
 
 /// Most targets that a status lists. An object of Kubernetes holds about a megabyte; what became of a policy on a target is also
 /// in the status of the target.
@@ -20,12 +21,17 @@ pub(super) fn traffic(state: &state::State, reference: &ObjectRef) -> Option<Pol
         let applied = acceptance.applied.iter().find(|applied| applied.reference == *reference)?;
         let failures: Vec<_> = state.failures(&Unit::Destination(service.clone())).collect();
         let errors = acceptance.errors.get(reference).cloned().unwrap_or_default();
-        Some(Approval {
+        // Subsets that it needs of others are in their objects.
+        let needed = acceptance.requires.keys().map(unit_of);
+        let units: Vec<_> = needed.chain([Unit::Destination(service.clone())]).collect();
+        let reached = state.progress(&units).map(|(cluster, progress)| (cluster.to_owned(), progress.clone()));
+        let approval = Approval {
             acceptance_order: applied.acceptance_order,
-            state: state_of(&errors, &failures),
+            state: state_of(&errors, &failures, borrowed(&reached)),
             errors: if errors.is_empty() { failures } else { errors },
             warnings: acceptance.warnings.get(reference).cloned().unwrap_or_default(),
-        })
+        };
+        Some((approval, reached))
     };
     let targets = state.traffic_targets().targets(reference);
     Some(gathered(checked, targets.filter_map(|service| Some((service, approval(service)?)))))
@@ -36,27 +42,51 @@ pub(super) fn access(state: &state::State, reference: &ObjectRef) -> Option<Poli
     let approval = |service: &ClusterObjectRef| {
         let errors = state.world().access.get(service)?.get(reference)?.clone();
         let failures: Vec<_> = state.failures(&Unit::Destination(service.clone())).collect();
-        let status = state_of(&errors, &failures);
+        let unit = [Unit::Destination(service.clone())];
+        let reached = state.progress(&unit).map(|(cluster, progress)| (cluster.to_owned(), progress.clone()));
+        let status = state_of(&errors, &failures, borrowed(&reached));
         // Access policies add up, so their order means nothing.
-        Some(Approval {
+        let approval = Approval {
             acceptance_order: 0,
             state: status,
             errors: if errors.is_empty() { failures } else { errors },
             warnings: Vec::new(),
-        })
+        };
+        Some((approval, reached))
     };
     let targets = state.access_targets().targets(reference);
     Some(gathered(checked, targets.filter_map(|service| Some((service, approval(service)?)))))
 }
 
+/// How far the objects for one target got.
+type Owned = Option<(String, Progress)>;
+
+fn borrowed(reached: &Owned) -> Reached<'_> {
+    reached.as_ref().map(|(cluster, progress)| (cluster.as_str(), progress))
+}
+
+fn unit_of(target: &Target) -> Unit {
+    match target {
+        Target::Service(service) => Unit::Destination(service.clone()),
+        Target::Virtual(reference) => Unit::VirtualDestination(reference.clone()),
+    }
+}
+
 fn gathered<'a, R: Resource>(
     checked: &Checked<R>,
-    approvals: impl Iterator<Item = (&'a ClusterObjectRef, Approval)>,
+    approvals: impl Iterator<Item = (&'a ClusterObjectRef, (Approval, Owned))>,
 ) -> PolicyStatus {
-    let mut all: Vec<_> = approvals.map(|(service, approval)| (service.to_string(), approval)).collect();
+    let mut reached: Owned = None;
+    let mut all = Vec::new();
+    for (service, (approval, here)) in approvals {
+        if reached.as_ref().map(|(_, progress)| progress) < here.as_ref().map(|(_, progress)| progress) {
+            reached = here;
+        }
+        all.push((service.to_string(), approval));
+    }
     let targets = all.len();
     // The worst first, and among equals by name.
-    all.sort_by(|(left, one), (right, other)| (other.state, left).cmp(&(one.state, right)));
+    all.sort_by(|(left, one), (right, other)| (severity(other.state), left).cmp(&(severity(one.state), right)));
     let worst = all.first().map_or(State::Accepted, |(_, approval)| approval.state);
     let mut status = of_object(&checked.object, worst, &checked.errors);
     // What is wrong with the policy itself says more than what that comes to on a target.
@@ -73,7 +103,11 @@ fn gathered<'a, R: Resource>(
     status.targets = u32::try_from(targets).unwrap_or(u32::MAX);
     status.destinations = all.into_iter().take(MOST_TARGETS).collect::<BTreeMap<_, _>>();
     let message = status.errors.first().cloned().unwrap_or_default();
-    status.conditions = conditions(status.observed_generation, status.state, &message);
+    status.conditions = conditions(status.observed_generation, status.state, &message, borrowed(&reached));
+    if targets == 0 {
+        // Nothing is written, so nobody has anything to acknowledge.
+        status.conditions.truncate(1);
+    }
     status
 }
 

@@ -7,7 +7,7 @@ use mesh_types::hub::virtual_destination::VirtualDestinationStatus;
 use mesh_types::hub::virtual_mesh::VirtualMeshStatus;
 use mesh_types::hub::{ClusterObjectRef, ObjectRef};
 
-use super::{conditions, state_of};
+use super::{Reached, conditions, severity, state_of};
 use crate::state::{self, Unit};
 use crate::translate::gateway;
 use crate::world::Federated;
@@ -26,7 +26,7 @@ pub(super) fn mesh(state: &state::State, reference: &ObjectRef) -> Option<MeshSt
     let gateways = gateways.unwrap_or_default();
     Some(MeshStatus {
         observed_generation: mesh.metadata.generation.unwrap_or_default(),
-        state: state_of(&problems, &failures),
+        state: state_of(&problems, &failures, state.progress([&unit])),
         errors: problems.into_iter().chain(failures).collect(),
         virtual_mesh: world.memberships.of_mesh.get(reference).cloned(),
         applied_virtual_meshes: world.memberships.claims.get(reference).cloned().unwrap_or_default(),
@@ -86,13 +86,21 @@ pub(super) fn virtual_mesh(state: &state::State, reference: &ObjectRef) -> Optio
     for member in &checked.object.spec.meshes {
         status.meshes.insert(member.to_string(), approval(state, reference, member));
     }
-    let worst = status.meshes.values().map(|approval| approval.state).max().unwrap_or(State::Accepted);
+    let states = status.meshes.values().map(|approval| approval.state);
+    let worst = states.max_by_key(|state| severity(*state)).unwrap_or(State::Accepted);
     status.state = if status.errors.is_empty() { worst } else { State::Invalid };
-    let federated = world.federated.values().filter(|federated| federated.virtual_mesh == *reference).count();
-    status.federated_destinations = u32::try_from(federated).unwrap_or(u32::MAX);
+    let federated = world.federated.iter().filter(|(_, federated)| federated.virtual_mesh == *reference);
+    let federated: Vec<_> = federated.map(|(service, _)| Unit::Destination(service.clone())).collect();
+    status.federated_destinations = u32::try_from(federated.len()).unwrap_or(u32::MAX);
+    let members: Vec<_> = checked.object.spec.meshes.iter().cloned().map(Unit::Mesh).collect();
+    let reached = state.progress(members.iter().chain(&federated));
+    if status.state == State::Active {
+        // What the members know of each other belongs to it as well.
+        status.state = state_of(&[], &[], reached);
+    }
     let troubled = status.meshes.values().flat_map(|approval| &approval.errors);
     let message = status.errors.first().or_else(|| troubled.into_iter().next()).cloned().unwrap_or_default();
-    status.conditions = conditions(status.observed_generation, status.state, &message);
+    status.conditions = conditions(status.observed_generation, status.state, &message, reached);
     Some(status)
 }
 
@@ -112,7 +120,7 @@ fn approval(state: &state::State, virtual_mesh: &ObjectRef, member: &ObjectRef) 
     let failures: Vec<_> = state.failures(&unit).collect();
     Approval {
         acceptance_order: order.unwrap_or_default(),
-        state: state_of(&errors, &failures),
+        state: state_of(&errors, &failures, state.progress([&unit])),
         errors: if errors.is_empty() { failures } else { errors },
         warnings: translation.map(|translation| translation.warnings.clone()).unwrap_or_default(),
     }
@@ -127,7 +135,8 @@ pub(super) fn virtual_destination(state: &state::State, reference: &ObjectRef) -
     let problems = translation.map(|translation| translation.problems.clone()).unwrap_or_default();
     let failures: Vec<_> = state.failures(&unit).collect();
     let errors: Vec<_> = plan.errors.iter().cloned().chain(problems).collect();
-    let total = state_of(&errors, &failures);
+    let reached: Reached<'_> = state.progress([&unit]);
+    let total = state_of(&errors, &failures, reached);
     let clients = plan.clients.iter().flat_map(|clients| clients.iter());
     let meshes = clients.filter_map(|cluster| Some(world.mesh_in(cluster)?.0.to_string()));
     let approval = Approval { state: total, ..Approval::default() };
@@ -143,7 +152,7 @@ pub(super) fn virtual_destination(state: &state::State, reference: &ObjectRef) -
         address: address.map(|address| address.to_string()).unwrap_or_default(),
         meshes: meshes.map(|mesh| (mesh, approval.clone())).collect(),
         selected_destinations: plan.backends,
-        conditions: conditions(generation, total, &message),
+        conditions: conditions(generation, total, &message, reached),
         errors,
     })
 }

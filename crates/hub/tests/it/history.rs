@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hub::address::Pool;
 use hub::output::{Desired, ObjectKey};
+use hub::progress::{Progress, Report};
 use hub::state::{Action, Change, Effects, Input, InputKey, Outcome, State, Subject, Unit};
 use hub::status::Status;
 use hub::world::Settings;
@@ -48,6 +49,19 @@ impl Followed {
             };
         }
     }
+}
+
+/// Reports on the writes of a call: how far the objects of each unit got in each cluster.
+fn reports(effects: &Effects, progress: &Progress) -> Vec<Change> {
+    let places =
+        effects.writes.iter().flat_map(|write| write.clusters.iter().map(move |cluster| (&write.unit, cluster)));
+    let report = |(unit, cluster): (&Unit, &str)| Report {
+        unit: unit.clone(),
+        cluster: cluster.to_owned(),
+        revision: effects.revision,
+        progress: progress.clone(),
+    };
+    places.map(report).map(Change::Progress).collect()
 }
 
 /// What the last writes came to where they failed, of objects that are wanted all the time since.
@@ -128,9 +142,14 @@ fn check(history: &[Vec<(usize, usize)>]) {
     let mut state = State::new(crowded());
     let mut followed = Followed::default();
     let mut failures = Failures::new();
+    let mut late = Vec::new();
     for batch in history {
         let changes: Vec<Change> = batch.iter().filter_map(|(thing, form)| universe.change(*thing, *form)).collect();
         let effects = state.apply(changes);
+        // Reports come late, when the next writes are already under way. Nobody counts on a wrong one being put right.
+        let done = reports(&effects, &Progress::Acknowledged);
+        followed.follow(&state, effects);
+        let effects = state.apply(std::mem::replace(&mut late, done));
         followed.follow(&state, effects);
         failures.retain(|place, _| is_wanted(&state, place));
         let (at, form) = batch.iter().fold((0, 0), |(at, sum), (thing, form)| ((31 * at + thing) % 1_000, sum + form));
@@ -138,8 +157,11 @@ fn check(history: &[Vec<(usize, usize)>]) {
         let effects = state.apply(outcome);
         followed.follow(&state, effects);
     }
+    let effects = state.apply(late);
+    followed.follow(&state, effects);
     let mut fresh = State::new(crowded());
-    fresh.apply(universe.with_statuses(|input| report(&state, input)));
+    let effects = fresh.apply(universe.with_statuses(|input| report(&state, input)));
+    fresh.apply(reports(&effects, &Progress::Acknowledged));
     fresh.apply(failures.into_iter().map(|(place, error)| written(place, Some(error))));
     similar_asserts::assert_eq!(objects(&state), objects(&fresh), "objects of the history and of a fresh start");
     similar_asserts::assert_eq!(statuses(&state, &universe), statuses(&fresh, &universe), "statuses likewise");

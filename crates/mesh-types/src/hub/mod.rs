@@ -5,6 +5,7 @@
 //! *means* for a cluster is decided in the crate `hub`.
 
 pub mod access_policy;
+pub mod acknowledgement;
 pub mod certificate;
 pub mod cluster;
 pub mod crd;

@@ -61,6 +61,14 @@ pub const LABEL_REGISTRATION: &str = "hub.meshproof.dev/registration";
 pub const ANNOTATION_IDENTITY: &str = "hub.meshproof.dev/cluster-identity";
 /// Port of the manager's administration listener, on the loopback address of its pod.
 pub const PORT_MANAGER_ADMIN: u16 = 9091;
+/// Label of the agent's Deployment and pods.
+pub const LABEL_AGENT: (&str, &str) = ("app.kubernetes.io/name", "meshproof-hub-agent");
+/// Keeps a KubernetesCluster until everything that the hub wrote into the cluster is gone.
+pub const FINALIZER: &str = "hub.meshproof.dev/deregistration";
+/// Port of the manager for its admission webhook.
+pub const PORT_MANAGER_WEBHOOK: u16 = 9443;
+/// Port of manager and agent for the kubelet's probes.
+pub const PORT_PROBE: u16 = 8080;
 
 /// Longest name of an object that also is a label value.
 const LONGEST: usize = 63;

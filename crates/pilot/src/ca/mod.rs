@@ -17,4 +17,4 @@ pub use authenticate::{Authenticator, Caller, ClusterClients, LocalCluster, Mean
 pub use authority::{Authority, AuthorityError};
 pub use keys::SigningKeys;
 pub use service::CertificateService;
-pub use serving::{ServingTls, incoming};
+pub use serving::ServingTls;

@@ -1,6 +1,5 @@
 //! TLS for istiod's own ports, with certificates of the mesh's own authority that renew themselves.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,22 +7,15 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info};
 
 use super::authority::Authority;
 use super::keys::SigningKeys;
 use super::sign::{self, SignError};
 
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Connections whose handshake is done and that nobody has taken yet.
-const BACKLOG: usize = 64;
 
 /// TLS configuration of the moment for the two kinds of ports.
 #[derive(Clone)]
@@ -125,46 +117,4 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, ServingError>
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| ServingError::Tls(error.to_string()))
-}
-
-/// Accepts TLS connections, each handshake on its own, with the configuration of the moment. Ends with the listener's
-/// taker: dropping the stream stops it. Fit for tonic's `serve_with_incoming`, which then knows the peer's certificates.
-#[must_use]
-pub fn incoming(
-    listener: TcpListener,
-    config: watch::Receiver<Arc<ServerConfig>>,
-) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
-    let (sender, receiver) = mpsc::channel(BACKLOG);
-    tokio::spawn(async move {
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = sender.closed() => return,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let acceptor = TlsAcceptor::from(config.borrow().clone());
-                    let sender = sender.clone();
-                    tokio::spawn(async move {
-                        match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake(acceptor, stream)).await {
-                            // A taker that is gone needs no connection.
-                            Ok(Ok(stream)) => drop(sender.send(Ok(stream)).await),
-                            Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
-                            Err(_elapsed) => debug!(%peer, "TLS handshake took too long"),
-                        }
-                    });
-                }
-                Err(error) => {
-                    warn!(%error, "a connection was not accepted");
-                    tokio::task::yield_now().await;
-                }
-            }
-        }
-    });
-    ReceiverStream::new(receiver)
-}
-
-async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    stream.set_nodelay(true)?;
-    acceptor.accept(stream).await
 }

@@ -11,13 +11,15 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
+use kube_support::error::{describe, is_status};
+use kube_support::watch::{Change, follow};
 use mesh_types::Kind;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::objects::{self, KINDS, Key, SECRET, Tables, WORKLOAD_ENTRY};
 use super::store::Store;
-use super::watch::{Change, follow};
+
 use super::{config, credentials};
 
 /// Keeps the tables of a cluster up to date for as long as the future is polled.
@@ -125,20 +127,6 @@ impl Table<'_> {
     }
 }
 
-/// The innermost cause, which is what tells a refused connection from a refused token.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        source = cause.source();
-    }
-    message
-}
-
 /// Keeps the configuration objects of a kind up to date for as long as the future is polled.
 pub async fn run_config(store: Arc<Store>, kind: Kind, client: Client) {
     let changes = follow(dynamic(kind, client), watcher::Config::default(), config_value);
@@ -166,10 +154,6 @@ fn dynamic(kind: Kind, client: Client) -> Api<DynamicObject> {
 pub(crate) fn api_resource(kind: Kind) -> ApiResource {
     let version = kind.versions().first().copied().unwrap_or("v1");
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.name()), kind.plural())
-}
-
-fn is_status(error: &watcher::Error, codes: &[u16]) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if codes.contains(&status.code))
 }
 
 fn config_value(object: DynamicObject) -> Option<Value> {

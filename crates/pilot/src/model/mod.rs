@@ -10,7 +10,6 @@ pub mod mesh_config;
 pub mod objects;
 pub mod remote;
 pub mod store;
-pub mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

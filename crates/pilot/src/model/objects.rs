@@ -14,8 +14,7 @@ use super::config::{self, Config};
 use super::credentials::Credential;
 use super::{Locality, Protocol, TargetPort};
 
-/// Namespace and name.
-pub type Key = (String, String);
+pub use kube_support::watch::Key;
 
 /// A Service.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,16 +7,17 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::pin_mut;
 use k8s_openapi::api::core::v1::Secret;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
+use kube_support::client;
+use kube_support::error::describe;
+use kube_support::watch::{Change, follow};
 use mesh_types::names;
 use tokio::task::AbortHandle;
 
 use super::cluster;
 use super::objects::Key;
 use super::store::Store;
-use super::watch::{Change, follow};
 
 /// How often another cluster's API server is asked whether it is there. A watch alone would notice a cut line late.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -24,26 +25,6 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Name of the heartbeat among the errors of a cluster.
 const REACHABLE: &str = "API server";
-
-/// Why the kubeconfig of a secret cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KubeconfigError {
-    /// The value is not a kubeconfig.
-    #[error("not a kubeconfig: {0}")]
-    Form(#[from] kube::config::KubeconfigError),
-    /// No client can be made of it.
-    #[error("no client for the kubeconfig: {0}")]
-    Client(#[from] kube::Error),
-}
-
-/// A client for the cluster that a kubeconfig describes. Nothing is connected yet.
-pub async fn client(kubeconfig: &str) -> Result<Client, KubeconfigError> {
-    let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    config.connect_timeout = Some(HEARTBEAT_TIMEOUT);
-    config.default_retry = false;
-    Ok(Client::try_from(config)?)
-}
 
 /// Follows the secrets of the own cluster and watches the clusters that they name, for as long as it is polled.
 pub async fn run(store: Arc<Store>, own: Client) {
@@ -58,7 +39,7 @@ pub async fn run(store: Arc<Store>, own: Client) {
             Change::Set(key, Some(secret)) => drop(remotes.secrets.insert(key, secret)),
             Change::Set(key, None) | Change::Gone(key) => drop(remotes.secrets.remove(&key)),
             Change::Failed(error) => {
-                tracing::warn!(error = %cluster::describe(&error), "cannot read the secrets of other clusters");
+                tracing::warn!(error = %describe(&error), "cannot read the secrets of other clusters");
                 continue;
             }
         }
@@ -120,7 +101,7 @@ impl Drop for Remotes {
 }
 
 async fn follow_cluster(store: Arc<Store>, id: String, kubeconfig: String) {
-    match client(&kubeconfig).await {
+    match client::of_kubeconfig(&kubeconfig, HEARTBEAT_TIMEOUT).await {
         Ok(client) => {
             store.set_client(&id, client.clone());
             let watch = cluster::run(Arc::clone(&store), id.clone(), client.clone());
@@ -128,7 +109,7 @@ async fn follow_cluster(store: Arc<Store>, id: String, kubeconfig: String) {
             tokio::join!(watch, entries, heartbeat(&store, &id, client));
         }
         Err(error) => {
-            let message = cluster::describe(&error);
+            let message = describe(&error);
             tracing::warn!(cluster = id, %message, "kubeconfig cannot be used");
             store.change(&id, |tables| tables.errors.insert(REACHABLE, message).is_none());
         }
@@ -141,7 +122,7 @@ async fn heartbeat(store: &Store, id: &str, client: Client) {
         beat.tick().await;
         let failure = match tokio::time::timeout(HEARTBEAT_TIMEOUT, client.apiserver_version()).await {
             Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(cluster::describe(&error)),
+            Ok(Err(error)) => Some(describe(&error)),
             Err(_) => Some(format!("no answer within {HEARTBEAT_TIMEOUT:?}")),
         };
         store.change(id, |tables| match failure {

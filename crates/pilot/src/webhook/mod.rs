@@ -6,5 +6,6 @@ mod review;
 mod server;
 
 pub use bundle::{MUTATING, VALIDATING, keep_bundles, keep_bundles_and_tell};
+pub use kube_support::https::serve;
 pub use review::{answer_inject, answer_validate};
-pub use server::{router, serve};
+pub use server::router;

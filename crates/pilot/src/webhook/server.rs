@@ -1,4 +1,4 @@
-//! HTTPS for the webhooks.
+//! The routes of the webhooks.
 
 use std::sync::Arc;
 
@@ -8,18 +8,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use futures::StreamExt as _;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::review::{answer_inject, answer_validate};
-use crate::ca::incoming;
 use crate::inject::MeshSettings;
 
 /// The webhooks' routes. The settings are read anew for every pod, since the cluster's network may be learnt late.
@@ -48,27 +41,5 @@ fn reply(body: &[u8], answer: impl FnOnce(&Value) -> Result<Value, String>) -> R
             warn!(problem, "a webhook call is not understood");
             (StatusCode::BAD_REQUEST, problem).into_response()
         }
-    }
-}
-
-/// Serves until cancelled.
-pub async fn serve(
-    listener: TcpListener,
-    tls: watch::Receiver<Arc<ServerConfig>>,
-    router: Router,
-    cancel: CancellationToken,
-) {
-    let mut connections = incoming(listener, tls);
-    while let Some(Some(connection)) = cancel.run_until_cancelled(connections.next()).await {
-        let Ok(stream) = connection else { continue };
-        let service = TowerToHyperService::new(router.clone());
-        let cancel = cancel.clone();
-        tokio::spawn(async move {
-            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            let served = builder.serve_connection(TokioIo::new(stream), service);
-            if let Some(Err(error)) = cancel.run_until_cancelled(served).await {
-                debug!(%error, "a webhook connection broke");
-            }
-        });
     }
 }

@@ -12,7 +12,9 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint, Server};
 
 use super::*;
-use crate::ca::{LocalCluster, ServingTls, SigningKeys, incoming};
+use kube_support::https::incoming;
+
+use crate::ca::{LocalCluster, ServingTls, SigningKeys};
 
 const GOOD: &str = "good-token";
 

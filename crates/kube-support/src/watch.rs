@@ -11,7 +11,8 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-use super::objects::Key;
+/// Namespace and name.
+pub type Key = (String, String);
 
 /// One change of a table.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ where
     S: Send,
 {
     let mut listed = BTreeMap::new();
-    watch(api, config).backoff(QuickBackoff(QuickBackoff::FIRST)).filter_map(move |event| {
+    watch(api, config).backoff(QuickBackoff::default()).filter_map(move |event| {
         let change = match event {
             Ok(Event::Init) => {
                 listed = BTreeMap::new();
@@ -59,8 +60,14 @@ where
 }
 
 /// Quick at first, because a control plane often starts together with what it watches.
-#[derive(Debug)]
-struct QuickBackoff(Duration);
+#[derive(Clone, Debug)]
+pub struct QuickBackoff(Duration);
+
+impl Default for QuickBackoff {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
 
 impl QuickBackoff {
     const FIRST: Duration = Duration::from_millis(50);
@@ -83,7 +90,8 @@ impl Backoff for QuickBackoff {
     }
 }
 
-fn key<K: Resource>(object: &K) -> Key {
+/// Namespace and name of an object.
+pub fn key<K: Resource>(object: &K) -> Key {
     let meta = object.meta();
     (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }

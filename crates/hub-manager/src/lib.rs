@@ -1,0 +1,20 @@
+//! The manager of the management plane: connects the pure core (`hub`) with clusters.
+//!
+//! * [`management`] watches the plane's resources, [`clusters`] has a session for each registered cluster,
+//! * [`core`] is the thread that owns the state: changes in, writes and statuses out,
+//! * [`write`] makes the objects of one cluster what they shall be, [`status`] writes statuses,
+//! * [`agent`] asks the agents of clusters over port-forward, [`lease`] settles which manager leads,
+//! * [`manager`] wires this together, [`run`] is the program around it.
+
+pub mod agent;
+pub mod clusters;
+pub mod core;
+pub mod event;
+pub mod kinds;
+pub mod lease;
+pub mod management;
+pub mod manager;
+pub mod metrics;
+pub mod run;
+pub mod status;
+pub mod write;

@@ -1,0 +1,7 @@
+//! The manager against real API servers: one for the management cluster, one for each registered cluster.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests do")]
+
+mod cluster;
+mod discovery;
+mod world;

@@ -1,0 +1,118 @@
+//! A management cluster, registered clusters with bookinfo, and a manager.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use base64::Engine as _;
+use hub_manager::manager::Manager;
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+const STEP: Duration = Duration::from_millis(20);
+
+pub(crate) const HUB: &str = "meshproof-hub";
+pub(crate) const NETWORKING: &str = "networking.meshproof.dev/v1";
+pub(crate) const DISCOVERY: &str = "discovery.meshproof.dev/v1";
+pub(crate) const ISTIO: &str = "networking.istio.io/v1";
+pub(crate) const MULTICLUSTER: &str = "multicluster.meshproof.dev/v1";
+
+const BOOKINFO: &str = include_str!("fixtures/bookinfo.yaml");
+
+/// Waits until something holds.
+pub(crate) async fn until<T, E: Display>(what: &str, observe: impl AsyncFnMut() -> Result<T, E>) -> T {
+    eventually::poll(what, PATIENCE, STEP, observe).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A management cluster.
+pub(crate) async fn management() -> Cluster {
+    let cluster = Cluster::start("management").await;
+    cluster.create(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": HUB } })).await;
+    cluster.create(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "bookinfo" } })).await;
+    cluster
+}
+
+/// A cluster with a control plane, a gateway and bookinfo; its number tells its gateway's address.
+pub(crate) async fn bookinfo(name: &str, number: usize) -> Cluster {
+    let cluster = Cluster::start(name).await;
+    cluster.create_all(&BOOKINFO.replace("GATEWAY", &format!("172.18.{number}.1"))).await;
+    cluster
+}
+
+/// Registers a cluster with a kubeconfig.
+pub(crate) async fn register(management: &Cluster, name: &str, kubeconfig: &str) {
+    let data = base64::engine::general_purpose::STANDARD.encode(kubeconfig);
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "type": "meshproof.dev/kubeconfig",
+        "metadata": { "name": name, "namespace": HUB }, "data": { "kubeconfig": data } });
+    management.create(secret).await;
+    let registration = json!({ "apiVersion": MULTICLUSTER, "kind": "KubernetesCluster",
+        "metadata": { "name": name, "namespace": HUB }, "spec": { "secretName": name } });
+    management.create(registration).await;
+}
+
+/// Makes the meshes of some clusters one.
+pub(crate) async fn join(management: &Cluster, clusters: &[&str]) {
+    let meshes: Vec<Value> = clusters
+        .iter()
+        .map(|cluster| json!({ "name": format!("istiod--istio-system--{cluster}"), "namespace": HUB }))
+        .collect();
+    let virtual_mesh = json!({ "apiVersion": NETWORKING, "kind": "VirtualMesh",
+        "metadata": { "name": "all", "namespace": HUB },
+        "spec": { "meshes": meshes, "federation": { "permissive": {} } } });
+    management.create(virtual_mesh).await;
+}
+
+/// A manager that works.
+pub(crate) async fn manager(management: &Cluster) -> Manager {
+    let manager = Manager::start(management.client.clone(), HUB);
+    let mut began = manager.began.clone();
+    let waited = tokio::time::timeout(PATIENCE, began.wait_for(|began| *began)).await;
+    waited.expect("the work begins in time").expect("the manager works");
+    manager
+}
+
+/// Names of the objects of a kind, sorted.
+pub(crate) async fn names(cluster: &Cluster, api_version: &str, kind: &str) -> Vec<String> {
+    let name = |object: &Value| {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        format!("{}/{}", text("namespace"), text("name"))
+    };
+    let mut names: Vec<_> = cluster.list(api_version, kind).await.iter().map(name).collect();
+    names.sort();
+    names
+}
+
+/// Waits until a cluster has objects of a kind with these names and no others.
+pub(crate) async fn has(cluster: &Cluster, api_version: &str, kind: &str, expected: &[&str]) {
+    until(&format!("{kind} {expected:?}"), async || {
+        let names = names(cluster, api_version, kind).await;
+        if names == expected { Ok(()) } else { Err(format!("{names:?}")) }
+    })
+    .await;
+}
+
+/// Waits until the status of a resource of the plane is as a function says, which otherwise says what it lacks; returns the
+/// status without times.
+pub(crate) async fn status(
+    management: &Cluster,
+    (api_version, kind, namespace, name): (&str, &str, &str, &str),
+    expected: impl Fn(&Value) -> bool,
+) -> Value {
+    let mut status = until(&format!("the status of {kind} {name}"), async || {
+        let object = management.get(api_version, kind, namespace, name).await.unwrap_or_default();
+        let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+        if current && expected(&object["status"]) {
+            Ok(object["status"].clone())
+        } else {
+            Err(object["status"].to_string())
+        }
+    })
+    .await;
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        assert!(condition["lastTransitionTime"].is_string(), "{condition}");
+        condition.as_object_mut().unwrap().remove("lastTransitionTime");
+    }
+    status
+}

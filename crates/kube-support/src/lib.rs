@@ -1,0 +1,9 @@
+//! What every control plane of this project does with a Kubernetes cluster, written once: watches that never end, clients of
+//! kubeconfigs, webhooks over HTTPS, and configurations of webhooks that trust who serves them.
+
+pub mod bundle;
+pub mod client;
+pub mod error;
+pub mod https;
+pub mod pause;
+pub mod watch;
