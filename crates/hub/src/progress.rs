@@ -215,7 +215,7 @@ mod tests {
         assert!(board.report(report("c1", 2, Progress::Acknowledged)));
         assert!(!board.report(report("c1", 2, Progress::Acknowledged)), "nothing new");
         assert_eq!(board.of(&unit).unwrap().1, &Progress::Acknowledged);
-        assert_eq!(board.forget("c2"), [unit.clone()]);
+        assert_eq!(board.forget("c2").len(), 1);
         assert!(!board.report(report("c2", 3, Progress::Pending)), "nobody is there");
     }
 }

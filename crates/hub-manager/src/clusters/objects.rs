@@ -48,16 +48,16 @@ impl Slot {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the kinds")]
 pub enum Row {
-    Namespace(Namespace),
-    Node(Node),
-    Service(Service),
+    Namespace(Box<Namespace>),
+    Node(Box<Node>),
+    Service(Box<Service>),
     Deployment(Box<Deployment>),
     DaemonSet(Box<DaemonSet>),
     StatefulSet(Box<StatefulSet>),
     Pod(Box<Pod>),
-    EndpointSlice(EndpointSlice),
-    WorkloadEntry(mesh_types::Object<WorkloadEntry>),
-    MeshConfig(ConfigMap),
+    EndpointSlice(Box<EndpointSlice>),
+    WorkloadEntry(Box<mesh_types::Object<WorkloadEntry>>),
+    MeshConfig(Box<ConfigMap>),
 }
 
 fn meta(from: ObjectMeta) -> ObjectMeta {
@@ -72,19 +72,19 @@ fn short_meta(from: ObjectMeta) -> ObjectMeta {
 
 /// Reads a Namespace.
 pub fn namespace(object: Namespace) -> Option<Row> {
-    Some(Row::Namespace(Namespace { metadata: short_meta(object.metadata), ..Namespace::default() }))
+    Some(Row::Namespace(Box::new(Namespace { metadata: short_meta(object.metadata), ..Namespace::default() })))
 }
 
 /// Reads a Node.
 pub fn node(object: Node) -> Option<Row> {
     let addresses = object.status.and_then(|status| status.addresses);
     let status = Some(NodeStatus { addresses, ..NodeStatus::default() });
-    Some(Row::Node(Node { metadata: short_meta(object.metadata), status, ..Node::default() }))
+    Some(Row::Node(Box::new(Node { metadata: short_meta(object.metadata), status, ..Node::default() })))
 }
 
 /// Reads a Service.
 pub fn service(object: Service) -> Option<Row> {
-    Some(Row::Service(Service { metadata: meta(object.metadata), ..object }))
+    Some(Row::Service(Box::new(Service { metadata: meta(object.metadata), ..object })))
 }
 
 /// Reads a Deployment.
@@ -122,7 +122,7 @@ pub fn pod(object: Pod) -> Option<Row> {
 
 /// Reads an EndpointSlice.
 pub fn endpoint_slice(object: EndpointSlice) -> Option<Row> {
-    Some(Row::EndpointSlice(EndpointSlice { metadata: short_meta(object.metadata), ..object }))
+    Some(Row::EndpointSlice(Box::new(EndpointSlice { metadata: short_meta(object.metadata), ..object })))
 }
 
 /// Reads a WorkloadEntry; one that cannot be read is nothing.
@@ -130,16 +130,13 @@ pub fn workload_entry(object: DynamicObject) -> Option<Row> {
     let mut object: mesh_types::Object<WorkloadEntry> =
         serde_json::from_value(serde_json::to_value(object).ok()?).ok()?;
     object.metadata.resource_version = None;
-    Some(Row::WorkloadEntry(object))
+    Some(Row::WorkloadEntry(Box::new(object)))
 }
 
 /// Reads the configuration of a mesh.
 pub fn mesh_config(object: ConfigMap) -> Option<Row> {
-    Some(Row::MeshConfig(ConfigMap {
-        metadata: short_meta(object.metadata),
-        data: object.data,
-        ..ConfigMap::default()
-    }))
+    let ConfigMap { metadata, data, .. } = object;
+    Some(Row::MeshConfig(Box::new(ConfigMap { metadata: short_meta(metadata), data, ..ConfigMap::default() })))
 }
 
 /// Everything of a cluster that discovery looks at.
@@ -198,16 +195,16 @@ impl Tables {
         let mut objects = ClusterObjects::default();
         for row in self.rows.values().flat_map(BTreeMap::values) {
             match row {
-                Row::Namespace(one) => objects.namespaces.push(one.clone()),
-                Row::Node(one) => objects.nodes.push(one.clone()),
-                Row::Service(one) => objects.services.push(one.clone()),
+                Row::Namespace(one) => objects.namespaces.push((**one).clone()),
+                Row::Node(one) => objects.nodes.push((**one).clone()),
+                Row::Service(one) => objects.services.push((**one).clone()),
                 Row::Deployment(one) => objects.deployments.push((**one).clone()),
                 Row::DaemonSet(one) => objects.daemon_sets.push((**one).clone()),
                 Row::StatefulSet(one) => objects.stateful_sets.push((**one).clone()),
                 Row::Pod(one) => objects.pods.push((**one).clone()),
-                Row::EndpointSlice(one) => objects.endpoint_slices.push(one.clone()),
-                Row::WorkloadEntry(one) => objects.workload_entries.push(one.clone()),
-                Row::MeshConfig(one) => objects.mesh_configs.push(one.clone()),
+                Row::EndpointSlice(one) => objects.endpoint_slices.push((**one).clone()),
+                Row::WorkloadEntry(one) => objects.workload_entries.push((**one).clone()),
+                Row::MeshConfig(one) => objects.mesh_configs.push((**one).clone()),
             }
         }
         objects

@@ -180,8 +180,8 @@ impl Session {
         let mut dirty = false;
         for seen in batch {
             match seen {
-                Seen::Object(slot, change) => dirty |= self.object(slot, change, known),
-                Seen::Output(kind, change) => changes.extend(self.output(kind, change, domain, known)),
+                Seen::Object(slot, change) => dirty |= self.object(slot, *change, known),
+                Seen::Output(kind, change) => changes.extend(self.output(kind, *change, domain, known)),
             }
         }
         if !changes.is_empty() {
@@ -260,7 +260,7 @@ impl Session {
             watch::Change::Set(name, value) => {
                 let observation = value.map(|value| Observation::of(&value));
                 changes.extend(self.foreign(key(&name), observation.as_ref(), domain, known));
-                self.writer.tell(Command::Seen(Key::new(kind, &name.0, &name.1), observation));
+                self.writer.tell(Command::Seen(Key::new(kind, &name.0, &name.1), observation.map(Box::new)));
             }
             watch::Change::Gone(name) => {
                 changes.extend(self.foreign(key(&name), None, domain, known));

@@ -17,9 +17,9 @@ use crate::kinds::ResourceKind;
 #[derive(Debug)]
 pub(super) enum Seen {
     /// Of a kind that discovery looks at.
-    Object(Slot, Change<Row>),
+    Object(Slot, Box<Change<Row>>),
     /// Of a kind that the hub writes.
-    Output(OutputKind, Change<Value>),
+    Output(OutputKind, Box<Change<Value>>),
 }
 
 /// Watches a cluster for ever.
@@ -46,7 +46,7 @@ fn slot<K>(slot: Slot, api: Api<K>, config: watcher::Config, read: fn(K) -> Opti
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
-    follow(api, config, read).map(move |change| Seen::Object(slot, change)).boxed()
+    follow(api, config, read).map(move |change| Seen::Object(slot, Box::new(change))).boxed()
 }
 
 fn dynamic(slot: Slot, client: &Client) -> BoxStream<'static, Seen> {
@@ -56,13 +56,13 @@ fn dynamic(slot: Slot, client: &Client) -> BoxStream<'static, Seen> {
     let resource = ApiResource::from_gvk_with_plural(&kind_of, kind.plural());
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     follow(api, watcher::Config::default(), objects::workload_entry)
-        .map(move |change| Seen::Object(slot, change))
+        .map(move |change| Seen::Object(slot, Box::new(change)))
         .boxed()
 }
 
 fn output(kind: OutputKind, client: &Client) -> BoxStream<'static, Seen> {
     let api = ResourceKind::from(kind).everywhere(client.clone());
-    follow(api, watcher::Config::default(), value).map(move |change| Seen::Output(kind, change)).boxed()
+    follow(api, watcher::Config::default(), value).map(move |change| Seen::Output(kind, Box::new(change))).boxed()
 }
 
 fn value(object: DynamicObject) -> Option<Value> {

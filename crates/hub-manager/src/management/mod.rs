@@ -100,7 +100,7 @@ fn hand_on(kind: Kind, sight: Sight, since: Instant, outlets: &Outlets) {
         let key = key(kind, name);
         outlets.statuses.seen(key.clone(), value);
         if discovered {
-            outlets.discovered.tell(Command::Seen(key, Some(Observation::of(value))));
+            outlets.discovered.tell(Command::Seen(key, Some(Box::new(Observation::of(value)))));
         }
     }
     for name in &sight.gone {

@@ -77,7 +77,7 @@ pub enum Command<T> {
     /// A kind cannot be read, for the reason.
     Blind(ResourceKind, String),
     /// An object is there in this state, or is gone.
-    Seen(Key, Option<Observation>),
+    Seen(Key, Option<Box<Observation>>),
     /// The cluster answers.
     Connected(Client),
     /// The cluster does not answer, for the reason.

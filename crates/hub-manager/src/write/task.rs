@@ -134,7 +134,7 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
                 self.blind.insert(kind, reason);
                 self.enqueue_all(|key| key.kind == kind);
             }
-            Command::Seen(key, observation) => self.seen(key, observation),
+            Command::Seen(key, observation) => self.seen(key, observation.map(|observation| *observation)),
             Command::Connected(client) => {
                 self.client = Some(client);
                 self.unreachable = None;

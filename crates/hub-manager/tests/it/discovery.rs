@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::world::{
-    DISCOVERY, HUB, ISTIO, MULTICLUSTER, NETWORKING, bookinfo, has, join, management, manager, register, status,
+    DISCOVERY, HUB, ISTIO, MULTICLUSTER, NETWORKING, bookinfo, has, join, management, manager, reason, register, status,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,7 +27,9 @@ async fn two_clusters_are_discovered_and_know_each_other_once_they_are_joined() 
         let called = format!("istio-system/reviews.bookinfo.svc.{other}.global");
         has(cluster, ISTIO, "ServiceEntry", &[&served, &called]).await;
     }
-    let accepted = |status: &Value| status["state"] == "ACCEPTED" && status["federatedDestinations"] == 2;
+    let accepted = |status: &Value| {
+        status["state"] == "ACCEPTED" && status["federatedDestinations"] == 2 && reason(status, "Written") == "Written"
+    };
     let told = status(&management, (NETWORKING, "VirtualMesh", HUB, "all"), accepted).await;
     let acknowledged = told["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Acknowledged").unwrap();
     assert_eq!(acknowledged["status"], "Unknown", "nobody tells of proxies: {told}");

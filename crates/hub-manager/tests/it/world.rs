@@ -116,3 +116,10 @@ pub(crate) async fn status(
     }
     status
 }
+
+/// Reason of a condition; empty where there is none.
+pub(crate) fn reason(status: &Value, kind: &str) -> String {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let found = conditions.filter(|one| one["type"] == kind).find_map(|one| one["reason"].as_str());
+    found.unwrap_or_default().to_owned()
+}
