@@ -16,6 +16,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::Mutex;
 
 mod forward;
+#[cfg(test)]
+mod samples;
 
 pub use forward::PodPort;
 
@@ -79,6 +81,15 @@ pub struct Access {
     pub kubeconfig: Utf8PathBuf,
     /// URL of the API server from inside other clusters.
     pub server_for_other_clusters: String,
+}
+
+/// The container of a proxy, by Istio's convention.
+pub const PROXY_CONTAINER: &str = "istio-proxy";
+
+/// Whether a pod has a proxy.
+#[must_use]
+pub fn is_meshed(pod: &Pod) -> bool {
+    pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| container.name == PROXY_CONTAINER)
 }
 
 /// One cluster. Cheap to clone.

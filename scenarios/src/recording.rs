@@ -49,7 +49,8 @@ pub(crate) async fn run(
         started: jiff::Timestamp::now().to_string(),
     });
     events.send(EventKind::TopologyKnown { topology: (&plan.topology).into() });
-    let stages = [Stage { world, topology: Some(plan.topology.name.clone()) }];
+    let name = environment.to_owned();
+    let stages = [Stage { name, world, topology: Some(plan.topology.name.clone()) }];
     let plans = std::slice::from_ref(plan);
     let outcome = run::run_on_kept(&stages, plans, Manner::default(), folder, &events, &interruption).await;
     let outcome = interruption.outcome().unwrap_or(outcome);

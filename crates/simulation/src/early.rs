@@ -1,5 +1,6 @@
 //! Splits that may be decided before their last sample.
 
+use verdict::early::next_chunk;
 use verdict::{EarlySplit, ErrorRates, Outcome};
 
 use crate::case::{Case, Trial, Wrong};
@@ -9,7 +10,7 @@ use crate::split::{SEEN, Split, importance, is_wrong, log_mixture_ratio, named};
 /// When a measurement is looked at.
 #[derive(Clone, Copy)]
 enum Looks {
-    /// After 100 samples, and whenever a quarter has come to them, as the harness does.
+    /// As the harness does: after each chunk.
     Growing,
     /// After every fifty samples.
     Often,
@@ -86,10 +87,9 @@ fn measure(plan: &EarlySplit, shares: &[f64], looks: Looks, random: &mut Random)
     let mut n = 0;
     loop {
         let more = match looks {
-            Looks::Growing => (n / 4).max(100),
-            Looks::Often => 50,
+            Looks::Growing => next_chunk(n, plan.most()),
+            Looks::Often => (plan.most() - n).min(50),
         };
-        let more = more.min(plan.most() - n);
         n += more;
         counts.iter_mut().zip(random.multinomial(more, shares)).for_each(|(count, more)| *count += more);
         let named = named(&plan.last, &counts);

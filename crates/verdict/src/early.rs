@@ -37,6 +37,19 @@ use crate::outcome::Outcome;
 use crate::region::Region;
 use crate::split::{ErrorRates, PlanError, SplitPlan, SplitVerdict, Target};
 
+/// Samples before the first look.
+const FIRST: u64 = 100;
+/// A look is worth so much of what is known that as much again is taken, divided by this. Each chunk costs something by
+/// itself, so chunks grow.
+const GROWTH: u64 = 4;
+
+/// How many samples to take after so many, before the next look; never more than `most` in all. Any other schedule would
+/// keep the error rates, too.
+#[must_use]
+pub fn next_chunk(taken: u64, most: u64) -> u64 {
+    (taken / GROWTH).max(FIRST).min(most.saturating_sub(taken))
+}
+
 /// The plan of a split that may be decided early.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

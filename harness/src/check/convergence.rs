@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::cluster::{Cluster, Error as ClusterError, PodPort};
+use crate::cluster::{Cluster, Error as ClusterError, PodPort, is_meshed};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 
 pub mod whole;
@@ -223,8 +223,7 @@ pub async fn converge(cluster: &Cluster, expectation: &Expectation, deadline: Du
 /// # Errors
 /// [`Error::Draining`].
 pub async fn drained(cluster: &Cluster, deadline: Duration) -> Result<(), Error> {
-    let proxies = meshed_pods(cluster).await?;
-    Ok(super::draining::ended(cluster, &proxies, deadline).await?)
+    Ok(super::draining::ended(cluster, deadline).await?)
 }
 
 /// Namespace and name of a pod.
@@ -270,8 +269,7 @@ pub(super) async fn meshed_pods(cluster: &Cluster) -> Result<Vec<PodName>, Clust
         .map_err(|source| cluster.api_error("list pods".to_owned(), source))?;
     let meshed = listed.items.into_iter().filter(|pod| {
         let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-        let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-        running && pod.metadata.deletion_timestamp.is_none() && containers.any(|one| one.name == "istio-proxy")
+        running && pod.metadata.deletion_timestamp.is_none() && is_meshed(pod)
     });
     Ok(meshed.map(|pod| (pod.metadata.namespace.unwrap_or_default(), pod.metadata.name.unwrap_or_default())).collect())
 }

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use super::convergence::{PodName, meshed_pods};
 use super::proxies;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, chain};
 
 /// Between two looks at the proxies.
 const STEP: Duration = Duration::from_millis(100);
@@ -23,37 +24,33 @@ pub struct Error {
     pub source: eventually::TimedOut,
 }
 
-/// Waits until no listener of these proxies, by namespace and pod, drains. A pod that goes meanwhile takes its connections
-/// along.
+/// Waits until no listener of any proxy drains. A pod that goes meanwhile takes its connections along, and one that comes
+/// has no old ones.
 ///
 /// # Errors
 /// [`Error`] with the proxies where one still does.
-pub(super) async fn ended(cluster: &Cluster, proxies: &[(String, String)], deadline: Duration) -> Result<(), Error> {
+pub(super) async fn ended(cluster: &Cluster, deadline: Duration) -> Result<(), Error> {
     let what = format!("the old connections of every proxy of {} to end", cluster.name());
-    let mut left = proxies.to_vec();
+    // Absent until it is known which there are.
+    let mut left: Option<Vec<PodName>> = None;
     eventually::poll(what, deadline, STEP, async || {
-        let looks = left.iter().map(|(namespace, pod)| draining(cluster, namespace, pod));
+        let there = meshed_pods(cluster).await.map_err(|error| chain(&error))?;
+        let mut proxies = left.take().unwrap_or_else(|| there.clone());
+        proxies.retain(|proxy| there.contains(proxy));
+        let looks = proxies.iter().map(|(namespace, pod)| draining(cluster, namespace, pod));
         let looks = futures::future::join_all(looks).await;
         let mut still = Vec::new();
-        left = std::mem::take(&mut left)
-            .into_iter()
-            .zip(looks)
-            .filter_map(|(proxy, look)| {
-                let why = match look {
-                    Ok(0) => return None,
-                    Ok(count) => format!("{count} filter chains or listeners drain"),
-                    Err(why) => why,
-                };
-                still.push(format!("{}/{} ({why})", proxy.0, proxy.1));
-                Some(proxy)
-            })
-            .collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        let there = super::convergence::meshed_pods(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
-        left.retain(|proxy| there.contains(proxy));
-        if left.is_empty() { Ok(()) } else { Err(still.join(", ")) }
+        let drains = |(proxy, look): (PodName, Result<u64, String>)| {
+            let why = match look {
+                Ok(0) => return None,
+                Ok(count) => format!("{count} filter chains or listeners drain"),
+                Err(why) => why,
+            };
+            still.push(format!("{}/{} ({why})", proxy.0, proxy.1));
+            Some(proxy)
+        };
+        left = Some(proxies.into_iter().zip(looks).filter_map(drains).collect());
+        if still.is_empty() { Ok(()) } else { Err(still.join(", ")) }
     })
     .await
     .map_err(|source| Error { cluster: cluster.name().to_owned(), source })
@@ -61,7 +58,7 @@ pub(super) async fn ended(cluster: &Cluster, proxies: &[(String, String)], deadl
 
 async fn draining(cluster: &Cluster, namespace: &str, pod: &str) -> Result<u64, String> {
     let answer = proxies::request(cluster, namespace, pod, &format!("stats?filter={GAUGES}")).await;
-    count(&answer.map_err(|error| crate::cluster::chain(&error))?)
+    count(&answer.map_err(|error| chain(&error))?)
 }
 
 /// What drains, by a proxy's answer. An answer without the gauges does not say that nothing does.
@@ -76,7 +73,24 @@ fn count(answer: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use serde_json::json;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_api_server_that_refuses_once_is_asked_again() {
+        let asked = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&asked);
+        let cluster = Cluster::answering("cluster1", move |_| match counter.fetch_add(1, Ordering::Relaxed) {
+            0 => (500, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "starting"})),
+            _ => (200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": []})),
+        });
+        ended(&cluster, Duration::from_secs(20)).await.expect("there is no proxy");
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
 
     #[test]
     fn only_gauges_tell_that_nothing_drains() {

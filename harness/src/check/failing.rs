@@ -140,7 +140,14 @@ mod tests {
         let by_status = [("200".to_owned(), 3), ("503".to_owned(), 2)].into();
         let groups = targets.iter().filter(|one| one.error.is_none()).map(|one| one.answer.clone()).collect();
         let timeline = Some(Timeline { targets, rows, dropped: 0 });
-        let samples = Samples { requests: 6, answered: 5, by_status, groups, timeline, ..Samples::default() };
+        let samples = Samples {
+            requests: 6,
+            answered: 5,
+            by_status,
+            groups,
+            timeline: timeline.map(Into::into),
+            ..Samples::default()
+        };
         TrafficObservation::of(vec![OfSource { source: Workload::client("cluster1"), samples }])
     }
 

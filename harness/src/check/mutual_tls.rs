@@ -11,6 +11,7 @@ use super::observation::TrafficObservation;
 use super::peers::{self, Compared};
 use super::witness::{Capture, LinkSeen};
 use crate::scenario::plan::{Capturing, Gateway, Identity, MutualTls, Peer};
+use crate::topology::Workload;
 use crate::traffic::probe::Samples;
 
 /// An HTTP request in a TLS record is never smaller, in bytes: a gateway that passed on less did not carry them all.
@@ -28,7 +29,7 @@ pub(super) fn mutual_tls(expected: &MutualTls, seen: &TrafficObservation) -> Jud
     if expected.capture != Capturing::No {
         said.push(captured(expected, seen));
     }
-    let handshakes = seen.witnesses.handshakes.map(|counted| {
+    let handshakes = seen.witnesses.handshakes(&expected.client, &expected.server).map(|counted| {
         format!(
             "the proxies of the client counted {} new handshakes, those of the server {}; {} failed",
             thousands(counted.client),
@@ -48,8 +49,8 @@ fn figures(expected: &MutualTls, seen: &TrafficObservation) -> Value {
         "expected": { "client": expected.client, "server": expected.server, "issuer": expected.issuer },
         "groups": seen.parties(),
         "gateways": gateway_figures(seen),
-        "certificates": seen.witnesses.certificates,
-        "handshakes": seen.witnesses.handshakes,
+        "certificates": seen.witnesses.certificates_of(&expected.client).collect::<Vec<_>>(),
+        "handshakes": seen.witnesses.handshakes(&expected.client, &expected.server),
         "links": seen.witnesses.links(),
     })
 }
@@ -85,7 +86,7 @@ fn issuer(cluster: &str, expected: &MutualTls, seen: &TrafficObservation) -> Sai
         let Some(hash) = hash else {
             return (Outcome::Fail, "refuted: a server saw no certificate of the client".to_owned());
         };
-        let Some(certificate) = seen.witnesses.certificates.iter().find(|one| one.hash == hash) else {
+        let Some(certificate) = seen.witnesses.certificates_of(&expected.client).find(|one| one.hash == hash) else {
             let sentence = format!("not observable: no proxy of {} holds the certificate {hash}", expected.client);
             return (Outcome::Inconclusive, sentence);
         };
@@ -105,11 +106,20 @@ fn issuer(cluster: &str, expected: &MutualTls, seen: &TrafficObservation) -> Sai
 
 /// Answers that came from a gateway's cluster to sources on others.
 fn beyond(gateway: &Gateway, seen: &TrafficObservation) -> u64 {
-    let far = seen.sources.iter().filter(|one| one.source.cluster != gateway.cluster);
+    answers(&gateway.cluster, seen, |source| source.cluster != gateway.cluster)
+}
+
+/// Answers that came over a link.
+fn over(capture: &Capture, seen: &TrafficObservation) -> u64 {
+    answers(&capture.gateway.cluster, seen, |source| capture.from.contains(&source.cluster))
+}
+
+/// Answers of a cluster to some sources.
+fn answers(cluster: &str, seen: &TrafficObservation, to: impl Fn(&Workload) -> bool) -> u64 {
     let of_cluster = |samples: &Samples| {
-        samples.counts(|group| group.cluster.clone().unwrap_or_default()).remove(&gateway.cluster).unwrap_or(0)
+        samples.counts(|group| group.cluster.clone().unwrap_or_default()).remove(cluster).unwrap_or(0)
     };
-    far.map(|one| of_cluster(&one.samples)).sum()
+    seen.sources.iter().filter(|one| to(&one.source)).map(|one| of_cluster(&one.samples)).sum()
 }
 
 /// The gateway passed on what was answered from beyond it.
@@ -130,9 +140,11 @@ fn passage(gateway: &Gateway, seen: &TrafficObservation) -> Said {
 
 /// No link between the networks carried a request in plain text.
 fn captured(expected: &MutualTls, seen: &TrafficObservation) -> Said {
-    let beyond: u64 = expected.through.iter().map(|gateway| beyond(gateway, seen)).sum();
-    let captures = &seen.witnesses.captures;
-    let said: Vec<Said> = captures.iter().map(|capture| on_link(capture, beyond)).collect();
+    let captures = seen.witnesses.captures.iter().filter(|capture| {
+        let sends = |source: &Workload| capture.from.contains(&source.cluster);
+        expected.through.contains(&capture.gateway) && seen.sources.iter().any(|one| sends(&one.source))
+    });
+    let said: Vec<Said> = captures.map(|capture| on_link(capture, over(capture, seen))).collect();
     let worst = Outcome::all(said.iter().map(|(outcome, _)| *outcome));
     match said.into_iter().find(|(outcome, _)| *outcome == worst) {
         Some(said) => said,

@@ -20,6 +20,20 @@ pub async fn request(cluster: &Cluster, namespace: &str, pod: &str, path: &str) 
     cluster.ask(PodPort { namespace, pod, port: ADMIN }, path, DEADLINE).await
 }
 
+/// Counters of the proxy of a pod; names that match `filter` (a regular expression).
+///
+/// # Errors
+/// Where it does not answer.
+pub async fn counters_of(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    filter: &str,
+) -> Result<BTreeMap<String, u64>, Error> {
+    let text = request(cluster, namespace, pod, &format!("stats?filter={filter}")).await?;
+    Ok(parse(&text).into_iter().collect())
+}
+
 /// Counters of the proxies of all pods that match, summed by name; names that match `filter` (a regular expression).
 ///
 /// # Errors
@@ -32,8 +46,7 @@ pub async fn counters(
 ) -> Result<BTreeMap<String, u64>, Error> {
     let mut sums = BTreeMap::new();
     for pod in cluster.pods(namespace, labels).await? {
-        let text = request(cluster, namespace, &pod.name_any(), &format!("stats?filter={filter}")).await?;
-        for (name, value) in parse(&text) {
+        for (name, value) in counters_of(cluster, namespace, &pod.name_any(), filter).await? {
             *sums.entry(name).or_insert(0) += value;
         }
     }

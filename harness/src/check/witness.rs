@@ -1,10 +1,13 @@
 //! What others than the client saw of a measurement, as plain data: the links between networks, the proxies of the
 //! servers, and the certificates that proxies hold.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
 use super::certificate::Certificate;
 use crate::links::{FiveTuple, TapReport};
+use crate::scenario::plan::Gateway;
 use crate::traffic::probe::Group;
 
 /// All of them.
@@ -16,11 +19,23 @@ pub struct Witnesses {
     pub connections: Option<Vec<Group>>,
     /// Certificates of the clients that are expected.
     pub certificates: Vec<Certificate>,
-    /// What the proxies of both sides counted.
-    pub handshakes: Option<Handshakes>,
+    /// What the proxies of both sides counted, for each client and server that are expected.
+    pub handshakes: Vec<Counted>,
 }
 
 impl Witnesses {
+    /// The certificates that prove an identity.
+    pub fn certificates_of(&self, identity: &str) -> impl Iterator<Item = &Certificate> {
+        self.certificates.iter().filter(move |one| one.identity.as_deref() == Some(identity))
+    }
+
+    /// What the proxies of a client and a server counted.
+    #[must_use]
+    pub fn handshakes(&self, client: &str, server: &str) -> Option<Handshakes> {
+        let of_both = |one: &&Counted| one.client == client && one.server == server;
+        self.handshakes.iter().find(of_both).map(|one| one.handshakes)
+    }
+
     /// What passed the links, as figures.
     #[must_use]
     pub fn links(&self) -> Vec<Figures> {
@@ -48,6 +63,10 @@ pub struct Figures {
 pub struct Capture {
     /// The networks at its ends, that of the client first.
     pub between: [String; 2],
+    /// The gateway that requests over this link go to.
+    pub gateway: Gateway,
+    /// Clusters of the sources that send over this link.
+    pub from: BTreeSet<String>,
     /// What the requests hold that must not be read there.
     pub marker: String,
     /// What was seen; why nothing could be.
@@ -97,6 +116,17 @@ impl LinkSeen {
     }
 }
 
+/// What the proxies of a client and of a server counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Identity of the client.
+    pub client: String,
+    /// Identity of the server.
+    pub server: String,
+    /// The figures.
+    pub handshakes: Handshakes,
+}
+
 /// Growth of the counters about TLS during a measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,6 +137,24 @@ pub struct Handshakes {
     pub server: u64,
     /// Handshakes of either that failed.
     pub failed: u64,
+}
+
+impl Handshakes {
+    /// From the growth of Envoy's counters by name: what the proxies of a client did with servers, and those of a server
+    /// with clients.
+    #[must_use]
+    pub fn read(client: &BTreeMap<String, u64>, server: &BTreeMap<String, u64>) -> Self {
+        let sum = |counters: &BTreeMap<String, u64>, begin: &str, is: &dyn Fn(&str) -> bool| -> u64 {
+            counters.iter().filter(|(name, _)| name.starts_with(begin) && is(name)).map(|(_, count)| count).sum()
+        };
+        let made = |name: &str| name.ends_with("ssl.handshake");
+        let failed = |name: &str| !made(name);
+        Self {
+            client: sum(client, "cluster.", &made),
+            server: sum(server, "listener.", &made),
+            failed: sum(client, "cluster.", &failed) + sum(server, "listener.", &failed),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -142,5 +190,22 @@ mod tests {
         let seen = LinkSeen::read(&report, &["172.30.2.100".to_owned()]);
         assert_eq!((seen.to_gateway, seen.from_gateway), (700, 900));
         assert_eq!((seen.hits, seen.missed, seen.packets), (3, 3, 9));
+    }
+
+    #[test]
+    fn each_side_counts_the_handshakes_that_it_made_as_such() {
+        let counters =
+            |counters: &[(&str, u64)]| counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let client = counters(&[
+            ("cluster.a.ssl.handshake", 3),
+            ("listener.b.ssl.handshake", 50),
+            ("cluster.a.ssl.fail_verify_san", 1),
+        ]);
+        let server = counters(&[
+            ("listener.b.ssl.handshake", 4),
+            ("cluster.a.ssl.handshake", 60),
+            ("listener.b.ssl.connection_error", 2),
+        ]);
+        assert_eq!(Handshakes::read(&client, &server), Handshakes { client: 3, server: 4, failed: 3 });
     }
 }

@@ -108,7 +108,8 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
     session.events.warn(format!("environment {} was asked to be kept", job.environment), Some(help));
     match run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world) {
         Ok(world) => {
-            let stages = [Stage { world, topology: Some(job.topology.name.clone()) }];
+            let name = job.environment.clone();
+            let stages = [Stage { name, world, topology: Some(job.topology.name.clone()) }];
             run::run_on_kept(&stages, &job.plans, job.manner, &job.out, &session.events, &session.interruption).await
         }
         Err(error) => {
@@ -161,7 +162,8 @@ fn stages(names: &[String]) -> Result<(Vec<Stage>, String), RunOutcome> {
         found.push(kept.name.clone());
         // What an older version kept may not say; then every scenario is tried.
         let topology = files::topology(&kept.directory.topology()).ok().map(|topology| topology.name);
-        stages.push(Stage { world: kept.into_world().map_err(|error| complain_kept(&error))?, topology });
+        let name = kept.name.clone();
+        stages.push(Stage { name, world: kept.into_world().map_err(|error| complain_kept(&error))?, topology });
     }
     Ok((stages, found.join(", ")))
 }

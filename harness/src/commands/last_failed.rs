@@ -93,6 +93,7 @@ mod tests {
                 scenario: (*name).to_owned(),
                 description: String::new(),
                 file: String::new(),
+                environment: None,
                 repetition: None,
             });
             if let Some(outcome) = outcome.clone() {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::context::{Environment, Error};
 use super::witness::LOGGED_WITHIN;
+use crate::cluster::PROXY_CONTAINER;
 use crate::scenario::plan::Traffic;
 use crate::traffic::probe::{Group, Samples};
 
@@ -59,7 +60,7 @@ async fn read(environment: &Environment, samples: &Samples, port: &str, since: T
         let cluster = environment.cluster(name)?;
         let seconds = Timestamp::now().duration_since(since).as_secs() + 2;
         let parameters = LogParams {
-            container: Some("istio-proxy".to_owned()),
+            container: Some(PROXY_CONTAINER.to_owned()),
             since_seconds: Some(seconds),
             ..LogParams::default()
         };

@@ -11,7 +11,7 @@ use crate::check::convergence;
 use crate::cluster::{self, Cluster};
 use crate::links::{self, Links};
 use crate::scenario::keys::Capability;
-use crate::scenario::plan::ObjectRef;
+use crate::scenario::plan::{ObjectRef, Plan};
 
 /// Envoy ends old connections after its drain time, a second or (in a mesh that a user brought) most of a minute.
 const DRAINED_WITHIN: Duration = Duration::from_secs(60);
@@ -23,9 +23,25 @@ pub struct Environment {
     links: Option<Links>,
     artifacts: Option<Utf8PathBuf>,
     keeper: Option<Keeper>,
+    name: Option<String>,
     topology: Option<String>,
-    /// Clusters where what ran before may have left connections that end.
-    draining: Arc<Mutex<BTreeMap<String, u64>>>,
+    draining: Arc<Mutex<Draining>>,
+}
+
+/// Clusters where what ran before may have left connections that end.
+#[derive(Default)]
+struct Draining {
+    /// The newest mark of each.
+    clusters: BTreeMap<String, u64>,
+    /// How many marks there were: none is ever given twice.
+    marks: u64,
+}
+
+impl Draining {
+    fn mark(&mut self, cluster: &str) {
+        self.marks += 1;
+        self.clusters.insert(cluster.to_owned(), self.marks);
+    }
 }
 
 /// A step could not be carried out. Says nothing about the mesh.
@@ -104,9 +120,11 @@ impl Environment {
     pub fn new(clusters: Vec<Cluster>, links: Option<Links>) -> Self {
         let clusters: BTreeMap<String, Cluster> =
             clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect();
+        let mut draining = Draining::default();
         // Nobody here knows what another run did a moment ago.
-        let draining = Arc::new(Mutex::new(clusters.keys().map(|name| (name.clone(), 1)).collect()));
-        Self { clusters, links, artifacts: None, keeper: None, topology: None, draining }
+        clusters.keys().for_each(|name| draining.mark(name));
+        let draining = Arc::new(Mutex::new(draining));
+        Self { clusters, links, artifacts: None, keeper: None, name: None, topology: None, draining }
     }
 
     /// Faults and taps between networks; `None` where the provider has none.
@@ -126,14 +144,26 @@ impl Environment {
         self.keeper.as_ref()
     }
 
+    /// Says in the reports that a scenario ran here, where the run has other environments, too.
+    #[must_use]
+    pub fn named(self, name: Option<String>) -> Self {
+        Self { name, ..self }
+    }
+
+    /// What reports call it, where it has to be told from others.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// Runs only what is for the topology of that name.
     #[must_use]
     pub fn of_topology(self, name: Option<String>) -> Self {
         Self { topology: name, ..self }
     }
 
-    /// Why a scenario for the topology of that name cannot be run here, if it cannot.
-    pub(crate) fn unfit(&self, wanted: &str) -> Option<String> {
+    /// Why a scenario is for another topology, if it is.
+    pub(crate) fn unfit(&self, plan: &Plan) -> Option<String> {
+        let wanted = plan.topology.name.as_str();
         let own = self.topology.as_deref().filter(|own| *own != wanted)?;
         Some(format!("it is for topology {wanted}, and this environment was brought up from {own}"))
     }
@@ -143,11 +173,18 @@ impl Environment {
         self.artifacts.as_deref()
     }
 
-    /// What it lacks of what a scenario requires, as a reason not to run it.
+    /// Why a scenario cannot be run here, if it cannot: it is for another topology, or requires what there is not.
     ///
     /// # Errors
     /// Where it cannot be asked.
-    pub async fn lacks(&self, required: &[Capability]) -> Result<Option<String>, Error> {
+    pub(super) async fn why_not(&self, plan: &Plan) -> Result<Option<String>, Error> {
+        match self.unfit(plan) {
+            Some(reason) => Ok(Some(reason)),
+            None => self.lacks(&plan.requires).await,
+        }
+    }
+
+    async fn lacks(&self, required: &[Capability]) -> Result<Option<String>, Error> {
         for one in required {
             let missing = match &self.links {
                 Some(links) => links.missing(one.of_links()).await?,
@@ -162,7 +199,7 @@ impl Environment {
 
     /// Whoever measures next on that cluster has to wait for the end of old connections.
     pub(super) fn leave_draining(&self, cluster: &str) {
-        *self.draining().entry(cluster.to_owned()).or_default() += 1;
+        self.draining().mark(cluster);
     }
 
     /// Waits until no connection is left that an earlier scenario's clean-up made old.
@@ -170,23 +207,23 @@ impl Environment {
     /// # Errors
     /// Where one does not end in time.
     pub(super) async fn drained(&self) -> Result<(), Error> {
-        let left = self.draining().clone();
-        for (name, number) in left {
+        let left = self.draining().clusters.clone();
+        for (name, mark) in left {
             convergence::drained(self.cluster(&name)?, DRAINED_WITHIN).await?;
-            self.have_drained(&name, number);
+            self.have_drained(&name, mark);
         }
         Ok(())
     }
 
     /// What was left behind while the end of the old connections was waited for is the next one's to wait for.
-    fn have_drained(&self, cluster: &str, number: u64) {
+    fn have_drained(&self, cluster: &str, mark: u64) {
         let mut draining = self.draining();
-        if draining.get(cluster) == Some(&number) {
-            draining.remove(cluster);
+        if draining.clusters.get(cluster) == Some(&mark) {
+            draining.clusters.remove(cluster);
         }
     }
 
-    fn draining(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+    fn draining(&self) -> MutexGuard<'_, Draining> {
         self.draining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -221,26 +258,45 @@ impl Applied {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::samples;
 
     #[test]
     fn a_cluster_is_waited_for_until_nothing_new_was_left_behind_during_the_wait() {
         let environment = Environment::new(Vec::new(), None);
         environment.leave_draining("a");
         environment.leave_draining("b");
-        let left = environment.draining().clone();
+        let left = environment.draining().clusters.clone();
         environment.leave_draining("b");
-        left.iter().for_each(|(cluster, number)| environment.have_drained(cluster, *number));
-        let still: Vec<String> = environment.draining().keys().cloned().collect();
+        left.iter().for_each(|(cluster, mark)| environment.have_drained(cluster, *mark));
+        let still: Vec<String> = environment.draining().clusters.keys().cloned().collect();
         assert_eq!(still, ["b"]);
     }
 
     #[test]
-    fn a_scenario_for_another_topology_is_not_run() {
+    fn of_two_that_wait_at_once_the_slower_takes_no_newer_mark_away() {
         let environment = Environment::new(Vec::new(), None);
-        assert_eq!(environment.unfit("two-clusters"), None, "nothing is known of it");
+        environment.leave_draining("a");
+        // What both of them wait for.
+        let left = environment.draining().clusters.clone();
+        let wait_ends = || left.iter().for_each(|(cluster, mark)| environment.have_drained(cluster, *mark));
+        wait_ends();
+        environment.leave_draining("a");
+        wait_ends();
+        assert!(environment.draining().clusters.contains_key("a"), "it was left after both began to wait");
+    }
+
+    #[test]
+    fn a_scenario_for_another_topology_is_not_run() {
+        let plan = |topology: &str| {
+            let mut plan = samples::plan("one", "- note: Nothing.");
+            plan.topology.name = topology.to_owned();
+            plan
+        };
+        let environment = Environment::new(Vec::new(), None);
+        assert_eq!(environment.unfit(&plan("two-clusters")), None, "nothing is known of it");
         let environment = environment.of_topology(Some("two-clusters".to_owned()));
-        assert_eq!(environment.unfit("two-clusters"), None);
-        let reason = environment.unfit("two-clusters-echo").expect("a reason");
+        assert_eq!(environment.unfit(&plan("two-clusters")), None);
+        let reason = environment.unfit(&plan("two-clusters-echo")).expect("a reason");
         assert_eq!(
             reason,
             "it is for topology two-clusters-echo, and this environment was brought up from two-clusters"

@@ -9,11 +9,10 @@ use mesh_types::SpiffeId;
 use super::context::{Environment, Error};
 use crate::check::certificate::{Authority, Certificate};
 use crate::check::proxies;
-use crate::check::witness::Handshakes;
+use crate::cluster::is_meshed;
 
 /// Counters about TLS. Names of listeners and clusters stand before them.
 const COUNTERS: &str = "ssl.handshake|ssl.connection_error|ssl.fail_verify";
-const PROXY: &str = "istio-proxy";
 
 /// Proxies, and what they had counted when they were found.
 pub(super) struct Holders {
@@ -31,9 +30,7 @@ struct Proxy {
 impl Proxy {
     async fn count(&self, environment: &Environment) -> Result<BTreeMap<String, u64>, Error> {
         let cluster = environment.cluster(&self.cluster)?;
-        let path = format!("stats?filter={COUNTERS}");
-        let text = proxies::request(cluster, &self.namespace, &self.pod, &path).await?;
-        Ok(proxies::parse(&text).into_iter().collect())
+        Ok(proxies::counters_of(cluster, &self.namespace, &self.pod, COUNTERS).await?)
     }
 }
 
@@ -44,10 +41,8 @@ impl Holders {
         if let Ok(id) = identity.parse::<SpiffeId>() {
             for cluster in environment.clusters() {
                 for pod in cluster.pods(&id.namespace, "").await? {
-                    let spec = pod.spec.as_ref();
-                    let account = spec.and_then(|spec| spec.service_account_name.as_ref());
-                    let proxied = spec.is_some_and(|spec| spec.containers.iter().any(|one| one.name == PROXY));
-                    if proxied && account == Some(&id.service_account) {
+                    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_ref());
+                    if is_meshed(&pod) && account == Some(&id.service_account) {
                         let (cluster, namespace) = (cluster.name().to_owned(), id.namespace.clone());
                         found.push(Proxy { cluster, namespace, pod: pod.name_any(), counted: BTreeMap::new() });
                     }
@@ -76,22 +71,8 @@ impl Holders {
         Ok(all.into_iter().flatten().filter(is_its).collect())
     }
 
-    /// What these proxies as clients, and others as servers, have counted since they were found.
-    pub(super) async fn handshakes_with(self, server: Self, environment: &Environment) -> Result<Handshakes, Error> {
-        let (client, server) = (self.grown(environment).await?, server.grown(environment).await?);
-        let sum = |counters: &BTreeMap<String, u64>, begin: &str, is: &dyn Fn(&str) -> bool| -> u64 {
-            counters.iter().filter(|(name, _)| name.starts_with(begin) && is(name)).map(|(_, count)| count).sum()
-        };
-        let made = |name: &str| name.ends_with("ssl.handshake");
-        let failed = |name: &str| !made(name);
-        Ok(Handshakes {
-            client: sum(&client, "cluster.", &made),
-            server: sum(&server, "listener.", &made),
-            failed: sum(&client, "cluster.", &failed) + sum(&server, "listener.", &failed),
-        })
-    }
-
-    async fn grown(&self, environment: &Environment) -> Result<BTreeMap<String, u64>, Error> {
+    /// What these proxies have counted about TLS since they were found.
+    pub(super) async fn grown(&self, environment: &Environment) -> Result<BTreeMap<String, u64>, Error> {
         let now = try_join_all(self.proxies.iter().map(|proxy| proxy.count(environment))).await?;
         let mut sums = BTreeMap::new();
         for (proxy, now) in self.proxies.iter().zip(now) {

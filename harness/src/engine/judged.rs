@@ -129,9 +129,8 @@ impl Runner<'_> {
 
     async fn refute(&self, step: &Step, control: &Control) -> Result<Done, Error> {
         let observation = self.observe(step, &control.measure, &control.expectations).await?;
-        let expectations = control.measure.judged().expectations();
         let mut outcomes = Vec::new();
-        for expectation in control.refuted.iter().filter_map(|index| expectations.get(*index)) {
+        for (title, expectation) in control.refuted_expectations() {
             let judgement = judge_of(expectation, &observation);
             let outcome = match judgement.outcome {
                 Outcome::Fail => Outcome::Pass,
@@ -139,7 +138,7 @@ impl Runner<'_> {
                 Outcome::Inconclusive => Outcome::Inconclusive,
             };
             outcomes.push(outcome);
-            let name = must_be_refuted(&expectation.name);
+            let name = must_be_refuted(&title);
             self.tell(step, expectation, &name, outcome, judgement.evidence, judgement.figures);
         }
         for expectation in &control.expectations {

@@ -13,6 +13,7 @@ use crate::check::observation::{
     ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, OfSource, TrafficObservation,
 };
 use crate::check::{judge::is_open, proxies};
+use crate::cluster::is_meshed;
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::scenario::keys::ConnectionOutcome;
 use crate::scenario::plan::{Check, ConfigOf, Connect, Deployment, Expectation, Gateway, Traffic};
@@ -148,7 +149,7 @@ pub(super) async fn connect(
         outcome: outcome(&seen)?,
         address,
         target: format!("{}/{}", connect.to.cluster, pod.name_any()),
-        meshed: pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| container.name == "istio-proxy"),
+        meshed: is_meshed(pod),
         answered_by: seen
             .http
             .and_then(|http| http.served_by)

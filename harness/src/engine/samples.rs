@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::check::observation::OfSource;
 use crate::report::event::EventKind;
@@ -20,6 +20,7 @@ use crate::report::journal::SAMPLES;
 use crate::report::redact;
 use crate::report::stream::EventSender;
 use crate::scenario::plan::Traffic;
+use crate::traffic::timeline::Timeline;
 
 /// Requests of one source in one step that are kept.
 pub(super) const MOST_OF_A_STEP: u32 = 20_000;
@@ -41,7 +42,8 @@ impl Keeper {
         Self { path: folder.join(SAMPLES), room: Arc::new(AtomicU64::new(MOST_OF_A_RUN)) }
     }
 
-    /// Keeps what a source sent in a step, as far as there is room; `None` where none of it is known.
+    /// Keeps what a source sent in a step, as far as there is room; `None` where none of it is known. What takes time is
+    /// done beside the caller's task, from the requests as they are: they are many, and others have to be asked meanwhile.
     pub(super) async fn keep(
         &self,
         (scenario, step): (&str, &str),
@@ -49,24 +51,28 @@ impl Keeper {
         of: &OfSource,
         events: &EventSender,
     ) -> Option<Kept> {
-        let timeline = of.samples.timeline.as_ref()?;
-        let rows = timeline.rows.len() as u64;
+        let timeline = Arc::clone(of.samples.timeline.as_ref()?);
+        let (rows, dropped) = (timeline.rows.len() as u64, timeline.dropped);
         let kept = self.take(rows);
-        let dropped = timeline.dropped + (rows - kept);
-        let line = line((scenario, step), traffic, of, usize::try_from(kept).unwrap_or(usize::MAX), dropped);
+        let line = Line {
+            head: head((scenario, step), traffic, of),
+            timeline,
+            kept: usize::try_from(kept).unwrap_or(usize::MAX),
+            dropped: dropped + (rows - kept),
+        };
         let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || append(&path, &line)).await.map_err(io::Error::other);
-        match written.and_then(|written| written) {
+        let written = tokio::task::spawn_blocking(move || append(&path, &line.text()));
+        match written.await.map_err(io::Error::other).and_then(|written| written) {
             Ok(is_first) => {
                 if is_first {
                     let what = "single requests".to_owned();
                     events.send(EventKind::FileWritten { what, path: self.path.to_string() });
                 }
-                Some(Kept { kept, dropped })
+                Some(Kept { kept, dropped: dropped + (rows - kept) })
             }
             Err(error) => {
                 events.warn(format!("cannot keep single requests in {}: {error}", self.path), None);
-                Some(Kept { kept: 0, dropped: timeline.dropped + rows })
+                Some(Kept { kept: 0, dropped: dropped + rows })
             }
         }
     }
@@ -84,11 +90,17 @@ impl Keeper {
     }
 }
 
-fn line((scenario, step): (&str, &str), traffic: &Traffic, of: &OfSource, kept: usize, dropped: u64) -> String {
-    let OfSource { source, samples } = of;
-    let timeline = samples.timeline.as_ref();
-    let rows = timeline.map(|timeline| &timeline.rows[..kept.min(timeline.rows.len())]).unwrap_or_default();
-    let mut document = json!({
+/// What is written of one source in one step.
+struct Line {
+    head: Value,
+    timeline: Arc<Timeline>,
+    kept: usize,
+    dropped: u64,
+}
+
+/// Who sent what, before its single requests.
+fn head((scenario, step): (&str, &str), traffic: &Traffic, OfSource { source, samples }: &OfSource) -> Value {
+    json!({
         "scenario": scenario,
         "step": step,
         "from": {
@@ -99,13 +111,19 @@ fn line((scenario, step): (&str, &str), traffic: &Traffic, of: &OfSource, kept: 
         "protocol": traffic.protocol,
         "startUnixMicros": samples.start_unix_micros,
         "columns": COLUMNS,
-        "targets": timeline.map(|timeline| &timeline.targets),
-        "dropped": dropped,
-    });
-    redact::document(&mut document);
-    // Numbers hold no secrets, and there are many.
-    document["rows"] = json!(rows);
-    format!("{document}\n")
+    })
+}
+
+impl Line {
+    fn text(self) -> String {
+        let Self { head: mut document, timeline, kept, dropped } = self;
+        document["targets"] = json!(timeline.targets);
+        document["dropped"] = json!(dropped);
+        redact::document(&mut document);
+        // Numbers hold no secrets, and there are many.
+        document["rows"] = json!(timeline.rows[..kept.min(timeline.rows.len())]);
+        format!("{document}\n")
+    }
 }
 
 /// Adds a line; tells whether it is the first, also where several environments write into one file.
@@ -133,12 +151,11 @@ mod tests {
     use std::time::Duration;
 
     use flate2::read::MultiGzDecoder;
-    use serde_json::Value;
 
     use super::*;
     use crate::topology::Workload;
     use crate::traffic::probe::{Group, Protocol, Samples};
-    use crate::traffic::timeline::{Row, Target, Timeline};
+    use crate::traffic::timeline::{Row, Target};
 
     fn traffic() -> Traffic {
         Traffic {
@@ -165,7 +182,7 @@ mod tests {
         let timeline = Timeline { targets: vec![Target { error: None, answer }], rows, dropped: 4 };
         OfSource {
             source: Workload::client("cluster1"),
-            samples: Samples { timeline: Some(timeline), start_unix_micros: 7, ..Samples::default() },
+            samples: Samples { timeline: Some(timeline.into()), start_unix_micros: 7, ..Samples::default() },
         }
     }
 

@@ -40,13 +40,10 @@ pub async fn run_repetition(
         scenario: name.clone(),
         description: plan.description.clone(),
         file: plan.file.clone(),
+        environment: environment.name().map(str::to_owned),
         repetition,
     });
-    let lacks = match environment.unfit(&plan.topology.name) {
-        Some(reason) => Ok(Some(reason)),
-        None => environment.lacks(&plan.requires).await,
-    };
-    let outcome = match lacks {
+    let outcome = match environment.why_not(plan).await {
         Err(error) => StepOutcome::Errored { message: crate::cluster::chain(&error) },
         Ok(Some(reason)) => StepOutcome::Skipped { reason },
         Ok(None) => {

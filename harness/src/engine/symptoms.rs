@@ -12,7 +12,7 @@ use super::context::{Environment, Error};
 use super::measure::{self, source};
 use crate::check::proxies;
 use crate::check::symptoms::{COUNTERS, Proxy, Role, Sends, signs};
-use crate::cluster::{Cluster, chain};
+use crate::cluster::{Cluster, chain, is_meshed};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::report::figures::{Sign, Situation};
 use crate::scenario::plan::Traffic;
@@ -101,9 +101,7 @@ async fn on_the_way(environment: &Environment, traffic: &Traffic, from: &Workloa
 async fn meshed(cluster: &Cluster, namespace: &str, labels: &str, role: Role) -> Result<Vec<Place>, Error> {
     let pods = cluster.pods(namespace, labels).await?;
     let most = if role == Role::Client { 1 } else { usize::MAX };
-    let meshed = pods.iter().take(most).filter(|pod| {
-        pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| container.name == "istio-proxy")
-    });
+    let meshed = pods.iter().take(most).filter(|pod| is_meshed(pod));
     let place = |pod: &k8s_openapi::api::core::v1::Pod| Place {
         namespace: namespace.to_owned(),
         proxy: Proxy { role, cluster: cluster.name().to_owned(), pod: pod.name_any(), growth: BTreeMap::new() },
@@ -132,9 +130,7 @@ async fn selector(cluster: &Cluster, name: &str, namespace: &str) -> Result<Opti
 async fn counted(environment: &Environment, places: &[Place]) -> Result<Vec<BTreeMap<String, u64>>, Error> {
     let asked = places.iter().map(|place| async move {
         let cluster = environment.cluster(&place.proxy.cluster)?;
-        let path = format!("stats?filter={COUNTERS}");
-        let text = proxies::request(cluster, &place.namespace, &place.proxy.pod, &path).await?;
-        Ok::<_, Error>(proxies::parse(&text).into_iter().collect())
+        Ok::<_, Error>(proxies::counters_of(cluster, &place.namespace, &place.proxy.pod, COUNTERS).await?)
     });
     try_join_all(asked).await
 }

@@ -1,8 +1,10 @@
 //! Asks others than the client what they saw of a measurement: the link between the networks, the proxies of both sides.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::api::Api;
@@ -11,10 +13,10 @@ use uuid::Uuid;
 use super::connections;
 use super::context::{Environment, Error};
 use super::holders::Holders;
-use crate::check::certificate::Authority;
-use crate::check::witness::{Capture, LinkSeen, Witnesses};
+use crate::check::certificate::{Authority, Certificate};
+use crate::check::witness::{Capture, Counted, Handshakes, LinkSeen, Witnesses};
 use crate::install::remote_secret::ISTIO_SYSTEM;
-use crate::links::{Links, Marker, Tap};
+use crate::links::{Marker, Tap, TapReport};
 use crate::scenario::plan::{Capturing, Check, Expectation, Gateway, MutualTls, Traffic};
 use crate::traffic::probe::{Request, Samples};
 
@@ -28,14 +30,19 @@ pub(super) struct Watch {
     began: Timestamp,
     marker: String,
     links: Vec<Link>,
-    client: Option<Holders>,
-    server: Option<Holders>,
+    /// The proxies of every client and server that is expected, by identity.
+    holders: BTreeMap<String, Holders>,
+    /// Client and server of each expectation.
+    sides: BTreeSet<[String; 2]>,
 }
 
 /// A link that is to be captured.
 struct Link {
     between: [String; 2],
-    gateway: Vec<String>,
+    /// Clusters of the sources that send over it.
+    from: BTreeSet<String>,
+    /// Where they send to, with its addresses.
+    gateways: Vec<(Gateway, Vec<String>)>,
     tap: Result<(Tap, Utf8PathBuf), String>,
 }
 
@@ -52,11 +59,12 @@ impl Watch {
                 _ => None,
             })
             .collect();
-        let (mut client, mut server) = (None, None);
-        if let Some(first) = wanted.first() {
-            client = Some(Holders::of(environment, &first.client).await?);
-            server = Some(Holders::of(environment, &first.server).await?);
-        }
+        let sides = wanted.iter().map(|one| [one.client.clone(), one.server.clone()]).collect::<BTreeSet<_>>();
+        let identities: BTreeSet<&String> = sides.iter().flatten().collect();
+        let found = identities
+            .into_iter()
+            .map(async |identity| Ok::<_, Error>((identity.clone(), Holders::of(environment, identity).await?)));
+        let holders = try_join_all(found).await?.into_iter().collect();
         let marker = marker();
         let mut links: Vec<Link> = Vec::new();
         let captured = wanted.iter().filter(|expected| expected.capture != Capturing::No);
@@ -64,12 +72,22 @@ impl Watch {
             let to = environment.cluster(&gateway.cluster)?.network().to_owned();
             for source in &traffic.from {
                 let between = [environment.cluster(&source.cluster)?.network().to_owned(), to.clone()];
-                if between[0] != to && !links.iter().any(|link| link.between == between) {
-                    links.push(link(environment, between, gateway, &marker).await?);
+                if between[0] == to {
+                    continue;
+                }
+                let known = links.iter().position(|link| link.between == between);
+                let known = known.unwrap_or(links.len());
+                if known == links.len() {
+                    let tap = tap(environment, &between, &marker).await;
+                    links.push(Link { between, from: BTreeSet::new(), gateways: Vec::new(), tap });
+                }
+                links[known].from.insert(source.cluster.clone());
+                if !links[known].gateways.iter().any(|(one, _)| one == gateway) {
+                    links[known].gateways.push((gateway.clone(), addresses(environment, gateway).await?));
                 }
             }
         }
-        Ok(Self { began: Timestamp::now(), marker, links, client, server })
+        Ok(Self { began: Timestamp::now(), marker, links, holders, sides })
     }
 
     /// Puts the marker into every request.
@@ -97,24 +115,46 @@ impl Watch {
     ) -> Result<Witnesses, Error> {
         let mut captures = Vec::new();
         for link in self.links {
-            captures.push(Capture {
-                between: link.between,
+            let report = reported(link.tap).await?;
+            captures.extend(link.gateways.into_iter().map(|(gateway, addresses)| Capture {
+                between: link.between.clone(),
+                gateway,
+                from: link.from.clone(),
                 marker: self.marker.clone(),
-                seen: seen(link.tap, &link.gateway).await?,
-            });
+                seen: report.as_ref().map(|report| LinkSeen::read(report, &addresses)).map_err(Clone::clone),
+            }));
         }
         let mut connections = None;
         if traffic.protocol.is_opaque() {
             connections = Some(connections::logged(environment, traffic, samples, self.began).await?);
         }
-        let mut witnesses = Witnesses { captures, connections, ..Witnesses::default() };
-        if let (Some(client), Some(server)) = (self.client, self.server) {
-            let authorities = authorities(environment).await?;
-            witnesses.certificates = client.certificates(environment, &authorities).await?;
-            witnesses.handshakes = Some(client.handshakes_with(server, environment).await?);
-        }
-        Ok(witnesses)
+        let (certificates, handshakes) = heard(environment, &self.holders, &self.sides).await?;
+        Ok(Witnesses { captures, connections, certificates, handshakes })
     }
+}
+
+/// What the proxies of both sides of every expectation say.
+async fn heard(
+    environment: &Environment,
+    holders: &BTreeMap<String, Holders>,
+    sides: &BTreeSet<[String; 2]>,
+) -> Result<(Vec<Certificate>, Vec<Counted>), Error> {
+    let (mut certificates, mut handshakes) = (Vec::new(), Vec::new());
+    if sides.is_empty() {
+        return Ok((certificates, handshakes));
+    }
+    let grown = holders.iter().map(async |(identity, one)| Ok::<_, Error>((identity, one.grown(environment).await?)));
+    let grown: BTreeMap<_, _> = try_join_all(grown).await?.into_iter().collect();
+    let authorities = authorities(environment).await?;
+    let clients: BTreeSet<&String> = sides.iter().map(|[client, _]| client).collect();
+    for client in clients {
+        certificates.extend(holders[client].certificates(environment, &authorities).await?);
+    }
+    for [client, server] in sides {
+        let counted = Handshakes::read(&grown[client], &grown[server]);
+        handshakes.push(Counted { client: client.clone(), server: server.clone(), handshakes: counted });
+    }
+    Ok((certificates, handshakes))
 }
 
 /// Chance of 1 in 2⁶⁴ to be met by chance. HTTP/2 writes a header value shorter where it can; of these two letters it
@@ -124,22 +164,9 @@ fn marker() -> String {
     (0..u64::BITS).map(|index| if bits >> index & 1 == 0 { 'X' } else { 'Z' }).collect()
 }
 
-async fn link(environment: &Environment, between: [String; 2], gateway: &Gateway, marker: &str) -> Result<Link, Error> {
-    let addresses = addresses(environment, gateway).await?;
-    let tap = match environment.links() {
-        Some(links) => tap(links, &between, marker, environment.artifacts()).await,
-        None => Err("this environment has no links that can be captured".to_owned()),
-    };
-    Ok(Link { between, gateway: addresses, tap })
-}
-
-async fn tap(
-    links: &Links,
-    between: &[String; 2],
-    marker: &str,
-    artifacts: Option<&Utf8Path>,
-) -> Result<(Tap, Utf8PathBuf), String> {
-    let folder = match artifacts {
+async fn tap(environment: &Environment, between: &[String; 2], marker: &str) -> Result<(Tap, Utf8PathBuf), String> {
+    let links = environment.links().ok_or("this environment has no links that can be captured")?;
+    let folder = match environment.artifacts() {
         Some(folder) => folder.to_owned(),
         None => Utf8PathBuf::from_path_buf(std::env::temp_dir()).map_err(|path| path.display().to_string())?,
     };
@@ -152,17 +179,17 @@ async fn tap(
 }
 
 /// What the tap saw. Its file is kept where it shows something.
-async fn seen(tap: Result<(Tap, Utf8PathBuf), String>, gateway: &[String]) -> Result<Result<LinkSeen, String>, Error> {
+async fn reported(tap: Result<(Tap, Utf8PathBuf), String>) -> Result<Result<TapReport, String>, Error> {
     let (tap, file) = match tap {
         Ok(tap) => tap,
         Err(why) => return Ok(Err(why)),
     };
-    let seen = LinkSeen::read(&tap.stop().await?, gateway);
-    if seen.hits == 0 {
+    let report = tap.stop().await?;
+    if report.markers.iter().all(|marker| marker.hits == 0) {
         // A file that stays does no harm.
         let _ = std::fs::remove_file(&file);
     }
-    Ok(Ok(seen))
+    Ok(Ok(report))
 }
 
 /// Addresses of a gateway for other networks.
@@ -197,7 +224,12 @@ pub(super) const LOGGED_WITHIN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::cluster::Cluster;
+    use crate::scenario::plan::Action;
+    use crate::scenario::samples;
 
     #[test]
     fn markers_differ_and_have_letters_that_cannot_be_written_shorter() {
@@ -205,5 +237,35 @@ mod tests {
         assert_ne!(one, other);
         assert_eq!(one.len(), 64);
         assert!(one.chars().all(|letter| matches!(letter, 'X' | 'Z')), "{one}");
+    }
+
+    /// A step that expects mutual TLS of two clients with a server each.
+    const STEP: &str = "
+- name: both
+  traffic:
+    from:
+    - &here {cluster: cluster1, workload: probe, namespace: bookinfo}
+    - &there {cluster: cluster2, workload: probe, namespace: bookinfo}
+    url: http://details:9080/
+  expect:
+  - from: *here
+    mtls: {client: spiffe://cluster.local/ns/bookinfo/sa/probe, server: spiffe://cluster.local/ns/bookinfo/sa/bookinfo-details}
+  - from: *there
+    mtls: {client: spiffe://cluster.local/ns/bookinfo/sa/probe, server: spiffe://cluster.local/ns/bookinfo/sa/bookinfo-ratings}
+";
+
+    #[tokio::test]
+    async fn every_expectation_gets_witnesses_of_its_own() {
+        let plan = samples::plan("one", STEP);
+        let Action::Traffic(traffic) = &plan.steps[0].action else { panic!("{plan:?}") };
+        let cluster = Cluster::answering("cluster1", |_| {
+            (200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": []}))
+        });
+        let environment = Environment::new(vec![cluster], None);
+        let watch = Watch::begin(&environment, traffic, traffic.expectations.iter()).await.expect("nobody is there");
+        let id = |account| format!("spiffe://cluster.local/ns/bookinfo/sa/{account}");
+        let (probe, details, ratings) = (id("probe"), id("bookinfo-details"), id("bookinfo-ratings"));
+        assert_eq!(watch.holders.keys().collect::<Vec<_>>(), [&details, &ratings, &probe]);
+        assert_eq!(watch.sides, [[probe.clone(), details], [probe, ratings]].into());
     }
 }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 
+use super::patience::Patience;
 use crate::cluster::{Access, Cluster};
 use crate::links::Links;
 
@@ -331,7 +332,7 @@ async fn wait_until_ready(
     Ok(None)
 }
 
-/// How long an API server may take to begin an answer: longer than one is paused by a fault, for nobody waits without end.
+/// How long an API server may take to answer: longer than one is paused by a fault.
 const ANSWER: Duration = Duration::from_secs(60);
 
 async fn client(path: &Utf8Path, answer: Duration) -> Result<kube::Client, Error> {
@@ -344,7 +345,7 @@ async fn client(path: &Utf8Path, answer: Duration) -> Result<kube::Client, Error
     config.default_retry = false;
     // Not the client's own limits: those end streams that are silent.
     let builder = kube::client::ClientBuilder::try_from(config).map_err(|error| broken(error.to_string()))?;
-    Ok(builder.with_layer(&tower::timeout::TimeoutLayer::new(answer)).build())
+    Ok(builder.with_layer(&Patience(answer)).build())
 }
 
 /// Creates a folder that only its owner can look into.
@@ -368,6 +369,8 @@ fn is_alive(state: &WorldState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
 
     #[test]
@@ -379,8 +382,8 @@ mod tests {
         assert_eq!(last_words(&log), "supervisor.log ends with `cannot go on`");
     }
 
-    #[tokio::test]
-    async fn an_api_server_that_never_answers_is_not_waited_for_without_end() {
+    /// What becomes of a question to an API server that says so much and then nothing more.
+    async fn asked(words: &'static [u8]) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let server = format!("http://{}", listener.local_addr().expect("an address"));
         let directory = tempfile::tempdir().expect("a folder");
@@ -390,10 +393,28 @@ mod tests {
              clusters: [{{name: a, cluster: {{server: '{server}'}}}}], users: [{{name: a, user: {{token: a}}}}]}}"
         );
         std::fs::write(&kubeconfig, text).expect("written");
-        let client = client(&kubeconfig, Duration::from_millis(50)).await.expect("a client");
-        let error = client.apiserver_version().await.expect_err("nobody answers");
-        assert!(crate::cluster::chain(&error).contains("timed out"), "{error:?}");
-        drop(listener);
+        let client = client(&kubeconfig, Duration::from_millis(200)).await.expect("a client");
+        let speak = async {
+            let (mut stream, _) = listener.accept().await.expect("it is asked");
+            assert!(stream.read(&mut [0; 4096]).await.expect("a question") > 0);
+            stream.write_all(words).await.expect("it listens");
+            stream
+        };
+        let ask = tokio::time::timeout(Duration::from_secs(30), client.apiserver_version());
+        let (answer, _stream) = tokio::join!(ask, speak);
+        crate::cluster::chain(&answer.expect("nobody waits without end").expect_err("nobody answers"))
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_never_answers_is_not_waited_for_without_end() {
+        let error = asked(b"").await;
+        assert!(error.contains("did not begin to answer within 0.2 s"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_stops_half_way_is_not_waited_for_without_end() {
+        let error = asked(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\ncontent-type: application/json\r\n\r\n{").await;
+        assert!(error.contains("began to answer, and had not ended after 0.2 s"), "{error}");
     }
 
     #[tokio::test]

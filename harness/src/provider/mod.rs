@@ -4,4 +4,5 @@ pub mod embedded;
 pub mod envoy;
 pub mod images;
 pub mod memory;
+mod patience;
 pub mod programs;

@@ -92,6 +92,9 @@ pub enum EventKind {
         description: String,
         /// Its file.
         file: String,
+        /// Name of the environment that it runs on, where the run has several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
         /// Which repetition it is, where scenarios are repeated; its name says so, too, and is unique in the run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         repetition: Option<Repetition>,

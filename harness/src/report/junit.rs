@@ -61,6 +61,9 @@ fn scenario(scenario: &ScenarioRecord) -> TestSuite {
     let mut suite = TestSuite::new(scenario.name.as_str());
     suite.set_time(Duration::from_millis(scenario.duration_ms));
     suite.add_property(("file", scenario.file.as_str()));
+    if let Some(environment) = &scenario.environment {
+        suite.add_property(("environment", environment.as_str()));
+    }
     suite.add_test_cases(scenario.leaves().map(|step| self::step(scenario, step)));
     // A part of a control that could not be carried out is the cause of what the control reports.
     let broken =

@@ -265,7 +265,8 @@ pub fn reproduce(record: &Record, scenario: &ScenarioRecord) -> String {
     let file = quoted(&scenario.file);
     let by_name = if scenario.file.is_empty() { format!("-E 'name({})'", scenario.catalogue_name()) } else { file };
     if record.command == "run" && record.outcome != Some(RunOutcome::EnvironmentFailed) {
-        format!("cargo xtask run {by_name} --name {}", quoted(&record.environment))
+        let environment = scenario.environment.as_ref().unwrap_or(&record.environment);
+        format!("cargo xtask run {by_name} --name {}", quoted(environment))
     } else {
         format!("cargo xtask e2e {by_name}")
     }

@@ -112,6 +112,9 @@ pub struct ScenarioRecord {
     pub description: String,
     /// Its file.
     pub file: String,
+    /// Name of the environment that it ran on, where the run had several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
     /// How it ended; `None` when it did not.
     pub outcome: Option<StepOutcome>,
     /// When it began.
@@ -253,12 +256,13 @@ impl Record {
             EventKind::PhaseStarted { .. } | EventKind::PhaseProgress { .. } | EventKind::PhaseFinished { .. } => {
                 self.add_phase(&event.kind, now);
             }
-            EventKind::ScenarioStarted { scenario, description, file, repetition } => {
+            EventKind::ScenarioStarted { scenario, description, file, environment, repetition } => {
                 self.scenarios.push(ScenarioRecord {
                     name: scenario.clone(),
                     repetition: repetition.clone(),
                     description: description.clone(),
                     file: file.clone(),
+                    environment: environment.clone(),
                     outcome: None,
                     started_ms: now,
                     duration_ms: 0,

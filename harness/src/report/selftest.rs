@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use verdict::Outcome;
 
+use super::event::CheckReport;
 use super::record::{Record, ScenarioRecord};
 use crate::scenario::kind::Kind;
 use crate::scenario::refutation::Refutation;
@@ -63,7 +64,10 @@ fn row(refutation: &Refutation, records: &[Record]) -> Row {
     let of_scenario = |scenario: &&ScenarioRecord| scenario.name == refutation.scenario;
     let scenario = records.iter().flat_map(|record| &record.scenarios).find(of_scenario);
     let step = scenario.and_then(|scenario| scenario.steps.iter().find(|step| step.id == refutation.step));
-    let check = step.and_then(|step| step.checks.iter().find(|check| check.name == refutation.verdict_name()));
+    let name = refutation.verdict_name();
+    // Several expectations of a step can have the same name.
+    let is_its = |check: &&CheckReport| check.name == name && check.location.as_ref() == Some(&refutation.location);
+    let check = step.and_then(|step| step.checks.iter().find(is_its));
     let verdict = match check.map(|check| check.outcome) {
         Some(Outcome::Pass) => Verdict::Red,
         Some(Outcome::Fail) => Verdict::Green,
@@ -133,7 +137,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::report::event::{CheckReport, Event, EventKind};
+    use crate::diagnostic::Location;
+    use crate::report::event::{Event, EventKind};
+
+    fn location(line: usize) -> Location {
+        Location { file: "shift.yaml".to_owned(), line, column: 3 }
+    }
 
     fn refutation(kind: Kind, step: &str) -> Refutation {
         Refutation {
@@ -143,6 +152,7 @@ mod tests {
             control: "control: nothing".to_owned(),
             mutation: "delete VirtualService/bookinfo/reviews on cluster1".to_owned(),
             expectation: kind.word().to_owned(),
+            location: location(7),
         }
     }
 
@@ -154,6 +164,7 @@ mod tests {
             scenario: scenario(),
             description: String::new(),
             file: String::new(),
+            environment: None,
             repetition: None,
         });
         for (step, kind, outcome) in verdicts {
@@ -163,7 +174,7 @@ mod tests {
                 name: format!("{} must be refuted", kind.word()),
                 outcome: *outcome,
                 evidence: vec![format!("the {} is off", kind.word())],
-                location: None,
+                location: Some(location(7)),
                 figures: serde_json::Value::Null,
             };
             add(EventKind::CheckFinished { scenario: scenario(), step, check });
@@ -196,5 +207,15 @@ mod tests {
             ]
         );
         insta::assert_snapshot!(table(&rows, &[Kind::Failover]));
+    }
+
+    #[test]
+    fn two_expectations_of_one_name_have_a_verdict_each() {
+        let mut record = record(&[("2", Kind::Cel, Outcome::Pass)]);
+        let checks = &mut record.scenarios[0].steps[0].checks;
+        checks.push(CheckReport { outcome: Outcome::Fail, location: Some(location(8)), ..checks[0].clone() });
+        let second = Refutation { location: location(8), ..refutation(Kind::Cel, "2") };
+        let rows = rows(&[refutation(Kind::Cel, "2"), second], &[record]);
+        assert_eq!(rows.iter().map(|row| row.verdict).collect::<Vec<_>>(), [Verdict::Red, Verdict::Green]);
     }
 }

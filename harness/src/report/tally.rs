@@ -93,6 +93,7 @@ mod tests {
                 scenario: scenario.clone(),
                 description: String::new(),
                 file: String::new(),
+                environment: None,
                 repetition: Some(repetition),
             });
             if let Some(outcome) = outcome.clone() {

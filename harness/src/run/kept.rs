@@ -161,6 +161,8 @@ async fn keep(world: World, events: &EventSender) -> RunOutcome {
 
 /// A world that stays, to run scenarios on.
 pub struct Stage {
+    /// Name of the environment.
+    pub name: String,
     /// The running world.
     pub world: World,
     /// Name of the topology that it was brought up from, where that is known: only scenarios for it run there.
@@ -177,11 +179,13 @@ pub async fn run_on_kept(
     interruption: &Interruption,
 ) -> RunOutcome {
     let mut environments = Vec::with_capacity(stages.len());
-    for Stage { world, topology } in stages {
+    for Stage { name, world, topology } in stages {
         match world.clusters().await {
             Ok(clusters) => {
                 let environment = Environment::new(clusters, world.links()).with_artifacts(out);
-                environments.push(environment.of_topology(topology.clone()));
+                // Where there is but one, the run's own name of it says all.
+                let name = (stages.len() > 1).then(|| name.clone());
+                environments.push(environment.named(name).of_topology(topology.clone()));
             }
             Err(error) => {
                 fail(events, &error, None, Vec::new());

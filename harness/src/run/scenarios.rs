@@ -66,7 +66,7 @@ struct Ended {
 impl Round<'_> {
     /// Begins scenarios as soon as those that run let them, until an interruption, or a failure where that is the end.
     async fn run(&self) -> Ended {
-        let fits = |plan: &Plan, one: usize| self.environments[one].unfit(&plan.topology.name).is_none();
+        let fits = |plan: &Plan, one: usize| self.environments[one].unfit(plan).is_none();
         let mut schedule = Schedule::new(self.plans, self.manner.jobs, self.environments.len(), fits);
         let mut running = FuturesUnordered::new();
         let mut ended = Ended { worst: RunOutcome::Passed, skipped: 0 };
@@ -154,29 +154,11 @@ mod tests {
     use super::super::Rounds;
     use super::*;
     use crate::report::event::EventKind;
-    use crate::scenario::check::{NamedText, ReadFile, read};
-    use crate::scenario::suite::Defaults;
-
-    struct Topologies;
-
-    impl ReadFile for Topologies {
-        fn read(&self, path: &str) -> Result<NamedText, String> {
-            let text = include_str!("../../../scenarios/topologies/two-clusters.yaml").to_owned();
-            Ok(NamedText { name: path.to_owned(), text })
-        }
-    }
-
-    fn plan(name: &str, step: &str) -> Plan {
-        let text = format!(
-            "apiVersion: meshproof.dev/v1alpha1\nkind: Scenario\nname: {name}\ndescription: One.\ntopology: t.yaml\nsteps:\n- {step}\n"
-        );
-        let checked = read("area/one.yaml", &text, &Defaults::default(), &Topologies);
-        checked.plans.into_iter().next().unwrap_or_else(|| panic!("{}", checked.problems.render(false)))
-    }
+    use crate::scenario::samples::plan;
 
     /// Passes, and cannot be carried out, where there are no clusters.
     fn good_and_bad() -> [Plan; 2] {
-        [plan("good", "note: Nothing."), plan("bad", "kill: {cluster: cluster1, workload: details-v1}")]
+        [plan("good", "- note: Nothing."), plan("bad", "- kill: {cluster: cluster1, workload: details-v1}")]
     }
 
     /// The outcome, and the names of the scenarios that ended.
@@ -216,8 +198,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_scenario_says_on_which_of_several_environments_it_ran() {
+        let (events, mut receiver) = EventSender::channel();
+        let environment = |name: &str, topology: &str| {
+            Environment::new(Vec::new(), None).named(Some(name.to_owned())).of_topology(Some(topology.to_owned()))
+        };
+        let environments = [environment("one", "two-clusters"), environment("other", "another")];
+        let mut plans = [plan("here", "- note: Nothing."), plan("there", "- note: Nothing.")];
+        plans[1].topology.name = "another".to_owned();
+        run_all(
+            &environments,
+            &plans,
+            Manner { jobs: 1, rounds: Rounds::default() },
+            &events,
+            &Interruption::default(),
+        )
+        .await;
+        drop(events);
+        let mut places = std::collections::BTreeMap::new();
+        while let Some(event) = receiver.recv().await {
+            if let EventKind::ScenarioStarted { scenario, environment, .. } = event.kind {
+                places.insert(scenario, environment);
+            }
+        }
+        let place = |scenario: &str, environment: &str| (scenario.to_owned(), Some(environment.to_owned()));
+        assert_eq!(places, [place("here", "one"), place("there", "other")].into());
+    }
+
+    #[tokio::test]
     async fn every_scenario_runs_once_however_many_run_at_once() {
-        let plans: Vec<Plan> = (0..5).map(|number| plan(&format!("s{number}"), "note: Nothing.")).collect();
+        let plans: Vec<Plan> = (0..5).map(|number| plan(&format!("s{number}"), "- note: Nothing.")).collect();
         for jobs in [1, 2, 8] {
             let (outcome, mut ended) = run(&plans, jobs, Rounds::default()).await;
             ended.sort();

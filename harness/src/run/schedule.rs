@@ -70,26 +70,11 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::check::{NamedText, ReadFile, read};
-    use crate::scenario::suite::Defaults;
-
-    struct Topologies;
-
-    impl ReadFile for Topologies {
-        fn read(&self, path: &str) -> Result<NamedText, String> {
-            let text = include_str!("../../../scenarios/topologies/two-clusters.yaml").to_owned();
-            Ok(NamedText { name: path.to_owned(), text })
-        }
-    }
+    use crate::scenario::samples;
 
     /// A scenario that changes the number of pods of a workload.
     fn plan(workload: &str) -> Plan {
-        let text = format!(
-            "apiVersion: meshproof.dev/v1alpha1\nkind: Scenario\nname: one\ndescription: One.\ntopology: t.yaml\n\
-             steps:\n- scale: {{cluster: cluster1, workload: {workload}, replicas: 1}}\n"
-        );
-        let checked = read("area/one.yaml", &text, &Defaults::default(), &Topologies);
-        checked.plans.into_iter().next().unwrap_or_else(|| panic!("{}", checked.problems.render(false)))
+        samples::plan("one", &format!("- scale: {{cluster: cluster1, workload: {workload}, replicas: 1}}"))
     }
 
     /// On one environment.

@@ -104,17 +104,12 @@ fn write_step(text: &mut String, step: &Step, depth: usize) {
             for change in &control.change {
                 let _infallible = writeln!(text, "{indent}  change: {}", change.name);
             }
-            let refuted: Vec<&str> = control
-                .refuted
-                .iter()
-                .map(|index| control.measure.judged().expectations()[*index].name.as_str())
-                .collect();
-            let _infallible = writeln!(
-                text,
-                "{indent}  repeat `{}`: {} must be refuted",
-                control.measure.name,
-                refuted.join(" and ")
-            );
+            let refuted: Vec<String> = control.refuted_expectations().into_iter().map(|(title, _)| title).collect();
+            let spared = control.spared_expectations();
+            let not = if spared.is_empty() { String::new() } else { format!(", not {}", spared.join(" and ")) };
+            let refuted = refuted.join(" and ");
+            let _infallible =
+                writeln!(text, "{indent}  repeat `{}`: {refuted} must be refuted{not}", control.measure.name);
             for expectation in &control.expectations {
                 let _infallible = writeln!(text, "{indent}  instead expect {}", sentence(expectation));
             }

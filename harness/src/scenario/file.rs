@@ -262,12 +262,43 @@ pub struct ControlFile {
     pub change: Vec<StepFile>,
     /// Name of an earlier step with `traffic`, `connect`, `reachability` or `config`, to be measured again.
     pub repeat: String,
-    /// Which of its expectations must be refuted now, by their keys.
-    pub refutes: Vec<String>,
+    /// Which of its expectations must be refuted now: a key means each of that name, those of a single source included.
+    pub refutes: Vec<RefutedFile>,
     /// What must hold of the repetition instead: that the mesh did what the change asked for, and is not merely broken.
     pub expect: Vec<ExpectFile>,
     /// Undoes the change; done in any case.
     pub restore: Vec<StepFile>,
+}
+
+/// Expectations that a control must refute.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RefutedFile {
+    /// Each with this key.
+    Each(String),
+    /// Some of those with this key.
+    Some(RefutedSomeFile),
+}
+
+/// Some of the expectations with the same key.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefutedSomeFile {
+    /// Their key, such as `split`.
+    pub expect: String,
+    /// Those about the requests of this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<WorkloadFile>,
+    /// The one in this place among those of the key, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub number: Option<usize>,
+}
+
+impl From<&str> for RefutedFile {
+    fn from(key: &str) -> Self {
+        Self::Each(key.to_owned())
+    }
 }
 
 /// One expectation: exactly one thing that must hold.

@@ -17,6 +17,8 @@ pub mod page;
 pub mod parameters;
 pub mod plan;
 pub mod refutation;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod suite;
 
 pub use check::{ReadFile, read};

@@ -73,13 +73,9 @@ fn write_scenario(text: &mut String, cases: &[&Plan]) {
 fn controls(plan: &Plan) -> Vec<(&Step, String)> {
     let control = |step: &'_ Step| match &step.action {
         Action::Control(control) => {
-            let expectations = control.measure.judged().expectations();
-            let names: Vec<String> = control
-                .refuted
-                .iter()
-                .filter_map(|index| expectations.get(*index))
-                .map(|expectation| format!("`{}` of `{}`", expectation.name, control.measure.name))
-                .collect();
+            let refuted = control.refuted_expectations().into_iter();
+            let names: Vec<String> =
+                refuted.map(|(title, _)| format!("`{title}` of `{}`", control.measure.name)).collect();
             Some(names.join(" and "))
         }
         _ => None,

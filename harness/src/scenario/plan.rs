@@ -332,6 +332,44 @@ pub struct Expectation {
     pub check: Check,
 }
 
+impl Control {
+    /// Titles of the expectations that must be refuted, and they themselves.
+    #[must_use]
+    pub fn refuted_expectations(&self) -> Vec<(String, &Expectation)> {
+        let measured = self.measure.judged();
+        let one = |index: &usize| Some((measured.title(*index), measured.expectations().get(*index)?));
+        self.refuted.iter().filter_map(one).collect()
+    }
+
+    /// Titles of those that have the key of a refuted one and need not be refuted themselves.
+    #[must_use]
+    pub fn spared_expectations(&self) -> Vec<String> {
+        let (measured, refuted) = (self.measure.judged(), self.refuted_expectations());
+        let is_spared = |(index, one): &(usize, &Expectation)| {
+            !self.refuted.contains(index) && refuted.iter().any(|(_, refuted)| refuted.name == one.name)
+        };
+        measured.expectations().iter().enumerate().filter(is_spared).map(|(index, _)| measured.title(index)).collect()
+    }
+}
+
+impl Step {
+    /// The key of an expectation, by its index, and what tells it from others of the same key: whose requests it is about,
+    /// else its place among them.
+    #[must_use]
+    pub fn title(&self, index: usize) -> String {
+        let Some(one) = self.expectations().get(index) else { return String::new() };
+        let alike: Vec<usize> =
+            (0..self.expectations().len()).filter(|other| self.expectations()[*other].name == one.name).collect();
+        let source = one.from.as_ref().map(|source| format!("{} of {} of {}", one.name, source.name, source.cluster));
+        let is_twin = |other: &usize| *other != index && self.expectations()[*other].from == one.from;
+        let title = source.unwrap_or_else(|| one.name.clone());
+        match alike.iter().position(|other| *other == index) {
+            Some(place) if alike.iter().any(is_twin) => format!("{title}, no. {}", place + 1),
+            _ => title,
+        }
+    }
+}
+
 /// What must hold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

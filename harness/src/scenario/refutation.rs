@@ -2,6 +2,7 @@
 
 use super::kind::Kind;
 use super::plan::{Action, Control, Plan, Step};
+use crate::diagnostic::Location;
 
 /// An assertion that a control must turn red.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +17,10 @@ pub struct Refutation {
     pub control: String,
     /// What it changes of the mesh.
     pub mutation: String,
-    /// The key of the expectation in the file.
+    /// The expectation, as [`Step::title`] tells it from others.
     pub expectation: String,
+    /// Where it stands.
+    pub location: Location,
 }
 
 impl Refutation {
@@ -28,7 +31,7 @@ impl Refutation {
     }
 }
 
-/// Name of the verdict on an expectation that a control must refute.
+/// Name of the verdict on an expectation, by its title, that a control must refute.
 #[must_use]
 pub fn must_be_refuted(expectation: &str) -> String {
     format!("{expectation} must be refuted")
@@ -49,15 +52,17 @@ fn of_control(plan: &Plan, step: &Step, control: &Control) -> Vec<Refutation> {
     let measured = control.measure.judged();
     let changes = control.change.iter().filter(|change| !matches!(change.action, Action::Converge(_)));
     let mutation = changes.map(|change| change.name.as_str()).collect::<Vec<_>>().join("; ");
-    let refuted = control.refuted.iter().filter_map(|index| measured.expectations().get(*index));
-    refuted
-        .map(|expectation| Refutation {
+    control
+        .refuted_expectations()
+        .into_iter()
+        .map(|(title, expectation)| Refutation {
             kind: Kind::of(measured, expectation),
             scenario: plan.name.clone(),
             step: step.id.clone(),
             control: step.name.clone(),
             mutation: mutation.clone(),
-            expectation: expectation.name.clone(),
+            expectation: title,
+            location: expectation.location.clone(),
         })
         .collect()
 }
@@ -92,6 +97,15 @@ mod tests {
         plans.retain(|plan| !refutations(plan).iter().any(|one| one.kind == Kind::Failover));
         assert!(uncontrolled(&plans).contains(&Kind::Failover));
         assert_eq!(uncontrolled(&[]), Kind::ALL);
+    }
+
+    #[test]
+    fn expectations_of_one_key_are_told_apart_by_their_place() {
+        let plans = catalogue();
+        let plan = plans.iter().find(|plan| plan.name == "proxies-hold-what-was-said").expect("the scenario");
+        let names: Vec<String> = refutations(plan).iter().map(Refutation::verdict_name).collect();
+        let expected = ["route", "cluster, no. 1", "cluster, no. 2"].map(|title| format!("{title} must be refuted"));
+        assert_eq!(names, expected);
     }
 
     #[test]

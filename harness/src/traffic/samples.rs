@@ -1,6 +1,7 @@
 //! What the probe reports, as data: counts, groups, latencies. Judges nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +49,7 @@ pub struct Samples {
     pub histogram: Option<Histogram>,
     /// Every request, where that was asked for.
     #[serde(rename = "samples", skip_serializing_if = "Option::is_none")]
-    pub timeline: Option<Timeline>,
+    pub timeline: Option<Arc<Timeline>>,
 }
 
 /// Values of headers by their names.

@@ -130,12 +130,23 @@ fn an_environment_ends_with_the_process_that_it_is_kept_for_however_that_ends() 
     let up = eventually::poll("the environment", Duration::from_secs(120), Duration::from_millis(100), async || {
         if directory.is_complete() { Ok(()) } else { Err("it is still being brought up") }
     });
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(up).expect("it comes up");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(up).expect("it comes up");
     assert!(kept.ends_with(PASSED, &["status"]).contains("guest"));
     assert!(!processes_that_name(kept.state.path()).is_empty(), "its processes are found by their folder");
     owner.kill().expect("it runs");
     owner.wait().expect("it has ended");
-    holder.wait().expect("it ends by itself");
+    let ended = eventually::poll(
+        "its holder to end by itself",
+        Duration::from_secs(60),
+        Duration::from_millis(100),
+        async || match holder.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err("it runs".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+    );
+    runtime.block_on(ended).expect("it ends");
     assert!(kept.ends_with(PASSED, &["status"]).contains("no environments"));
     assert_eq!(processes_that_name(kept.state.path()), [""; 0]);
 }

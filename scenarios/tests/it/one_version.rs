@@ -63,7 +63,7 @@ fn a_route_to_one_version_leaves_nothing_for_the_others(
             Step::control(Control {
                 change: vec![Step::delete(["cluster1"], [Object::of(&route)]), Step::converge()],
                 repeat: SENT.to_owned(),
-                refutes: vec!["split".to_owned()],
+                refutes: vec!["split".into()],
                 expect: vec![
                     Expect::answered(),
                     Split { equal: all_versions, ..Split::new::<String>("version@cluster", [], 25.0) }.into(),

@@ -124,6 +124,10 @@ impl Connection {
         self.times.reset();
         match tokio::time::timeout_at(deadline, self.kind.send(target)).await {
             Ok(sent) => sent,
+            Err(_) if self.kind.has_begun() => {
+                let text = format!("the answer began, and was not complete within {limit:?}");
+                Sent::Failed(Failure::new(ErrorClass::Stalled, text))
+            }
             Err(_) => Sent::Failed(Failure::new(ErrorClass::Timeout, format!("no complete answer within {limit:?}"))),
         }
     }
@@ -145,6 +149,11 @@ impl Kind {
             Protocol::WebSocket => Self::WebSocket(WebSocket::Fresh(Box::new(stream))),
             Protocol::Lines { server_first } => Self::Lines(Lines::open(stream, server_first).await?),
         })
+    }
+
+    /// Whether an answer is known to have begun: of messages and lines only whole ones are seen.
+    fn has_begun(&self) -> bool {
+        matches!(self, Self::Http(http) if http.has_begun())
     }
 
     async fn send(&mut self, target: &Target) -> Sent {

@@ -23,8 +23,10 @@ pub enum ErrorClass {
     ConnectOther,
     /// The connection ended before the answer was complete.
     Reset,
-    /// No complete answer within the time limit.
+    /// No complete answer within the time limit, nor the head of one over HTTP.
     Timeout,
+    /// The head of an answer came within the time limit, and not all of its body.
+    Stalled,
     /// The answer was not HTTP, or longer than the probe reads.
     Protocol,
     /// No TLS came about, or the server was not who it had to be.
@@ -33,7 +35,7 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// All classes, in the order of reports.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Dns,
         Self::ConnectRefused,
         Self::ConnectTimeout,
@@ -41,6 +43,7 @@ impl ErrorClass {
         Self::ConnectOther,
         Self::Reset,
         Self::Timeout,
+        Self::Stalled,
         Self::Protocol,
         Self::Tls,
     ];
@@ -112,6 +115,6 @@ mod tests {
     fn class_names_are_those_of_the_report() {
         let names = serde_json::to_value(ErrorClass::ALL).unwrap();
         assert_eq!(names[1], "connect-refused");
-        assert_eq!(names[8], "tls");
+        assert_eq!(names[9], "tls");
     }
 }

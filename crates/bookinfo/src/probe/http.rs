@@ -47,6 +47,8 @@ impl RequestTemplate {
 
 /// An open connection: the side that requests go in at, and the task that moves the bytes.
 pub(super) struct Http {
+    /// Whether the answer to the last request has begun.
+    begun: bool,
     sender: Sender,
     driver: JoinHandle<Result<(), hyper::Error>>,
 }
@@ -63,11 +65,11 @@ impl Http {
         if http2 {
             let handshake = http2::handshake(TokioExecutor::new(), io).await;
             let (sender, connection) = handshake.map_err(|error| Failure::of_exchange(&error))?;
-            Ok(Self { sender: Sender::Http2(sender), driver: tokio::spawn(connection) })
+            Ok(Self { begun: false, sender: Sender::Http2(sender), driver: tokio::spawn(connection) })
         } else {
             let handshake = http1::handshake(io).await;
             let (sender, connection) = handshake.map_err(|error| Failure::of_exchange(&error))?;
-            Ok(Self { sender: Sender::Http1(sender), driver: tokio::spawn(connection) })
+            Ok(Self { begun: false, sender: Sender::Http1(sender), driver: tokio::spawn(connection) })
         }
     }
 
@@ -79,8 +81,14 @@ impl Http {
         }
     }
 
+    /// Whether the last request got the beginning of an answer, complete or not.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Sends a request and reads the whole answer.
     pub(super) async fn send(&mut self, template: &RequestTemplate) -> Sent {
+        self.begun = false;
         let result = match &mut self.sender {
             Sender::Http1(sender) => match sender.ready().await {
                 Ok(()) => sender.try_send_request(template.request(false)).await,
@@ -92,7 +100,10 @@ impl Http {
             },
         };
         match result {
-            Ok(response) => read(response, template.grpc).await,
+            Ok(response) => {
+                self.begun = true;
+                read(response, template.grpc).await
+            }
             Err(error) => sent_or_not(error),
         }
     }

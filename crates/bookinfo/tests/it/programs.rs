@@ -92,6 +92,24 @@ async fn answer_with_delay(delay: Duration) -> std::net::SocketAddr {
 }
 
 #[tokio::test]
+async fn an_answer_that_stops_half_way_is_told_from_none_at_all() {
+    for (said, class) in [("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf", "stalled"), ("HTTP/1.1 ", "timeout")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = url(listener.local_addr().unwrap(), "/");
+        let answer = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            stream.write_all(said.as_bytes()).await.unwrap();
+            // Until the probe gives up.
+            assert!(matches!(stream.read(&mut [0; 1024]).await, Ok(0) | Err(_)));
+        });
+        let report = probe(&["run", "--url", &address, "--requests", "1", "--timeout", "500ms"]).await;
+        assert_eq!((&report["answered"], &report["errors"][class]), (&json!(0), &json!(1)), "{report}");
+        answer.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn http2_and_new_connections_work() {
     let echo = serve(services::echo::router(World::default().app("echo", "v1", "c"))).await;
     let address = url(echo.address, "/");

@@ -1,5 +1,6 @@
 //! A timeline that keeps every promise, and one that breaks each of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use verdict::Outcome::{Fail, Inconclusive, Pass};
@@ -33,7 +34,7 @@ fn seen(text: &str, began_ms: f64, healed_ms: Option<f64>) -> TrafficObservation
     };
     let what = "details without pods".to_owned();
     TrafficObservation {
-        samples: Samples { requests: text.len() as u64, timeline: Some(timeline), ..Samples::default() },
+        samples: Samples { requests: text.len() as u64, timeline: Some(timeline.into()), ..Samples::default() },
         rate: 100,
         faults: vec![FaultSeen { step: "outage".to_owned(), what, began_ms, healed_ms }],
         ..TrafficObservation::default()
@@ -96,7 +97,7 @@ fn every_bin_of_the_timeline_holds_as_many_requests() {
     for (rate, requests, each) in [(600, 300, 1), (600, 1_800, 5)] {
         let mut seen = seen(&"1".repeat(requests), 20.0, None);
         seen.rate = rate;
-        let timeline = seen.samples.timeline.as_mut().expect("a timeline");
+        let timeline = Arc::make_mut(seen.samples.timeline.as_mut().expect("a timeline"));
         for (index, row) in timeline.rows.iter_mut().enumerate() {
             row.0 = index as u64 * 1_000_000 / u64::from(rate);
         }

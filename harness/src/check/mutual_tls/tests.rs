@@ -5,8 +5,9 @@ use verdict::Outcome::{Fail, Inconclusive, Pass};
 use super::*;
 use crate::check::certificate::Certificate;
 use crate::check::observation::{GatewayCounters, OfSource};
+use crate::check::witness::{Counted, Handshakes};
 use crate::links::FiveTuple;
-use crate::topology::{GatewayKind, Workload};
+use crate::topology::GatewayKind;
 use crate::traffic::probe::Group;
 
 const CLIENT: &str = "spiffe://cluster.local/ns/echo/sa/sleep";
@@ -155,7 +156,9 @@ fn a_marker_on_the_link_refutes_whatever_else_is_seen() {
         let counters = GatewayCounters { bytes_passed_on: 40_000, ..GatewayCounters::default() };
         let mut seen = TrafficObservation { gateways: vec![(gateway(), counters)], ..traffic(groups) };
         let between = ["network1".to_owned(), "network2".to_owned()];
-        seen.witnesses.captures = vec![Capture { between, marker: "XZ".to_owned(), seen: captured }];
+        let from = ["cluster1".to_owned()].into();
+        seen.witnesses.captures =
+            vec![Capture { between, gateway: gateway(), from, marker: "XZ".to_owned(), seen: captured }];
         judged(&wanted, &seen)
     };
     let good = || vec![group("cluster2", 200, 100)];
@@ -180,4 +183,46 @@ fn a_marker_on_the_link_refutes_whatever_else_is_seen() {
 fn a_capture_that_nobody_made_proves_nothing() {
     let wanted = MutualTls { capture: Capturing::Wanted, ..expected() };
     assert_eq!(judged(&wanted, &traffic(vec![group("cluster2", 200, 100)])).0, Inconclusive);
+}
+
+#[test]
+fn each_expectation_hears_the_witnesses_of_its_own_sides_and_links() {
+    const OTHER: &str = "spiffe://cluster.local/ns/echo/sa/other";
+    let gateway_of = |cluster: &str| Gateway { cluster: cluster.to_owned(), kind: GatewayKind::Eastwest };
+    let link = |from: &str, to: &str, bytes| Capture {
+        between: [format!("network of {from}"), format!("network of {to}")],
+        gateway: gateway_of(to),
+        from: [from.to_owned()].into(),
+        marker: "XZ".to_owned(),
+        seen: Ok(LinkSeen { packets: 9, bytes, to_gateway: bytes, from_gateway: bytes, ..LinkSeen::default() }),
+    };
+    let handshakes = |client: &str, count| Counted {
+        client: client.to_owned(),
+        server: SERVER.to_owned(),
+        handshakes: Handshakes { client: count, ..Handshakes::default() },
+    };
+    let sources = vec![
+        of_source("cluster1", vec![group("cluster2", 200, 1_000)]),
+        of_source("cluster2", vec![group("cluster1", 200, 10)]),
+    ];
+    let mut seen = TrafficObservation::of(sources);
+    seen.witnesses.captures = vec![link("cluster1", "cluster2", 40_000), link("cluster2", "cluster1", 400)];
+    seen.witnesses.handshakes = vec![handshakes(CLIENT, 3), handshakes(OTHER, 4)];
+    seen.gateways = ["cluster1", "cluster2"]
+        .map(|cluster| (gateway_of(cluster), GatewayCounters { bytes_passed_on: 40_000, ..GatewayCounters::default() }))
+        .into();
+    for (client, cluster, counted) in [(CLIENT, "cluster1", "counted 3 new"), (OTHER, "cluster2", "counted 4 new")] {
+        let there = if cluster == "cluster1" { "cluster2" } else { "cluster1" };
+        let wanted = MutualTls {
+            client: client.to_owned(),
+            through: vec![gateway_of(there)],
+            capture: Capturing::Wanted,
+            ..expected()
+        };
+        let of_client = seen.narrowed(&Workload::client(cluster));
+        let judgement = mutual_tls(&wanted, &of_client);
+        let on_link = judgement.evidence.iter().find(|one| one.contains("marker")).expect("it was captured");
+        assert!(on_link.contains(&format!("between network of {cluster} and")), "{on_link}");
+        assert!(judgement.evidence.iter().any(|one| one.contains(counted)), "{:?}", judgement.evidence);
+    }
 }

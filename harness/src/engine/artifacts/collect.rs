@@ -8,7 +8,7 @@ use kube::discovery::{Discovery, verbs};
 
 use super::file_name;
 use crate::check::proxies;
-use crate::cluster::{Cluster, Error};
+use crate::cluster::{Cluster, Error, is_meshed};
 
 /// Lines of a log that are kept.
 const LOG_LINES: i64 = 2000;
@@ -67,7 +67,7 @@ fn of_pod(pod: &Pod) -> Vec<Wanted> {
     let folder = format!("pods/{}.{}", file_name(&namespace), file_name(&name));
     let containers = || pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| container.name.clone());
     let mut wanted = Vec::new();
-    if containers().any(|container| container == "istio-proxy") {
+    if is_meshed(pod) {
         wanted.extend(OF_PROXY.iter().map(|(path, file, what)| Wanted {
             what: format!("{what} of the proxy of {namespace}/{name}"),
             path: format!("{folder}/{file}"),

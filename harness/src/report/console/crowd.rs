@@ -58,6 +58,7 @@ mod tests {
             scenario: scenario.to_owned(),
             description: String::new(),
             file: String::new(),
+            environment: None,
             repetition: None,
         };
         let ended = |scenario: &str| EventKind::ScenarioFinished {

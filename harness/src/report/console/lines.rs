@@ -79,10 +79,11 @@ impl Lines {
             EventKind::PhaseFinished { phase, outcome, detail } => {
                 self.phase_finished(event.elapsed, phase, *outcome, detail)
             }
-            EventKind::ScenarioStarted { scenario, description, .. } => vec![
-                Line::default(),
-                Line::new(Style::Strong, scenario.clone()).then(Style::Quiet, format!("  {description}")),
-            ],
+            EventKind::ScenarioStarted { scenario, description, environment, .. } => {
+                let place = environment.as_ref().map(|name| format!(" (on {name})")).unwrap_or_default();
+                let name = Line::new(Style::Strong, scenario.clone());
+                vec![Line::default(), name.then(Style::Quiet, format!("  {description}{place}"))]
+            }
             EventKind::StepStarted { scenario, step, name } => {
                 let under_way = StepUnderWay { started: event.elapsed, name: name.clone(), ..StepUnderWay::default() };
                 self.steps.insert((scenario.clone(), step.clone()), under_way);

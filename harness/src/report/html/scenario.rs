@@ -78,7 +78,9 @@ fn section(record: &Record, index: usize, limits: &Limits) -> Markup {
                 _ => {},
             }
             p.muted {
-                code { (limits.clip(&scenario.file)) } " · " (seconds(scenario.duration_ms)) " · again: "
+                code { (limits.clip(&scenario.file)) }
+                @if let Some(environment) = &scenario.environment { " · on " code { (limits.clip(environment)) } }
+                " · " (seconds(scenario.duration_ms)) " · again: "
                 code { (limits.clip(&layer::reproduce(record, scenario))) }
             }
             h3 { "Timeline" }

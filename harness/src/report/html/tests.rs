@@ -42,6 +42,7 @@ fn run(name: &str, text: &str, figures: serde_json::Value, outcome: RunOutcome) 
             scenario: scenario.clone(),
             description: text.into(),
             file: "a.yaml".into(),
+            environment: None,
             repetition: None,
         },
         EventKind::StepStarted { scenario: scenario.clone(), step: step.clone(), name: text.into() },

@@ -28,6 +28,7 @@ fn scenario(checks: Vec<CheckReport>, failures: Vec<Failed>, situation: Option<S
         repetition: None,
         description: String::new(),
         file: String::new(),
+        environment: None,
         outcome: None,
         started_ms: 0,
         duration_ms: 0,

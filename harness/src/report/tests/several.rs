@@ -8,6 +8,7 @@ fn started(name: &str, repetition: Option<u32>) -> EventKind {
         scenario: repetition.as_ref().map_or_else(|| name.to_owned(), ToString::to_string),
         description: "One.".to_owned(),
         file: format!("{name}.yaml"),
+        environment: None,
         repetition,
     }
 }
@@ -68,4 +69,25 @@ fn every_report_shows_each_repetition_and_their_counts() {
     assert!(page.contains("Scenarios over time"), "{page}");
     assert!(page.contains(counted) && page.contains("href=\"#scenario-1\""), "{page}");
     assert!(summary::markdown(&record).contains(&format!("- a: {counted}")));
+}
+
+#[test]
+fn every_report_says_on_which_of_several_environments_a_scenario_ran() {
+    let mut events = vec![started("a", None), step("a", None), step("a", Some(StepOutcome::Failed))];
+    if let EventKind::ScenarioStarted { environment, .. } = &mut events[0] {
+        *environment = Some("second".to_owned());
+    }
+    events.extend([finished("a", StepOutcome::Failed), EventKind::RunFinished { outcome: RunOutcome::MeshFailed }]);
+    let events = timed(events);
+    let mut record = record(&events);
+    (record.command, record.environment) = ("run".to_owned(), "first, second".to_owned());
+    assert!(on_console(&events, false).contains("One. (on second)"));
+    let json = text(json::format(&record));
+    assert!(json.contains("\"environment\": \"second\""), "{json}");
+    let junit = text(junit::format(&record));
+    assert!(junit.contains("<property name=\"environment\" value=\"second\"/>"), "{junit}");
+    let page = html::page(&record);
+    assert!(page.contains("on <code>second</code>"), "{page}");
+    let again = layer::reproduce(&record, &record.scenarios[0]);
+    assert_eq!(again, "cargo xtask run a.yaml --name second");
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::places::Places;
 use super::{
-    Apply, Background, Config, Connect, Converge, Delete, Exec, Expect, Fault, Heal, Link, Object, Patch, Register,
-    Restart, Scale, Traffic, Wait, add,
+    Apply, Background, Config, Connect, Converge, Delete, Exec, Expect, Fault, Heal, Link, Object, Patch, Refuted,
+    Register, Restart, Scale, Traffic, Wait, add,
 };
 use crate::diagnostic::tree::Path;
 use crate::scenario::file::{ControlFile, StepFile};
@@ -27,8 +27,8 @@ pub struct Control {
     pub change: Vec<Step>,
     /// Name of an earlier step that measures, to be measured again.
     pub repeat: String,
-    /// Which of its expectations must be refuted now, by their keys.
-    pub refutes: Vec<String>,
+    /// Which of its expectations must be refuted now: a key means each of that name.
+    pub refutes: Vec<Refuted>,
     /// What must hold of the repetition instead.
     pub expect: Vec<Expect>,
     /// Undoes the change; done in any case.

@@ -105,7 +105,7 @@ fn half_and_half() -> Scenario {
             Step::control(Control {
                 change: vec![Step::delete(["cluster1"], [Object::of(&half())]), Step::converge()],
                 repeat: "each gets a half".to_owned(),
-                refutes: vec!["split".to_owned()],
+                refutes: vec!["split".into()],
                 expect: vec![Expect::answered(), every_version],
                 restore: vec![Step::apply(["cluster1"], [half()])],
             })

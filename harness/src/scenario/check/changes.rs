@@ -7,6 +7,7 @@ use mesh_types::hub::names;
 use serde_json::Value;
 
 use super::context::Context;
+use crate::cluster::PROXY_CONTAINER;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
 use crate::scenario::expression::Subject;
@@ -55,7 +56,7 @@ impl Context<'_> {
             ("app=istiod", "discovery")
         } else {
             let kind = self.topology.mesh.gateways.iter().find(|kind| kind.deployment() == file.workload)?;
-            (gateway_selector(*kind), "istio-proxy")
+            (gateway_selector(*kind), PROXY_CONTAINER)
         };
         Some(Deployment {
             cluster: file.cluster.clone(),

@@ -14,6 +14,7 @@ mod headers;
 mod mutual_tls;
 mod objects;
 mod reachability;
+mod refuted;
 mod said;
 mod steps;
 mod traffic;

@@ -389,23 +389,4 @@ impl Context<'_> {
         }
         found
     }
-
-    fn refuted(&mut self, path: &Path, keys: &[String], measure: &Step) -> Vec<usize> {
-        if keys.is_empty() {
-            self.error(path, "this control refutes nothing, so it controls nothing");
-        }
-        let mut refuted = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            match measure.judged().expectations().iter().position(|expectation| expectation.name == *key) {
-                Some(position) => refuted.push(position),
-                None => {
-                    let known: Vec<&str> =
-                        measure.judged().expectations().iter().map(|expectation| expectation.name.as_str()).collect();
-                    self.sequel(&path.index(index), format!("step `{}` does not expect `{key}`", measure.name))
-                        .help(suggest::help(key, known));
-                }
-            }
-        }
-        refuted
-    }
 }

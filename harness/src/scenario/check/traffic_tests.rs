@@ -48,6 +48,39 @@ fn a_plan_says_whose_requests_an_expectation_is_about() {
     assert_eq!((traffic.method.as_deref(), traffic.body.as_deref()), (Some("POST"), Some("text")));
 }
 
+/// Two sources with a split each, and a control of it.
+fn controlled(refutes: &str) -> String {
+    let second = FIRST.replace("cluster1", "cluster2");
+    let expect = format!("{{answered: all}}, {{{FIRST}, {SPLIT}}}, {{{second}, {SPLIT}}}");
+    format!(
+        "- {{name: m, traffic: {{from: {PROBES}, url: 'http://reviews:9080/'}}, expect: [{expect}]}}\n\
+         - {{control: {{change: [{{restart: {{cluster: cluster1, workload: reviews-v1}}}}, {{converge: {{}}}}], repeat: m, \
+         refutes: [{refutes}], expect: [{{answered: all}}], restore: [{{note: r}}]}}}}\n"
+    )
+}
+
+#[test]
+fn a_control_refutes_each_expectation_of_a_key_or_says_which_not() {
+    let refuted = |refutes: &str| match plan(&controlled(refutes)).steps.swap_remove(1).action {
+        Action::Control(control) => control.refuted,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refuted("split"), [1, 2]);
+    let one = format!("{{expect: split, {FIRST}}}");
+    assert_eq!(refuted(&one), [1]);
+    assert_eq!(refuted("{expect: split, number: 2}"), [2]);
+    assert_eq!(refuted(&format!("split, answered, {one}")), [0, 1, 2], "each once");
+    let text = explain::explain(&plan(&controlled(&one)));
+    let sentence = "repeat `m`: split of probe of cluster1 must be refuted, not split of probe of cluster2";
+    assert!(text.contains(sentence), "{text}");
+    let nobody = "{expect: split, from: {cluster: cluster1, workload: ratings-v1}}";
+    insta::assert_snapshot!(
+        [nobody, "{expect: spilt}", "spilt", "{expect: split, number: 3}"]
+            .map(|one| problems(&controlled(one)))
+            .join("\n\n")
+    );
+}
+
 #[test]
 fn each_mistake_about_messages_and_sources_has_a_message() {
     let probe = "{cluster: cluster1, workload: probe, namespace: bookinfo}";

@@ -1,25 +1,12 @@
 //! Which scenarios may run at once, and which may not.
 
 use super::*;
-use crate::scenario::check::{NamedText, ReadFile, read};
-use crate::scenario::suite::Defaults;
+use crate::scenario::samples::whole;
 
-const TOPOLOGY: &str = include_str!("../../../../scenarios/topologies/two-clusters.yaml");
 const PROBE: &str = "{cluster: cluster1, workload: probe, namespace: bookinfo}";
 
-struct Topologies;
-
-impl ReadFile for Topologies {
-    fn read(&self, path: &str) -> Result<NamedText, String> {
-        Ok(NamedText { name: path.to_owned(), text: TOPOLOGY.to_owned() })
-    }
-}
-
 fn footprint(steps: &str) -> Footprint {
-    let head = "apiVersion: meshproof.dev/v1alpha1\nkind: Scenario\nname: one\ndescription: One.\ntopology: t.yaml\n";
-    let checked = read("area/one.yaml", &format!("{head}{steps}\n"), &Defaults::default(), &Topologies);
-    assert!(!checked.problems.has_errors(), "{}", checked.problems.render(false));
-    Footprint::of(&checked.plans[0])
+    Footprint::of(&whole(&format!("name: one\n{steps}\n")))
 }
 
 /// Requests from a probe of the mesh, with one expectation.
