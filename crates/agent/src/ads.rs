@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt as _};
 use http::uri::PathAndQuery;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::server::{NamedService, StreamingService};
@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 use crate::dns::Subscription;
+use crate::health::{self, Verdict};
 use crate::identity::{self, SecretsWatch};
 use crate::raw_codec::RawCodec;
 use crate::settings::Settings;
@@ -57,6 +58,8 @@ struct Shared {
     counters: Arc<Counters>,
     /// The agent's own part of each stream, where it answers DNS.
     names: Option<Subscription>,
+    /// The health of the application, where it is looked at.
+    health: Option<watch::Receiver<Verdict>>,
 }
 
 impl AdsProxy {
@@ -67,8 +70,9 @@ impl AdsProxy {
         secrets: SecretsWatch,
         counters: Arc<Counters>,
         names: Option<Subscription>,
+        health: Option<watch::Receiver<Verdict>>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { settings, secrets, counters, names }) }
+        Self { shared: Arc::new(Shared { settings, secrets, counters, names, health }) }
     }
 }
 
@@ -133,8 +137,8 @@ async fn carry(shared: Arc<Shared>, path: PathAndQuery, requests: Streaming<Byte
 }
 
 async fn carry_upstream(shared: &Shared, path: PathAndQuery, requests: Streaming<Bytes>, answers: &Answers) -> Status {
-    let channel = connect_until_success(shared).await;
-    match exchange(shared, channel, path, requests, answers).await {
+    let (channel, by_certificate) = connect_until_success(shared).await;
+    match exchange(shared, (channel, by_certificate), path, requests, answers).await {
         Ok(()) => Status::unavailable("the control plane closed the stream"),
         Err(status) => {
             shared.counters.failures.fetch_add(1, Ordering::Relaxed);
@@ -143,12 +147,14 @@ async fn carry_upstream(shared: &Shared, path: PathAndQuery, requests: Streaming
     }
 }
 
-async fn connect_until_success(shared: &Shared) -> Channel {
+/// A channel, and whether the certificate that it presents says who the workload is.
+async fn connect_until_success(shared: &Shared) -> (Channel, bool) {
     let mut backoff = Backoff::new(Duration::from_secs(2));
     loop {
         let secrets = shared.secrets.borrow().clone();
+        let by_certificate = upstream::certificate_suffices(&shared.settings, secrets.as_deref());
         match upstream::connect(&shared.settings, &shared.settings.discovery_address, secrets.as_deref()).await {
-            Ok(channel) => return channel,
+            Ok(channel) => return (channel, by_certificate),
             Err(error) => {
                 shared.counters.failures.fetch_add(1, Ordering::Relaxed);
                 warn!(%error, "the control plane is out of reach; Envoy keeps its configuration");
@@ -177,7 +183,7 @@ fn merged(
 
 async fn exchange(
     shared: &Shared,
-    channel: Channel,
+    (channel, by_certificate): (Channel, bool),
     path: PathAndQuery,
     requests: Streaming<Bytes>,
     answers: &Answers,
@@ -187,11 +193,24 @@ async fn exchange(
     let names = shared.names.as_ref().filter(|_| path.path() == DELTA);
     let (own, own_requests) = mpsc::channel(BUFFERED);
     let mut outgoing = Request::new(merged(requests, names.map(Subscription::request), own_requests));
-    identity::authenticate(&shared.settings, outgoing.metadata_mut());
+    identity::authenticate(&shared.settings, by_certificate, outgoing.metadata_mut());
+    let mut health = shared.health.clone().filter(|_| path.path() == DELTA);
     let mut incoming = client.streaming(outgoing, path, RawCodec).await?.into_inner();
     shared.counters.streams.fetch_add(1, Ordering::Relaxed);
     info!("connected to the control plane");
-    while let Some(message) = incoming.message().await? {
+    // Every control plane that the proxy meets hears of it first.
+    if let Some(health) = &mut health {
+        health.mark_changed();
+    }
+    loop {
+        let message = tokio::select! {
+            message = incoming.message() => message?,
+            verdict = turned(&mut health) => {
+                let _ended = own.send(health::message(&verdict)).await;
+                continue;
+            }
+        };
+        let Some(message) = message else { return Ok(()) };
         if let Some(acknowledgement) = names.and_then(|names| names.take(&message)) {
             // Where the requests have ended, the stream ends too.
             let _ended = own.send(acknowledgement).await;
@@ -201,5 +220,15 @@ async fn exchange(
             return Ok(());
         }
     }
-    Ok(())
+}
+
+/// The next verdict; never where there is none to come.
+async fn turned(health: &mut Option<watch::Receiver<Verdict>>) -> Result<(), String> {
+    let Some(health) = health else { return std::future::pending().await };
+    while health.changed().await.is_ok() {
+        if let Some(verdict) = health.borrow_and_update().clone() {
+            return verdict;
+        }
+    }
+    std::future::pending().await
 }

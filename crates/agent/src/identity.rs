@@ -15,6 +15,7 @@ use crate::certificate::{self, CertificateError, Secrets};
 use crate::directory_watch::DirectoryWatch;
 use crate::proto::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
 use crate::settings::Settings;
+use crate::stored_certificate;
 use crate::upstream::{self, UpstreamError};
 
 /// What the secret service serves: nothing until the first certificate is there.
@@ -45,18 +46,52 @@ pub enum IdentityError {
 /// Runs for ever; publishes into `secrets`.
 pub async fn run(settings: Arc<Settings>, secrets: watch::Sender<Option<Arc<Secrets>>>) {
     let mut roots = DirectoryWatch::new(parent(&settings.paths.root_certificate));
+    if let Some((kept, renewal)) = kept(&settings) {
+        info!(renewal_in = ?renewal, "the certificate of before is still good");
+        publish(&secrets, kept);
+        wait_for_renewal(&settings, &secrets, &mut roots, renewal).await;
+    }
     loop {
         let current = secrets.borrow().clone();
         let issued = issue_until_success(&settings, current.as_deref()).await;
-        let renewal = certificate::renewal_delay(
-            SystemTime::now(),
-            issued.not_after,
-            settings.renewal_ratio,
-            rand::rng().random_range(-1.0..=1.0),
-        );
+        let renewal = renewal_in(&settings, SystemTime::now(), &issued);
         info!(renewal_in = ?renewal, "workload certificate issued");
+        keep(&settings, &issued);
         publish(&secrets, issued);
         wait_for_renewal(&settings, &secrets, &mut roots, renewal).await;
+    }
+}
+
+fn renewal_in(settings: &Settings, issued: SystemTime, secrets: &Secrets) -> Duration {
+    let jitter = rand::rng().random_range(-1.0..=1.0);
+    certificate::renewal_delay(issued, secrets.not_after, settings.renewal_ratio, jitter)
+}
+
+/// The certificate that an earlier run has left on the machine, and when it has to be renewed.
+fn kept(settings: &Settings) -> Option<(Secrets, Duration)> {
+    let directory = settings.paths.provisioned.as_deref()?;
+    let now = SystemTime::now();
+    let loaded = read_roots(settings)
+        .map_err(|error| error.to_string())
+        .and_then(|roots| stored_certificate::load(directory, &roots, now).map_err(|error| error.to_string()));
+    match loaded {
+        Ok(secrets) => {
+            let age = now.duration_since(secrets.not_before).unwrap_or_default();
+            let renewal = renewal_in(settings, secrets.not_before, &secrets).saturating_sub(age);
+            Some((secrets, renewal))
+        }
+        Err(reason) => {
+            info!(directory = %directory.display(), reason, "no certificate of before; the token has to do");
+            None
+        }
+    }
+}
+
+fn keep(settings: &Settings, secrets: &Secrets) {
+    let Some(directory) = settings.paths.output.as_deref() else { return };
+    if let Err(error) = stored_certificate::store(directory, secrets) {
+        // The proxy works without; the machine needs a fresh token after its next start.
+        warn!(directory = %directory.display(), %error, "the certificate cannot be kept");
     }
 }
 
@@ -83,14 +118,15 @@ pub async fn issue(settings: &Settings, current: Option<&Secrets>) -> Result<Sec
     let id =
         format!("spiffe://{}/ns/{}/sa/{}", settings.trust_domain, settings.pod_namespace, settings.service_account);
     let request = certificate::signing_request(&id)?;
+    let by_certificate = upstream::certificate_suffices(settings, current);
     // A certificate of an authority that was replaced would be refused, and then never be renewed; a token is not.
-    let presented = current.filter(|_| !settings.paths.token.exists());
+    let presented = current.filter(|_| by_certificate || !settings.paths.token.exists());
     let channel = upstream::connect(settings, &settings.ca_address, presented).await?;
     let mut message = tonic::Request::new(IstioCertificateRequest {
         csr: request.csr_pem,
         validity_duration: settings.certificate_lifetime.as_secs().try_into().unwrap_or(i64::MAX),
     });
-    authenticate(settings, message.metadata_mut());
+    authenticate(settings, by_certificate, message.metadata_mut());
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
     let codec: tonic_prost::ProstCodec<IstioCertificateRequest, IstioCertificateResponse> =
@@ -100,10 +136,11 @@ pub async fn issue(settings: &Settings, current: Option<&Secrets>) -> Result<Sec
     Ok(certificate::secrets(request.key_pem, &answer.cert_chain, &read_roots(settings)?)?)
 }
 
-/// Adds the pod's token, where it has one, and its cluster to the metadata of a call. The token is read anew for every
-/// call, because the kubelet replaces it.
-pub fn authenticate(settings: &Settings, metadata: &mut tonic::metadata::MetadataMap) {
-    if let Ok(token) = std::fs::read_to_string(&settings.paths.token)
+/// Adds the token, where there is one and the certificate does not do without, and the cluster to the metadata of a
+/// call. The token is read anew for every call, because the kubelet replaces it.
+pub fn authenticate(settings: &Settings, by_certificate: bool, metadata: &mut tonic::metadata::MetadataMap) {
+    if !by_certificate
+        && let Ok(token) = std::fs::read_to_string(&settings.paths.token)
         && let Ok(value) = MetadataValue::try_from(format!("Bearer {}", token.trim()))
     {
         metadata.insert("authorization", value);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::capture::{self, Capture, Selection};
 use agent::dns::ResolvConf;
 use agent::settings::{Role, Settings};
-use agent::{http_client, proxy};
+use agent::{http_client, proxy, vm};
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -33,6 +34,15 @@ enum Command {
         /// Envoy's log level.
         #[arg(long = "proxyLogLevel", alias = "proxy-log-level")]
         proxy_log_level: Option<String>,
+    },
+    /// Run the proxy of a virtual machine: capture its traffic and serve it, by the files that onboarding generated.
+    Vm {
+        /// Where those files are: the machine's root.
+        #[arg(long, default_value = "/")]
+        root: PathBuf,
+        /// Leave the rules for capture to somebody else, as ISTIO_CUSTOM_IP_TABLES=true does.
+        #[arg(long)]
+        no_capture: bool,
     },
     /// Ask Envoy's admin interface.
     Request {
@@ -131,6 +141,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Proxy { role, domain, proxy_log_level } => run_proxy(role, domain, proxy_log_level),
+        Command::Vm { root, no_capture } => run_machine(&root, no_capture),
         Command::Request { method, path, port } => runtime()?.block_on(request(&method, &path, port)),
         Command::IstioIptables(arguments) => run_capture(&arguments),
         Command::Wait { timeout_seconds, period_millis, url } => {
@@ -145,8 +156,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn run_proxy(role: RoleArgument, domain: Option<String>, proxy_log_level: Option<String>) -> anyhow::Result<i32> {
-    // A second provider cannot be installed; the first is the same one.
-    let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let role = match role {
         RoleArgument::Sidecar => Role::Sidecar,
         RoleArgument::Router => Role::Router,
@@ -156,6 +165,27 @@ fn run_proxy(role: RoleArgument, domain: Option<String>, proxy_log_level: Option
     if let Some(level) = proxy_log_level {
         settings.log_level = level;
     }
+    serve(settings)
+}
+
+/// What a service of the machine does: the rules first, so that nothing passes by, then the proxy. The rules stay when
+/// it ends: what they capture then finds nobody.
+fn run_machine(root: &Path, no_capture: bool) -> anyhow::Result<i32> {
+    let variables = vm::environment(root, std::env::vars().collect())?;
+    let mut settings = Settings::from_environment(Role::Sidecar, None, &variables)?;
+    settings.paths = settings.paths.below(root);
+    let custom = variables.get("ISTIO_CUSTOM_IP_TABLES").is_some_and(|value| value == "true");
+    if !no_capture && !custom {
+        let rules = vm::environment::captured(&variables, settings.captures_dns, resolvers())?;
+        capture::apply(&capture::ruleset(&rules))?;
+        tracing::info!("capture rules are in place");
+    }
+    serve(settings)
+}
+
+fn serve(settings: Settings) -> anyhow::Result<i32> {
+    // A second provider cannot be installed; the first is the same one.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
     Ok(runtime()?.block_on(proxy::run(settings))?)
 }
 

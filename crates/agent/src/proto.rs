@@ -30,6 +30,9 @@ pub struct NameInfo {
 /// Type URL of the table of names in xDS.
 pub const NAME_TABLE: &str = "type.googleapis.com/istio.networking.nds.v1.NameTable";
 
+/// Type URL of a report on the application's health in xDS; it has no resources.
+pub const HEALTH_INFORMATION: &str = "type.googleapis.com/istio.v1.HealthInformation";
+
 /// The part of a `DeltaDiscoveryResponse` that says what it is about.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ResponseType {

@@ -20,6 +20,7 @@ use crate::dns::upstream::Resolvers;
 use crate::dns::{self, ResolvConf, Subscription};
 use crate::drain;
 use crate::envoy::{Envoy, StartError, write_bootstrap};
+use crate::health::{self, Verdict};
 use crate::identity;
 use crate::sds::SecretService;
 use crate::settings::Settings;
@@ -63,7 +64,8 @@ pub async fn run(settings: Settings) -> Result<i32, ProxyError> {
     write_bootstrap(&settings)?;
     serve_unix(&settings.paths.sds, SecretDiscoveryServiceServer::new(SecretService::new(secrets.clone())))?;
     let names = serve_dns(&settings).await?;
-    let ads = AdsProxy::new(Arc::clone(&settings), secrets.clone(), Arc::clone(&counters), names);
+    let health = watch_health(&settings);
+    let ads = AdsProxy::new(Arc::clone(&settings), secrets.clone(), Arc::clone(&counters), names, health);
     serve_unix(&settings.paths.xds(), ads)?;
     let status = Status::new(
         Arc::clone(&settings),
@@ -162,6 +164,14 @@ async fn serve_dns(settings: &Settings) -> Result<Option<Subscription>, ProxyErr
     }
     info!(port = settings.ports.dns, resolvers = ?resolvers.servers, "DNS of the application is answered here");
     Ok(Some(Subscription::new(publish, &settings.pod_namespace, system.search)))
+}
+
+/// Looks at the application's health where its WorkloadGroup has a probe.
+fn watch_health(settings: &Arc<Settings>) -> Option<watch::Receiver<Verdict>> {
+    let probe = settings.proxy_config.readiness_probe.clone()?;
+    let (publish, verdict) = watch::channel(None);
+    tokio::spawn(health::watch(Arc::clone(settings), probe, publish));
+    Some(verdict)
 }
 
 async fn serve_status(settings: &Settings, status: Status) -> Result<(), ProxyError> {

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::capture;
+use crate::health::Probe;
 
 /// Mark that the proxy and the agent put on their own upstream sockets, so that capture leaves these alone.
 pub const PROXY_MARK: u32 = 1337;
@@ -51,7 +52,7 @@ pub enum SettingsError {
 }
 
 /// The part of Istio's `ProxyConfig` that the agent obeys.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyConfig {
     /// `host:port` of the xDS service.
@@ -74,6 +75,8 @@ pub struct ProxyConfig {
     pub status_port: Option<u16>,
     /// Environment variables by other means; real ones win.
     pub proxy_metadata: BTreeMap<String, String>,
+    /// What is asked of an application that no kubelet looks at.
+    pub readiness_probe: Option<Probe>,
     /// Node metadata `MESH_ID` where no variable says it.
     pub mesh_id: Option<String>,
     /// The object as it came, for node metadata.
@@ -82,7 +85,7 @@ pub struct ProxyConfig {
 }
 
 /// Everything the agent needs to know before it starts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// What the proxy is for.
     pub role: Role,
@@ -170,6 +173,11 @@ pub struct Paths {
     pub labels: PathBuf,
     /// Annotations of the pod, likewise.
     pub annotations: PathBuf,
+    /// Directory of the certificate by which the workload proves who it is once it has one, in place of its token
+    /// (`PROV_CERT`).
+    pub provisioned: Option<PathBuf>,
+    /// Directory that certificates are written to (`OUTPUT_CERTS`).
+    pub output: Option<PathBuf>,
 }
 
 impl Paths {
@@ -177,6 +185,21 @@ impl Paths {
     #[must_use]
     pub fn xds(&self) -> PathBuf {
         self.config.join("XDS")
+    }
+
+    /// The same below another root; what is absolute stays.
+    #[must_use]
+    pub fn below(&self, root: &Path) -> Self {
+        Self {
+            config: root.join(&self.config),
+            sds: root.join(&self.sds),
+            token: root.join(&self.token),
+            root_certificate: root.join(&self.root_certificate),
+            labels: root.join(&self.labels),
+            annotations: root.join(&self.annotations),
+            provisioned: self.provisioned.as_ref().map(|path| root.join(path)),
+            output: self.output.as_ref().map(|path| root.join(path)),
+        }
     }
 
     /// The bootstrap.
@@ -327,6 +350,8 @@ fn paths(variables: &Variables<'_>, config: &ProxyConfig) -> Paths {
         root_certificate: PathBuf::from(variables.or("XDS_ROOT_CA", "./var/run/secrets/istio/root-cert.pem")),
         labels: PathBuf::from("./etc/istio/pod/labels"),
         annotations: PathBuf::from("./etc/istio/pod/annotations"),
+        provisioned: variables.get("PROV_CERT").map(PathBuf::from),
+        output: variables.get("OUTPUT_CERTS").map(PathBuf::from),
     }
 }
 

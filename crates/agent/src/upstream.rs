@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -97,11 +97,7 @@ fn client_config(settings: &Settings, secrets: Option<&Secrets>) -> Result<Clien
         return Err(refused("no certificate".to_owned()));
     }
     let builder = ClientConfig::builder().with_root_certificates(roots);
-    // The server verifies by the same roots; what it would refuse is better not shown, since a token may do.
-    let usable = secrets
-        .filter(|secrets| secrets.not_after > std::time::SystemTime::now())
-        .filter(|secrets| bundle_holds(&pem, &secrets.issuer_root_pem));
-    let mut config = match usable {
+    let mut config = match secrets.filter(|secrets| is_presentable(secrets, &pem)) {
         Some(secrets) => {
             let chain =
                 parse_certificates(&secrets.chain_pem).map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -113,6 +109,19 @@ fn client_config(settings: &Settings, secrets: Option<&Secrets>) -> Result<Clien
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
+}
+
+/// Whether the server would accept a certificate: it verifies by the same roots. What it would refuse is better not
+/// shown, since a token may do.
+fn is_presentable(secrets: &Secrets, roots_pem: &str) -> bool {
+    secrets.not_after > SystemTime::now() && bundle_holds(roots_pem, &secrets.issuer_root_pem)
+}
+
+/// Whether the certificate alone says who the workload is: once a machine has one, its token is not shown again.
+#[must_use]
+pub fn certificate_suffices(settings: &Settings, secrets: Option<&Secrets>) -> bool {
+    let roots = || std::fs::read_to_string(&settings.paths.root_certificate).unwrap_or_default();
+    settings.paths.provisioned.is_some() && secrets.is_some_and(|secrets| is_presentable(secrets, &roots()))
 }
 
 /// Connects to the first address of `host:port` that answers, from a socket that capture leaves alone.

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 pub use metrics::Metrics;
+pub(crate) use probes::{Action, perform};
 pub use probes::{AppProbers, ProbeConfigError};
 pub use readiness::Readiness;
 

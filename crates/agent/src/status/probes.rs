@@ -41,9 +41,10 @@ fn one() -> u64 {
     1
 }
 
+/// What is asked over the network.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum Action {
+pub(crate) enum Action {
     HttpGet(HttpGet),
     TcpSocket(TcpSocketAction),
     Grpc(Grpc),
@@ -51,7 +52,7 @@ enum Action {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct HttpGet {
+pub(crate) struct HttpGet {
     #[serde(default)]
     path: String,
     port: u16,
@@ -64,21 +65,21 @@ struct HttpGet {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Header {
+pub(crate) struct Header {
     name: String,
     #[serde(default)]
     value: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct TcpSocketAction {
+pub(crate) struct TcpSocketAction {
     port: u16,
     #[serde(default)]
     host: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Grpc {
+pub(crate) struct Grpc {
     port: u16,
     #[serde(default)]
     service: Option<String>,
@@ -111,7 +112,8 @@ impl AppProbers {
     }
 }
 
-async fn perform(action: &Action, headers: &HeaderMap, pod: IpAddr) -> Result<StatusCode, CallError> {
+/// Asks the application at `pod`; the answer of anything but HTTP is put as a status.
+pub(crate) async fn perform(action: &Action, headers: &HeaderMap, pod: IpAddr) -> Result<StatusCode, CallError> {
     match action {
         Action::HttpGet(get) => http_get(get, headers, pod).await,
         Action::TcpSocket(tcp) => connect(host(&tcp.host, pod), tcp.port).await.map(|_| StatusCode::OK),

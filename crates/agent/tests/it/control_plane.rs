@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
 use agent::proto::{IstioCertificateRequest, IstioCertificateResponse};
@@ -44,6 +44,12 @@ pub(crate) struct Seen {
     pub(crate) cluster_ids: Vec<String>,
     pub(crate) nacks: Vec<String>,
     pub(crate) initial_versions: HashMap<String, String>,
+    /// Calls that were let in by their token.
+    pub(crate) by_token: usize,
+    /// Calls that showed no token and were let in by their certificate.
+    pub(crate) by_certificate: usize,
+    /// What was said of the application's health: the error, or nothing.
+    pub(crate) health: Vec<Option<String>>,
 }
 
 /// A running control plane; dropping it cuts every connection.
@@ -104,7 +110,10 @@ pub(crate) fn start(port: u16, state: &Arc<State>) -> ControlPlane {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &state.root).unwrap();
-    let tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate.pem(), key.serialize_pem()));
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(certificate.pem(), key.serialize_pem()))
+        .client_ca_root(Certificate::from_pem(state.root.pem()))
+        .client_auth_optional(true);
     let (ads, authority) = (Ads(Arc::clone(state)), CertificateAuthority(Arc::clone(state)));
     let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -137,7 +146,7 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        check_token(&self.0, request.metadata())?;
+        check(&self.0, &request)?;
         let (sender, receiver) = mpsc::channel(16);
         self.0.seen.lock().unwrap().streams += 1;
         tokio::spawn(answer(Arc::clone(&self.0), request.into_inner(), sender));
@@ -158,6 +167,10 @@ async fn answer(
                 seen.node_id.clone_from(&node.id);
             }
             seen.initial_versions.extend(request.initial_resource_versions.clone());
+            if request.type_url == agent::proto::HEALTH_INFORMATION {
+                seen.health.push(request.error_detail.map(|detail| detail.message));
+                continue;
+            }
             seen.nacks.extend(request.error_detail.as_ref().map(|detail| detail.message.clone()));
         }
         if !request.response_nonce.is_empty() {
@@ -182,11 +195,18 @@ async fn answer(
     }
 }
 
-fn check_token(state: &State, metadata: &tonic::metadata::MetadataMap) -> Result<(), Status> {
-    let text = |key: &str| metadata.get(key).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+fn check<T>(state: &State, request: &Request<T>) -> Result<(), Status> {
+    let text =
+        |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let mut seen = state.seen.lock().unwrap();
     seen.cluster_ids.push(text("clusterid"));
     if text("authorization") == format!("Bearer {TOKEN}") {
+        seen.by_token += 1;
+        return Ok(());
+    }
+    let certified = request.peer_certs().is_some_and(|certificates| !certificates.is_empty());
+    if certified && text("authorization").is_empty() {
+        seen.by_certificate += 1;
         return Ok(());
     }
     seen.refused_calls += 1;
@@ -207,7 +227,7 @@ impl tonic::server::UnaryService<IstioCertificateRequest> for CertificateAuthori
     fn call(&mut self, request: Request<IstioCertificateRequest>) -> Self::Future {
         let state = Arc::clone(&self.0);
         Box::pin(async move {
-            check_token(&state, request.metadata())?;
+            check(&state, &request)?;
             let request = request.into_inner();
             let lifetime = Duration::from_secs(request.validity_duration.try_into().unwrap());
             state.seen.lock().unwrap().certificates += 1;

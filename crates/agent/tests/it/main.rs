@@ -7,3 +7,4 @@ mod dns;
 mod pod;
 mod proxy;
 mod support;
+mod vm;
