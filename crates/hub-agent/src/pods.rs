@@ -7,11 +7,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use kube_support::table::follow;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::restart;
-use crate::run::tables::follow;
 use crate::telemetry::Workload;
 use crate::view;
 

@@ -4,6 +4,7 @@
 //! * [`core`] is the thread that owns the state: changes in, writes and statuses out,
 //! * [`write`] makes the objects of one cluster what they shall be, [`status`] writes statuses,
 //! * [`agent`] asks the agents of clusters over port-forward, [`lease`] settles which manager leads,
+//! * [`signing`] signs the authorities of meshes, and changes roots; [`telemetry`] is that of all clusters as one,
 //! * [`manager`] wires this together, [`run`] is the program around it.
 
 pub mod agent;
@@ -16,5 +17,7 @@ pub mod management;
 pub mod manager;
 pub mod metrics;
 pub mod run;
+pub mod signing;
 pub mod status;
+pub mod telemetry;
 pub mod write;

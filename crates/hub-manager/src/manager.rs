@@ -16,6 +16,7 @@ use crate::event::{Event, Events};
 use crate::kinds::{Key, ResourceKind};
 use crate::management::{DISCOVERED, Outlets, follow_kind};
 use crate::metrics::Metrics;
+use crate::signing::run::Signing;
 use crate::status::StatusWriter;
 use crate::write::{Command, Outcomes, Settings, Writer};
 
@@ -59,6 +60,7 @@ impl Manager {
             tasks.spawn(follow_kind(client.clone(), namespace.to_owned(), kind, outlets.clone()));
         }
         drop(outlets);
+        let management = client.clone();
         let shared = Shared {
             management: client,
             namespace: namespace.to_owned(),
@@ -71,6 +73,14 @@ impl Manager {
         };
         tasks.spawn(clusters::run(shared, sights));
         let (began, core) = start_core(namespace, events.clone(), receiver, statuses, Arc::clone(&metrics));
+        let signing = Signing {
+            management,
+            namespace: namespace.to_owned(),
+            events: events.clone(),
+            agents: agents.clone(),
+            began: began.clone(),
+        };
+        tasks.spawn(signing.run());
         Self { events, directory, metrics, agents, began, tasks, core }
     }
 

@@ -6,4 +6,5 @@ pub mod client;
 pub mod error;
 pub mod https;
 pub mod pause;
+pub mod table;
 pub mod watch;

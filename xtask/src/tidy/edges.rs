@@ -18,7 +18,7 @@ const MAY_NEED: [(&str, &[&str]); 19] = [
     ("agent", &["eventually", "mesh-types"]),
     ("bookinfo", &[]),
     ("hub", &["eventually", "mesh-types"]),
-    ("hub-agent", &["eventually", "mesh-certificates", "mesh-types"]),
+    ("hub-agent", &["eventually", "kube-support", "mesh-certificates", "mesh-types"]),
     ("hub-manager", &["eventually", "hub", "kube-support", "mesh-certificates", "mesh-types"]),
     ("kube-support", &[]),
     ("pilot", &["eventually", "kube-support", "mesh-certificates", "mesh-types"]),
@@ -34,7 +34,8 @@ const MAY_NEED: [(&str, &[&str]); 19] = [
 const TESTS_MAY_NEED: [&str; 2] = ["eventually", "requirements"];
 
 /// What the tests of single crates may need besides: the API server is what a program of Kubernetes is tried against.
-const TESTS_OF: [(&str, &[&str]); 2] = [("hub-agent", &["substrate-api"]), ("hub-manager", &["substrate-api"])];
+const TESTS_OF: [(&str, &[&str]); 2] =
+    [("hub-agent", &["substrate-api"]), ("hub-manager", &["hub-agent", "substrate-api"])];
 
 /// Crates of plain data and arithmetic, and packages that do I/O.
 const PURE: [&str; 3] = ["mesh-types", "substrate-config", "verdict"];

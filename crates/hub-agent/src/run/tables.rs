@@ -1,21 +1,18 @@
 //! What the decisions about certificates look at, kept up to date by watches.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::reflector::{Lookup, ObjectRef as Reference, Store, store};
-use kube::runtime::{WatchStreamExt as _, reflector, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::runtime::reflector::{ObjectRef as Reference, Store};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt as _};
+use kube_support::table::{follow, follow_dynamic};
 use mesh_types::hub::certificate::{CertificateRequest, IssuedCertificate, WorkloadRestart};
 use mesh_types::hub::{Kind, Object, ObjectRef, names};
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +46,11 @@ impl Tables {
         changed: &Arc<watch::Sender<()>>,
         cancel: &CancellationToken,
     ) -> Self {
-        let hub = |kind| follow_dynamic(client, namespace, kind, changed, cancel);
+        let hub = |kind| {
+            let resource = resource_of(kind);
+            let api = Api::namespaced_with(client.clone(), namespace, &resource);
+            follow_dynamic(api, resource, changed, cancel)
+        };
         let everything = watcher::Config::default;
         let keys = everything().fields(&format!("type={}", names::TYPE_KEY));
         let roots = everything().fields(&format!("metadata.name={}", view::ROOT_CONFIG_MAP));
@@ -186,61 +187,4 @@ impl Tables {
 /// How a kind of the hub is asked for.
 pub(crate) fn resource_of(kind: Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), Kind::VERSION, kind.name()), kind.plural())
-}
-
-fn follow_dynamic(
-    client: &Client,
-    namespace: &str,
-    kind: Kind,
-    changed: &Arc<watch::Sender<()>>,
-    cancel: &CancellationToken,
-) -> Store<DynamicObject> {
-    let resource = resource_of(kind);
-    let writer = reflector::store::Writer::new(resource.clone());
-    let reader = writer.as_reader();
-    let api = Api::namespaced_with(client.clone(), namespace, &resource);
-    drive(writer, api, watcher::Config::default(), kind.name(), changed, cancel);
-    reader
-}
-
-/// Keeps a table of a kind up to date.
-pub(crate) fn follow<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    changed: &Arc<watch::Sender<()>>,
-    cancel: &CancellationToken,
-) -> Store<K>
-where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let (reader, writer) = store();
-    let name = <K as Resource>::kind(&()).into_owned();
-    drive(writer, api, config, &name, changed, cancel);
-    reader
-}
-
-fn drive<K>(
-    writer: reflector::store::Writer<K>,
-    api: Api<K>,
-    config: watcher::Config,
-    kind: &str,
-    changed: &Arc<watch::Sender<()>>,
-    cancel: &CancellationToken,
-) where
-    K: Resource + Lookup + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    <K as Lookup>::DynamicType: Eq + Hash + Clone + Send + Sync,
-{
-    let (kind, changed, cancel) = (kind.to_owned(), Arc::clone(changed), cancel.clone());
-    // What nobody reads is not kept: it is the larger part of most objects.
-    let watched = watcher(api, config).default_backoff().modify(|object| object.meta_mut().managed_fields = None);
-    tokio::spawn(async move {
-        let mut events = std::pin::pin!(reflector(writer, watched));
-        while let Some(Some(event)) = cancel.run_until_cancelled(events.next()).await {
-            match event {
-                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                Ok(_) => changed.send_replace(()),
-                Err(error) => tracing::warn!(kind, %error, "cannot be watched at the moment"),
-            }
-        }
-    });
 }

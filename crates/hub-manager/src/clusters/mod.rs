@@ -65,6 +65,7 @@ pub struct Shared {
 /// Where the agents of the registered clusters are at the moment.
 #[derive(Clone, Default)]
 pub struct Agents {
+    changed: Arc<watch::Sender<()>>,
     places: Arc<Mutex<BTreeMap<String, watch::Receiver<session::AgentPlace>>>>,
 }
 
@@ -75,12 +76,20 @@ impl Agents {
         self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// Announces that a cluster is registered, or no longer is.
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     fn set(&self, cluster: &str, place: Option<watch::Receiver<session::AgentPlace>>) {
-        let mut places = self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match place {
-            Some(place) => places.insert(cluster.to_owned(), place),
-            None => places.remove(cluster),
-        };
+        {
+            let mut places = self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match place {
+                Some(place) => places.insert(cluster.to_owned(), place),
+                None => places.remove(cluster),
+            };
+        }
+        self.changed.send_replace(());
     }
 }
 

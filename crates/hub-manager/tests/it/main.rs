@@ -4,4 +4,5 @@
 
 mod cluster;
 mod discovery;
+mod trust;
 mod world;
