@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::ads::server::{Ads, Authenticate};
-use crate::ads::status::Registry;
 use crate::ca::{self, Authenticator, Authority, CertificateService, ServingTls};
 use crate::debug::{self, Sources};
 use crate::inject::MeshSettings;
@@ -172,16 +171,13 @@ pub async fn run(options: Options) -> Result<(), DiscoveryError> {
     let tls = ServingTls::start(&authority, ca::serving::names(&options.service, &options.namespace), cancel.clone())?;
     tasks.spawn(ca::publish::run(client.clone(), Arc::clone(&authority), cancel.clone()));
     let registrar = Registrar::new(client.clone(), options.instance.clone());
-    tasks.spawn(grpc(
-        listen(names::PORT_XDS_TLS).await?,
-        tls.clone(),
-        Arc::clone(&authority),
-        &store,
-        sources.registry,
-        registrar.clone(),
-        &options,
-        cancel.clone(),
-    ));
+    let authenticator =
+        Authenticator::new(Arc::clone(&store) as Arc<dyn ca::ClusterClients>, options.trust_domain.clone());
+    let ads = Ads::new(store.snapshots(), sources.registry, authenticated(authenticator.clone()))
+        .registering(registrar.clone());
+    let certificates = CertificateService::new(Arc::clone(&authority), authenticator);
+    let xds = listen(names::PORT_XDS_TLS).await?;
+    tasks.spawn(grpc(xds, tls.clone(), ads, certificates, cancel.clone()));
     tasks.spawn(registration::sweep::run(registrar, store.snapshots(), options.workload_entry_grace_period));
     let webhooks = listen(names::PORT_WEBHOOK).await?;
     tasks.spawn(serve_webhooks(webhooks, tls, options, store.snapshots(), client, authority, serving, cancel.clone()));
@@ -215,31 +211,20 @@ async fn http(listener: TcpListener, router: axum::Router, cancel: CancellationT
     }
 }
 
-fn grpc(
+async fn grpc(
     listener: TcpListener,
     tls: ServingTls,
-    authority: Arc<Authority>,
-    store: &Arc<Store>,
-    registry: Arc<Registry>,
-    registrar: Registrar,
-    options: &Options,
+    ads: Ads,
+    certificates: CertificateService,
     cancel: CancellationToken,
-) -> impl Future<Output = ()> + use<> {
-    let authenticator =
-        Authenticator::new(Arc::clone(store) as Arc<dyn ca::ClusterClients>, options.trust_domain.clone());
-    let ads = Ads::new(store.snapshots(), registry, authenticated(authenticator.clone()))
-        .registering(registrar)
-        .into_service();
-    let certificates = CertificateService::new(authority, authenticator);
-    async move {
-        let server = Server::builder()
-            .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)))
-            .add_service(ads)
-            .add_service(certificates)
-            .serve_with_incoming_shutdown(incoming(listener, tls.grpc), cancel.cancelled_owned());
-        if let Err(error) = server.await {
-            tracing::error!(%error, "xDS ended");
-        }
+) {
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)))
+        .add_service(ads.into_service())
+        .add_service(certificates)
+        .serve_with_incoming_shutdown(incoming(listener, tls.grpc), cancel.cancelled_owned());
+    if let Err(error) = server.await {
+        tracing::error!(%error, "xDS ended");
     }
 }
 
