@@ -12,6 +12,8 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::machine::{MachineAction, MachineAnswer};
+
 /// Two networks, and which of the packets between them are meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -115,6 +117,13 @@ pub enum ControlRequest {
     },
     /// Links, rules and their counters on every router: [`ControlResponse::Counters`].
     Counters,
+    /// Something about a host outside the clusters: [`ControlResponse::Machine`]. It outlives the connection.
+    Machine {
+        /// Name of the host.
+        name: String,
+        /// What.
+        action: MachineAction,
+    },
 }
 
 /// What the world answers.
@@ -145,6 +154,11 @@ pub enum ControlResponse {
     Counters {
         /// Each of them.
         routers: Vec<RouterCounters>,
+    },
+    /// What a host answers.
+    Machine {
+        /// The answer.
+        answer: MachineAnswer,
     },
     /// It was not done, and nothing was changed.
     Refused {

@@ -3,11 +3,14 @@
 //! Addresses are IPv4. Nothing here knows of meshes: networks are layer-3 segments, images are names of local programs.
 
 pub mod control;
+pub mod machine;
 
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
+
+use machine::MachineConfig;
 
 /// One embedded world: its networks, its clusters and the programs that stand for images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +26,9 @@ pub struct WorldConfig {
     pub networks: Vec<NetworkConfig>,
     /// The clusters, each on one of the networks.
     pub clusters: Vec<ClusterConfig>,
+    /// Hosts outside every cluster. They are there from the beginning, and run once they are started.
+    #[serde(default)]
+    pub machines: Vec<MachineConfig>,
     /// Ordered rules that map image names to local programs; the first that matches wins.
     pub images: Vec<ImageRule>,
     /// Whether the world ends when its standard input reaches end-of-file (the lease of a runner).

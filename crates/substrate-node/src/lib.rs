@@ -7,6 +7,7 @@ mod beneath;
 pub mod dns;
 pub mod fabric;
 pub mod kubelet;
+pub mod machine;
 pub mod runtime;
 pub mod services;
 pub mod supervision;

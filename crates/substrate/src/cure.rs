@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 
 use substrate::{cluster, world};
 use substrate_node::fabric;
+use substrate_node::machine::MachineError;
 use substrate_node::supervision::EnterError;
 
 const MACHINE: &str =
@@ -24,15 +25,17 @@ pub(crate) fn cure(error: &anyhow::Error) -> &'static str {
 
 fn of_world(error: &world::Error) -> Option<&'static str> {
     match error {
-        world::Error::Name(_) | world::Error::Subnet { .. } | world::Error::Fabric(fabric::Error::Config(_)) => {
-            Some(CONFIGURATION)
-        }
+        world::Error::Name(_)
+        | world::Error::Subnet { .. }
+        | world::Error::Address { .. }
+        | world::Error::Machine(MachineError::Image { .. } | MachineError::Config { .. })
+        | world::Error::Fabric(fabric::Error::Config(_)) => Some(CONFIGURATION),
         world::Error::Cluster { source: cluster::Error::Subnet(_), .. } => Some(CONFIGURATION),
         world::Error::Busy { .. } => {
             Some("end that world first (`meshproof down`), or give this one another state directory")
         }
         world::Error::Fabric(_) => Some(MACHINE),
-        world::Error::Cluster { .. } | world::Error::File { .. } => None,
+        world::Error::Cluster { .. } | world::Error::File { .. } | world::Error::Machine(_) => None,
     }
 }
 

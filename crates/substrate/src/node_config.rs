@@ -24,13 +24,18 @@ pub(crate) fn node_config(
     NodeConfig {
         client: api.client(&format!("system:node:{name}"), &["system:masters"]),
         network,
-        images: ImageTable::new(world.images.iter().map(image).collect()),
+        images: images(world),
         node_name: name,
         node_labels: labels(cluster),
         volumes_directory: world.state_directory.join("world").join(&cluster.name).into_std_path_buf(),
         log_directory: directory.join("logs").into_std_path_buf(),
         cluster_dns: addresses.dns,
     }
+}
+
+/// The programs that stand for images.
+pub(crate) fn images(world: &WorldConfig) -> ImageTable {
+    ImageTable::new(world.images.iter().map(image).collect())
 }
 
 fn labels(cluster: &ClusterConfig) -> BTreeMap<String, String> {

@@ -1,5 +1,6 @@
 //! The whole world: networks first, then every cluster side by side, then the state file and the announcement.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -7,13 +8,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use substrate_config::machine::MachineConfig;
 use substrate_config::{WorldConfig, WorldEvent, WorldState};
-use substrate_node::fabric::{self, ClusterNetworkConfig, Fabric, FabricConfig, InvalidCidr};
+use substrate_node::fabric::{self, ClusterNetworkConfig, Fabric, FabricConfig, InvalidCidr, MachineNetworkConfig};
+use substrate_node::machine::{Machine, MachineError};
 use substrate_node::supervision::{World as Process, mount_tmpfs};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, Cluster};
 use crate::control::{self, Control};
+use crate::node_config;
 
 /// A world could not be brought up.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,17 @@ pub enum Error {
         /// Why.
         #[source]
         source: cluster::Error,
+    },
+    /// A host outside the clusters cannot be.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The address of a host outside the clusters is none.
+    #[error("machine {machine}: address {text:?} is no IPv4 address")]
+    Address {
+        /// Which.
+        machine: String,
+        /// What stands there.
+        text: String,
     },
     /// A file could not be written.
     #[error("cannot write {path}")]
@@ -96,7 +111,8 @@ pub async fn bring_up(
     let control_socket = config.state_directory.join(control::SOCKET);
     let listener = control::listen(&control_socket).map_err(file(&control_socket))?;
     let servers = clusters.iter().map(|cluster| (cluster.state.name.clone(), cluster.api.clone())).collect();
-    let control = Control::new(fabric.links(), servers);
+    let machines = machines(config, &fabric)?;
+    let control = Control::new(fabric.links(), servers, machines);
     tokio::spawn(cancel.clone().run_until_cancelled_owned(control.serve(listener)));
     let state = WorldState {
         name: config.name.clone(),
@@ -112,6 +128,21 @@ pub async fn bring_up(
     )?;
     announce(&WorldEvent::Ready { state });
     Ok(World { _lock: lock, _fabric: fabric, _clusters: clusters })
+}
+
+/// The hosts outside the clusters, which are off.
+fn machines(config: &WorldConfig, fabric: &Fabric) -> Result<BTreeMap<String, Arc<Machine>>, Error> {
+    let images = node_config::images(config);
+    let machine = |machine: &MachineConfig| {
+        let name = &machine.name;
+        let network = fabric.machine(name).expect("invariant: the fabric has every machine of the configuration");
+        // Beside the volumes of the clusters, whose names have no blank.
+        let disk = config.state_directory.join("world").join("machine ".to_owned() + name);
+        let logs = config.state_directory.join("machines").join(name);
+        let made = Machine::new(machine, network, &images, disk.into_std_path_buf(), logs.as_std_path())?;
+        Ok((name.clone(), Arc::new(made)))
+    };
+    config.machines.iter().map(machine).collect()
 }
 
 /// Keeps a second world out of the directory. The kernel drops the lock with the process.
@@ -154,6 +185,7 @@ fn fabric_config(config: &WorldConfig) -> Result<FabricConfig, Error> {
         })
     };
     let names = config.networks.iter().map(|network| &network.name).chain(config.clusters.iter().map(|one| &one.name));
+    let names = names.chain(config.machines.iter().map(|machine| &machine.name));
     if let Some(name) = names.into_iter().find(|name| !is_label(name)) {
         return Err(Error::Name(name.clone()));
     }
@@ -168,7 +200,13 @@ fn fabric_config(config: &WorldConfig) -> Result<FabricConfig, Error> {
         });
     }
     let networks = config.networks.iter().map(|network| fabric::NetworkConfig { name: network.name.clone() }).collect();
-    Ok(FabricConfig { networks, clusters })
+    let machine = |machine: &MachineConfig| {
+        let MachineConfig { name, network, address, .. } = machine;
+        let parsed = address.parse().map_err(|_| Error::Address { machine: name.clone(), text: address.clone() })?;
+        Ok(MachineNetworkConfig { name: name.clone(), network: network.clone(), address: parsed })
+    };
+    let machines = config.machines.iter().map(machine).collect::<Result<_, Error>>()?;
+    Ok(FabricConfig { networks, clusters, machines })
 }
 
 fn is_label(name: &str) -> bool {

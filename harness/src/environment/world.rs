@@ -37,6 +37,7 @@ pub fn world_config(
         state_directory: directory.to_owned(),
         networks: topology.networks.iter().map(|name| NetworkConfig { name: name.clone() }).collect(),
         clusters: clusters.collect(),
+        machines: Vec::new(),
         images: images::table(programs),
         exit_on_stdin_eof,
     }

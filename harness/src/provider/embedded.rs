@@ -431,6 +431,7 @@ mod tests {
             state_directory: path.join("state"),
             networks: Vec::new(),
             clusters: Vec::new(),
+            machines: Vec::new(),
             images: Vec::new(),
             exit_on_stdin_eof: true,
         };

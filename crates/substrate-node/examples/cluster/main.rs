@@ -106,7 +106,11 @@ fn fabric_config() -> Result<FabricConfig, Box<dyn Error>> {
         service_subnet: "10.96.0.0/16".parse()?,
         node_subnet: "172.30.1.0/24".parse()?,
     };
-    Ok(FabricConfig { networks: vec![NetworkConfig { name: "network".into() }], clusters: vec![cluster] })
+    Ok(FabricConfig {
+        networks: vec![NetworkConfig { name: "network".into() }],
+        clusters: vec![cluster],
+        machines: Vec::new(),
+    })
 }
 
 fn node_config(

@@ -50,7 +50,7 @@ pub(crate) fn two_clusters() -> Result<FabricConfig, Box<dyn Error>> {
         })
     };
     let networks = ["network1", "network2"].map(|name| NetworkConfig { name: name.to_owned() }).to_vec();
-    Ok(FabricConfig { networks, clusters: vec![cluster(1)?, cluster(2)?] })
+    Ok(FabricConfig { networks, clusters: vec![cluster(1)?, cluster(2)?], machines: Vec::new() })
 }
 
 pub(crate) fn cluster(fabric: &Fabric, name: &str) -> Result<Arc<ClusterNetwork>, Box<dyn Error>> {

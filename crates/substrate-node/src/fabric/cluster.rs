@@ -128,7 +128,7 @@ impl ClusterNetwork {
         })?;
         let plan =
             PodPlan { address, link: self.next_link.fetch_add(1, Ordering::Relaxed), node_address: self.node_address };
-        PodNetwork::create(plan, self.node.clone(), self.addresses.clone())
+        PodNetwork::create(plan, self.node.clone(), Some(self.addresses.clone()))
             .await
             .map_err(Error::kernel(format!("make the network of pod {pod:?}")))
     }
@@ -160,12 +160,14 @@ impl ClusterNetwork {
 
 fn node_rules(all: &FabricConfig, config: &ClusterNetworkConfig, node_address: Ipv4Addr) -> NodeRules {
     let same_network = all.clusters.iter().filter(|cluster| cluster.network == config.network);
+    let machines = all.machines.iter().filter(|machine| machine.network == config.network);
+    let machines = machines.map(|machine| Cidr::host(machine.address));
     NodeRules {
         node_address,
         uplink: UPLINK_NAME.to_owned(),
         pod_subnet: config.pod_subnet,
         service_subnet: config.service_subnet,
         node_subnet: config.node_subnet,
-        routed: same_network.flat_map(|cluster| [cluster.pod_subnet, cluster.node_subnet]).collect(),
+        routed: same_network.flat_map(|cluster| [cluster.pod_subnet, cluster.node_subnet]).chain(machines).collect(),
     }
 }

@@ -1,6 +1,7 @@
 //! What the fabric is made from: networks, and the clusters on them. Validation is complete before anything is made.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,21 @@ pub struct FabricConfig {
     pub networks: Vec<NetworkConfig>,
     /// Clusters, one node each.
     pub clusters: Vec<ClusterNetworkConfig>,
+    /// Hosts outside every cluster.
+    #[serde(default)]
+    pub machines: Vec<MachineNetworkConfig>,
+}
+
+/// The address of a host outside every cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MachineNetworkConfig {
+    /// Unique name.
+    pub name: String,
+    /// Name of its network.
+    pub network: String,
+    /// Reachable from every network, hence unique.
+    pub address: Ipv4Addr,
 }
 
 /// A network: its clusters route each other's pods; other networks reach only node and LoadBalancer addresses.
@@ -60,8 +76,33 @@ impl FabricConfig {
             }
             problems.extend(cluster.problems());
         }
+        problems.extend(self.problems_of_machines(&names));
         for (index, one) in self.clusters.iter().enumerate() {
             problems.extend(self.clusters[index + 1..].iter().flat_map(|other| one.conflicts_with(other)));
+        }
+        problems
+    }
+
+    fn problems_of_machines(&self, networks: &BTreeSet<&String>) -> Vec<String> {
+        let mut problems = Vec::new();
+        let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        for machine in &self.machines {
+            let MachineNetworkConfig { name, network, address } = machine;
+            if !names.insert(name) {
+                problems.push(format!("machine {name:?} is defined twice"));
+            }
+            if !networks.contains(network) {
+                problems.push(format!("machine {name:?} is on unknown network {network:?}"));
+            }
+            if !addresses.insert(address) {
+                problems.push(format!("machine {name:?}: another machine has the address {address}"));
+            }
+            for cluster in &self.clusters {
+                let taken = cluster.ranges().into_iter().find(|(_, range)| range.contains(*address));
+                problems.extend(taken.map(|(range, _)| {
+                    format!("machine {name:?}: its address {address} is in the {range} of cluster {:?}", cluster.name)
+                }));
+            }
         }
         problems
     }
@@ -124,7 +165,7 @@ mod tests {
 
     fn config(clusters: Vec<ClusterNetworkConfig>) -> FabricConfig {
         let networks = ["network1", "network2"].map(|name| NetworkConfig { name: name.to_owned() }).to_vec();
-        FabricConfig { networks, clusters }
+        FabricConfig { networks, clusters, machines: Vec::new() }
     }
 
     #[test]
@@ -134,6 +175,29 @@ mod tests {
             cluster("two", "network2", "10.244.0.0/16", "172.30.2.0/24"),
         ];
         assert_eq!(config(clusters).problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_machine_is_on_a_network_and_has_an_address_of_its_own() {
+        let mut config = config(vec![cluster("one", "network1", "10.244.0.0/16", "172.30.1.0/24")]);
+        let machine = |name: &str, network: &str, address: &str| MachineNetworkConfig {
+            name: name.to_owned(),
+            network: network.to_owned(),
+            address: address.parse().unwrap(),
+        };
+        config.machines = vec![machine("a", "network2", "192.168.9.1")];
+        assert_eq!(config.problems(), Vec::<String>::new());
+        config.machines.push(machine("a", "elsewhere", "192.168.9.1"));
+        config.machines.push(machine("b", "network1", "172.30.1.7"));
+        assert_eq!(
+            config.problems(),
+            [
+                "machine \"a\" is defined twice",
+                "machine \"a\" is on unknown network \"elsewhere\"",
+                "machine \"a\": another machine has the address 192.168.9.1",
+                "machine \"b\": its address 172.30.1.7 is in the nodeSubnet of cluster \"one\"",
+            ]
+        );
     }
 
     #[test]

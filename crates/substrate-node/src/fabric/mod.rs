@@ -12,6 +12,7 @@ mod cidr;
 mod cluster;
 mod config;
 mod links;
+mod machine;
 mod namespace;
 mod netlink;
 mod pod;
@@ -27,8 +28,9 @@ use futures::future::{try_join, try_join_all};
 
 pub use cidr::{Cidr, InvalidCidr};
 pub use cluster::ClusterNetwork;
-pub use config::{ClusterNetworkConfig, FabricConfig, NetworkConfig};
+pub use config::{ClusterNetworkConfig, FabricConfig, MachineNetworkConfig, NetworkConfig};
 pub use links::{Effect, Ended, LinkError, LinkFault, LinkTap, Links};
+pub use machine::MachineNetwork;
 pub use pod::PodNetwork;
 pub(crate) use trial::{try_forwarding, try_veth};
 
@@ -75,6 +77,7 @@ impl Error {
 /// All networks of one world. Dropping it ends its threads; links go when the last user of a namespace is gone.
 pub struct Fabric {
     clusters: BTreeMap<String, Arc<ClusterNetwork>>,
+    machines: BTreeMap<String, Arc<MachineNetwork>>,
     links: Arc<Links>,
 }
 
@@ -124,6 +127,7 @@ impl Fabric {
             connect((&router.namespace, FIRST_DOWNLINK + number, &format!("node{number}")), (node, UPLINK)).await?;
         }
         install_routes(config, &backbone, &networks).await?;
+        let machines = machines(config, &networks);
         let routers = networks.into_iter().map(|(name, router)| (name, router.namespace)).collect();
         let links = Links::new(backbone, routers, ports);
         let clusters = try_join_all(
@@ -132,7 +136,12 @@ impl Fabric {
         let counting = async { links.count().await.map_err(Error::from) };
         let (clusters, ()) = try_join(clusters, counting).await?;
         let clusters = clusters.into_iter().map(|cluster| (cluster.name().to_owned(), Arc::new(cluster))).collect();
-        Ok(Self { clusters, links: Arc::new(links) })
+        Ok(Self { clusters, machines, links: Arc::new(links) })
+    }
+
+    /// Where a host outside the clusters is plugged in.
+    pub fn machine(&self, name: &str) -> Option<Arc<MachineNetwork>> {
+        self.machines.get(name).cloned()
     }
 
     /// The network of one cluster.
@@ -146,6 +155,28 @@ impl Fabric {
     }
 }
 
+/// The first link of hosts on their router, after those of the clusters.
+fn first_machine_link(config: &FabricConfig) -> u32 {
+    FIRST_DOWNLINK + u32::try_from(config.clusters.len()).unwrap_or_default()
+}
+
+fn router_address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(ROUTER_ADDRESSES) + number)
+}
+
+fn machines(
+    config: &FabricConfig,
+    networks: &BTreeMap<String, NetworkRouter>,
+) -> BTreeMap<String, Arc<MachineNetwork>> {
+    let numbers: BTreeMap<_, _> = config.networks.iter().map(|network| &network.name).zip(1..).collect();
+    let links = first_machine_link(config)..;
+    let place = |(machine, link): (&MachineNetworkConfig, u32)| {
+        let router = (networks[&machine.network].namespace.clone(), router_address(numbers[&machine.network]));
+        (machine.name.clone(), Arc::new(MachineNetwork::new(&machine.name, machine.address, link, router)))
+    };
+    config.machines.iter().zip(links).map(place).collect()
+}
+
 fn port(config: &FabricConfig, network: &str, index: u32, interface: String) -> links::Port {
     let (near, far) = (router_mac(index, 0), router_mac(index, 1));
     links::Port { network: network.to_owned(), index, interface, near, far, subnets: links::subnets(config, network) }
@@ -154,7 +185,7 @@ fn port(config: &FabricConfig, network: &str, index: u32, interface: String) -> 
 /// A namespace that forwards, with an address for its ICMP errors.
 async fn router(name: &str, number: u32) -> Result<Namespace, Error> {
     let namespace = node(name).await?;
-    let address = Ipv4Addr::from(u32::from(ROUTER_ADDRESSES) + number);
+    let address = router_address(number);
     namespace
         .run(move |inside| inside.netlink.apply(vec![netlink::address(LOOPBACK, address)]))
         .await
@@ -205,8 +236,9 @@ async fn install_routes(
     backbone: &Namespace,
     networks: &BTreeMap<String, NetworkRouter>,
 ) -> Result<(), Error> {
-    let routes: Vec<_> =
-        config.clusters.iter().map(|cluster| (networks[&cluster.network].backbone_link, cluster.node_subnet)).collect();
+    let nodes = config.clusters.iter().map(|cluster| (&cluster.network, cluster.node_subnet));
+    let machines = config.machines.iter().map(|machine| (&machine.network, Cidr::host(machine.address)));
+    let routes = nodes.chain(machines.clone()).map(|(network, to)| (networks[network].backbone_link, to)).collect();
     apply_routes(backbone, "backbone", routes).await?;
     for (name, router) in networks {
         let mut routes = Vec::new();
@@ -218,6 +250,8 @@ async fn install_routes(
                 routes.push((UPLINK, cluster.node_subnet));
             }
         }
+        // The way to a host of the own network is there while it is plugged in.
+        routes.extend(machines.clone().filter(|(network, _)| *network != name).map(|(_, to)| (UPLINK, to)));
         apply_routes(&router.namespace, name, routes).await?;
     }
     Ok(())

@@ -24,7 +24,8 @@ struct Lease {
     address: Ipv4Addr,
     link: u32,
     node: Arc<Namespace>,
-    addresses: Arc<Mutex<AddressPool>>,
+    /// Where its address came from; a host outside the clusters keeps its own.
+    addresses: Option<Arc<Mutex<AddressPool>>>,
 }
 
 /// Numbers chosen for a new pod network.
@@ -42,7 +43,7 @@ impl PodNetwork {
     pub(super) async fn create(
         plan: PodPlan,
         node: Arc<Namespace>,
-        addresses: Arc<Mutex<AddressPool>>,
+        addresses: Option<Arc<Mutex<AddressPool>>>,
     ) -> io::Result<Self> {
         let lease = Lease { address: plan.address, link: plan.link, node: node.clone(), addresses };
         match node.run(move |inside| make(inside, &plan)).await {
@@ -80,6 +81,19 @@ impl PodNetwork {
         listen_in(self.namespace.clone(), address).await
     }
 
+    /// Deletes the pod's link while the namespace lives on, as if somebody had pulled the plug.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn unplug(&self) -> Result<(), super::Error> {
+        let Some(Lease { link, node, .. }) = &self.lease else { return Ok(()) };
+        let link = *link;
+        match node.run(move |inside| inside.netlink.apply(vec![netlink::delete_link(link)])).await {
+            Err(error) if netlink::is_no_such_link(&error) => Ok(()),
+            other => other.map_err(super::Error::kernel(format!("unplug {}", self.address))),
+        }
+    }
+
     /// Deletes the pod's link and gives its address back. The namespace itself goes with its last process.
     pub async fn release(mut self) {
         if let Some(lease) = self.lease.take()
@@ -107,7 +121,9 @@ impl Lease {
 
     fn delete(&self, inside: &Inside) -> io::Result<()> {
         let outcome = inside.netlink.apply(vec![netlink::delete_link(self.link)]);
-        self.addresses.lock().expect("invariant: no panic while the pool is locked").give_back(self.address);
+        if let Some(addresses) = &self.addresses {
+            addresses.lock().expect("invariant: no panic while the pool is locked").give_back(self.address);
+        }
         match outcome {
             // The pod's namespace, and with it the link, can have ended before.
             Err(error) if netlink::is_no_such_link(&error) => Ok(()),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use camino::Utf8Path;
 use substrate_api::ApiServer;
 use substrate_node::fabric::Links;
+use substrate_node::machine::Machine;
 use tokio::net::UnixListener;
 
 use session::Session;
@@ -27,13 +28,18 @@ pub const SOCKET: &str = "control.sock";
 pub struct Control {
     links: Arc<Links>,
     servers: BTreeMap<String, Arc<ApiServer>>,
+    machines: BTreeMap<String, Arc<Machine>>,
 }
 
 impl Control {
-    /// `servers` by the name of their cluster.
+    /// `servers` by the name of their cluster, `machines` by their own.
     #[must_use]
-    pub fn new(links: Arc<Links>, servers: BTreeMap<String, Arc<ApiServer>>) -> Self {
-        Self { links, servers }
+    pub fn new(
+        links: Arc<Links>,
+        servers: BTreeMap<String, Arc<ApiServer>>,
+        machines: BTreeMap<String, Arc<Machine>>,
+    ) -> Self {
+        Self { links, servers, machines }
     }
 
     /// Serves clients until the listener fails or the future is dropped.

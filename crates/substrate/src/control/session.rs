@@ -97,6 +97,16 @@ impl Session {
             ControlRequest::Loss { link, percent, limit_milliseconds } => {
                 self.start_link(&link, Effect::Loss { chance: percent / 100.0 }, limit_milliseconds).await
             }
+            ControlRequest::Machine { name, action } => {
+                let machine = self.control.machines.get(&name).cloned().ok_or_else(|| {
+                    let known: Vec<&str> = self.control.machines.keys().map(String::as_str).collect();
+                    format!("there is no machine {name:?}; there are {}", known.join(", "))
+                })?;
+                // On a task of its own: a client that goes away does not leave a host half started.
+                let acted = tokio::spawn(async move { machine.act(action).await }).await;
+                let answer = acted.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+                Ok(ControlResponse::Machine { answer })
+            }
             ControlRequest::Tap { from, to, markers, file, limit_bytes } => {
                 let tap = self.control.links.tap([&from, &to], &markers, &file, limit_bytes).await;
                 let tap = tap.map_err(|error| error.to_string())?;

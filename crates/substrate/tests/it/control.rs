@@ -16,17 +16,17 @@ use crate::kubectl::Kubectl;
 use crate::world::World;
 
 /// A client of the socket.
-struct Client(BufReader<UnixStream>);
+pub(crate) struct Client(BufReader<UnixStream>);
 
 impl Client {
-    fn new(world: &World) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         let path = socket(world);
         let folder = std::fs::File::open(path.parent().unwrap()).unwrap();
         let short = format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd());
         Self(BufReader::new(UnixStream::connect(short).unwrap()))
     }
 
-    fn ask(&mut self, request: Value) -> Value {
+    pub(crate) fn ask(&mut self, request: Value) -> Value {
         writeln!(self.0.get_mut(), "{request}").unwrap();
         let mut answer = String::new();
         self.0.read_line(&mut answer).unwrap();

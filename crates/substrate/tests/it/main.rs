@@ -6,6 +6,7 @@ mod control;
 mod death;
 mod definitions;
 mod kubectl;
+mod machines;
 mod objects;
 mod pods;
 mod redact;

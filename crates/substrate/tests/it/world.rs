@@ -42,9 +42,16 @@ pub(crate) struct World {
 impl World {
     /// Starts a world and waits until it is ready.
     pub(crate) fn start() -> World {
+        World::start_with(|_| {})
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Value)) -> World {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("state");
-        let mut process = spawn(directory.path(), &config(&state).to_string());
+        let mut config = config(&state);
+        change(&mut config);
+        let mut process = spawn(directory.path(), &config.to_string());
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut announced = Vec::new();
         loop {

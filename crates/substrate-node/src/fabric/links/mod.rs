@@ -347,5 +347,7 @@ fn failed(state: &State, pairs: &[Pair]) -> u64 {
 /// Node subnets of a network: what the backbone routes to it.
 pub(super) fn subnets(config: &FabricConfig, network: &str) -> Vec<Cidr> {
     let clusters = config.clusters.iter().filter(|cluster| cluster.network == network);
-    clusters.map(|cluster| cluster.node_subnet).collect()
+    let machines = config.machines.iter().filter(|machine| machine.network == network);
+    let addresses = machines.map(|machine| Cidr::host(machine.address));
+    clusters.map(|cluster| cluster.node_subnet).chain(addresses).collect()
 }
