@@ -19,6 +19,7 @@ use crate::view;
 #[derive(Clone)]
 pub struct Pods {
     table: Store<Pod>,
+    listed: watch::Receiver<bool>,
     changed: Arc<watch::Sender<()>>,
 }
 
@@ -27,13 +28,25 @@ impl Pods {
     pub fn watch(client: Client, cancel: &CancellationToken) -> Self {
         let changed = Arc::new(watch::Sender::new(()));
         let table = follow(Api::all(client), watcher::Config::default(), &changed, cancel);
-        Self { table, changed }
+        Self::of(table, changed)
+    }
+
+    /// A table that is kept up to date. It wakes only one of those that wait until it is ready, so that one is enough.
+    fn of(table: Store<Pod>, changed: Arc<watch::Sender<()>>) -> Self {
+        let (sender, listed) = watch::channel(false);
+        let waited = table.clone();
+        tokio::spawn(async move {
+            // A writer ends only with its watch, and that only with the program.
+            let _ = waited.wait_until_ready().await;
+            sender.send_replace(true);
+        });
+        Self { table, listed, changed }
     }
 
     /// Waits until they have been listed once.
     pub async fn ready(&self) {
-        // A writer ends only with its watch, and that only with the program.
-        let _ = self.table.wait_until_ready().await;
+        // The sender ends only after it has said so.
+        let _ = self.listed.clone().wait_for(|listed| *listed).await;
     }
 
     /// Announces every change.
@@ -64,5 +77,33 @@ impl Pods {
     pub fn workload(&self, address: &str) -> Option<Workload> {
         let pod = self.table.find(|pod| view::address(pod).as_deref() == Some(address))?;
         Some(view::workload(&pod))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_waits_is_told_that_the_pods_are_listed() {
+        let (reader, mut writer) = store();
+        let pods = Pods::of(reader, Arc::new(watch::Sender::new(())));
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                let pods = pods.clone();
+                tokio::spawn(async move { pods.ready().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        for waiter in waiters {
+            tokio::time::timeout(Duration::from_secs(10), waiter).await.expect("it is told").expect("it ends");
+        }
     }
 }
