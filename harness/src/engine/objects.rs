@@ -12,8 +12,17 @@ use crate::cluster::FIELD_MANAGER;
 use crate::install::remote_secret;
 use crate::scenario::plan::{Apply, Change, ClusterConvergence, Converge, Delete, Link, ObjectRef, Patch, Wait};
 
+/// Whether an API server answered that it will not: anything else says nothing about the object.
+fn is_refusal(error: &crate::cluster::Error) -> bool {
+    let crate::cluster::Error::Api { source, .. } = error else { return false };
+    matches!(source.as_ref(), kube::Error::Api(status) if (400..500).contains(&status.code))
+}
+
 impl Runner<'_> {
     pub(super) async fn apply(&self, apply: &Apply) -> Result<Done, Error> {
+        if let Some(words) = &apply.refused {
+            return self.refused(apply, words).await;
+        }
         for name in &apply.clusters {
             let cluster = self.environment.cluster(name)?;
             for object in &apply.objects {
@@ -24,6 +33,34 @@ impl Runner<'_> {
         }
         let names: Vec<String> = apply.objects.iter().map(|object| ObjectRef::of(object).key()).collect();
         Ok(Done::passed(format!("applied {} on {}", names.join(", "), apply.clusters.join(", "))))
+    }
+
+    /// Each object must be refused, for the reason that is given. One that is taken is taken back.
+    async fn refused(&self, apply: &Apply, words: &str) -> Result<Done, Error> {
+        let mut evidence = Vec::new();
+        let mut outcome = Outcome::Pass;
+        for name in &apply.clusters {
+            let cluster = self.environment.cluster(name)?;
+            for object in &apply.objects {
+                let key = ObjectRef::of(object).key();
+                match cluster.apply(object).await {
+                    Ok(_) => {
+                        cluster.delete(object).await?;
+                        outcome = Outcome::Fail;
+                        evidence.push(format!("{name} took {key}"));
+                    }
+                    Err(error) if !is_refusal(&error) => return Err(error.into()),
+                    Err(error) => {
+                        let said = crate::cluster::chain(&error);
+                        if !said.contains(words) {
+                            outcome = Outcome::Fail;
+                        }
+                        evidence.push(said);
+                    }
+                }
+            }
+        }
+        Ok(Done { outcome, evidence })
     }
 
     pub(super) async fn delete(&self, delete: &Delete) -> Result<Done, Error> {

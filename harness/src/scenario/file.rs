@@ -169,6 +169,8 @@ pub struct ApplyFile {
     pub files: Vec<String>,
     /// Kubernetes objects, written out.
     pub objects: Vec<Map<String, Value>>,
+    /// With it, admission must refuse each of them, and say this.
+    pub refused: Option<String>,
 }
 
 /// Objects to delete.

@@ -152,6 +152,9 @@ pub struct Apply {
     pub clusters: Vec<String>,
     /// Whole objects, in order.
     pub objects: Vec<Value>,
+    /// What admission must say when it refuses each of them; `None` where it must take them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// Objects to delete.

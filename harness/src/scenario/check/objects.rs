@@ -21,14 +21,18 @@ impl Context<'_> {
         if file.files.is_empty() && file.objects.is_empty() {
             self.key_error(path, "nothing is applied").help("add `objects` or `files`");
         }
-        for object in &objects {
+        if file.refused.as_ref().is_some_and(|words| words.trim().is_empty()) {
+            self.error(&path.key("refused"), "every refusal says something; what is to be said?");
+        }
+        // What is refused changes nothing.
+        for object in objects.iter().filter(|_| file.refused.is_none()) {
             for cluster in &clusters {
                 if let Ok(object) = reference(object) {
                     self.pending.applied(cluster, object);
                 }
             }
         }
-        Apply { clusters, objects }
+        Apply { clusters, objects, refused: file.refused.clone() }
     }
 
     pub(super) fn delete(&mut self, path: &Path, file: &DeleteFile) -> Delete {

@@ -13,7 +13,11 @@ pub(super) fn said(action: &Action) -> String {
         Action::Apply(apply) => {
             let objects: Vec<String> =
                 apply.objects.iter().filter_map(|object| reference(object).ok()).map(|object| object.key()).collect();
-            format!("apply {} on {}", objects.join(", "), apply.clusters.join(", "))
+            let (objects, clusters) = (objects.join(", "), apply.clusters.join(", "));
+            match &apply.refused {
+                None => format!("apply {objects} on {clusters}"),
+                Some(words) => format!("{objects} is refused on {clusters}: {words}"),
+            }
         }
         Action::Delete(delete) => {
             let objects: Vec<String> = delete.objects.iter().map(ObjectRef::key).collect();
