@@ -31,8 +31,11 @@ impl<'clusters> Plane<'clusters> {
     pub(super) async fn start(&self, events: &EventSender) -> Result<(), Error> {
         let title = format!("start the management plane on {}", self.management.name());
         phase(events, "management", title, async {
-            hub::start_manager(self.management).await?;
-            Ok(((), "manager ready".to_owned()))
+            let detail = match hub::start_manager(self.management).await? {
+                true => "manager ready",
+                false => "manager ready; it judges what is applied in statuses only, not at admission",
+            };
+            Ok(((), detail.to_owned()))
         })
         .await
     }
