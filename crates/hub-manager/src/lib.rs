@@ -5,8 +5,11 @@
 //! * [`write`] makes the objects of one cluster what they shall be, [`status`] writes statuses,
 //! * [`agent`] asks the agents of clusters over port-forward, [`lease`] settles which manager leads,
 //! * [`signing`] signs the authorities of meshes, and changes roots; [`telemetry`] is that of all clusters as one,
+//! * [`admission`] judges what people write, [`admin`] tells what is known, [`metrics`] counts,
 //! * [`manager`] wires this together, [`run`] is the program around it.
 
+pub mod admin;
+pub mod admission;
 pub mod agent;
 pub mod clusters;
 pub mod core;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Duration;
 
+use crate::admin::View;
 use crate::clusters::report::Directory;
 use crate::clusters::{self, Agents, Shared};
 use crate::core::{Core, KINDS};
@@ -40,11 +41,20 @@ pub struct Manager {
 }
 
 impl Manager {
+    /// What there is to look at.
+    pub fn view(&self) -> View {
+        View { events: self.events.clone(), directory: self.directory.clone(), metrics: Arc::clone(&self.metrics) }
+    }
+
     /// Starts to work in a management cluster.
     pub fn start(client: Client, namespace: &str) -> Self {
+        Self::start_with(client, namespace, Agents::default())
+    }
+
+    /// The same; where the agents are is told in `agents`.
+    pub fn start_with(client: Client, namespace: &str, agents: Agents) -> Self {
         let metrics = Arc::new(Metrics::default());
         let directory = Directory::default();
-        let agents = Agents::default();
         let (events, receiver) = mpsc::unbounded_channel();
         let statuses = StatusWriter::start(client.clone(), Arc::clone(&metrics));
         let discovered = discovered(namespace, &metrics, &client);

@@ -3,18 +3,23 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
 use kube::{Client, Config};
+use kube_support::pause;
 use mesh_types::hub::names;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::lease;
+use crate::admin::{self, Sources, View};
+use crate::clusters::Agents;
+use crate::event::Events;
 use crate::manager::Manager;
+use crate::telemetry;
+use crate::{admission, lease};
+
+/// After how long a manager that waits for the lease is ready: it stands by.
+const STAND_BY: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Settings of the process, from its command line or environment.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,7 +28,7 @@ pub struct Options {
     #[arg(long, env = "POD_NAMESPACE", default_value = names::NAMESPACE)]
     pub namespace: String,
     /// Who this is among several managers; the name of its pod.
-    #[arg(long, env = "HOSTNAME", default_value = "hub-manager")]
+    #[arg(long, env = "POD_NAME", default_value = names::MANAGER)]
     pub identity: String,
 }
 
@@ -63,72 +68,90 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     config.default_retry = false;
     let client = Client::try_from(config)?;
     let cancel = CancellationToken::new();
+    let everywhere = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
     let (ready, is_ready) = watch::channel(false);
-    let probe = listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), names::PORT_PROBE)).await?;
-    tokio::spawn(serve(probe, readiness(is_ready), cancel.clone()));
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    let stopping = cancel.clone();
-    tokio::spawn(async move {
-        stop.await;
-        tracing::info!("stopping");
-        stopping.cancel();
-    });
-    match lead(client, &options, &ready, &cancel).await {
+    let (view, views) = watch::channel(None);
+    let (leads, leading) = watch::channel(None);
+    let (in_step, judges) = watch::channel(false);
+    let agents = Agents::default();
+    let telemetry = telemetry::Sources { agents: agents.clone(), namespace: options.namespace.clone() };
+    let sources = Sources { view: views, ready: is_ready.clone(), telemetry };
+    let probe = listen(everywhere(names::PORT_PROBE)).await?;
+    let administration = listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), names::PORT_MANAGER_ADMIN)).await?;
+    let webhook = listen(everywhere(names::PORT_MANAGER_WEBHOOK)).await?;
+    tokio::spawn(serve(probe, admin::readiness(is_ready), cancel.clone()));
+    tokio::spawn(serve(administration, admin::router(sources), cancel.clone()));
+    let namespace = options.namespace.clone();
+    tokio::spawn(admission::run(client.clone(), namespace, webhook, leading, in_step, cancel.clone()));
+    stop_when_signalled(&cancel)?;
+    let publish = Publish { ready, view, leads, judges, agents };
+    match lead(client, &options, publish, &cancel).await {
         Some(lost) => Err(RunError::LeaseLost(lost)),
         None => Ok(()),
     }
 }
 
+fn stop_when_signalled(cancel: &CancellationToken) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
+    let cancel = cancel.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        cancel.cancel();
+    });
+    Ok(())
+}
+
+/// Where it is told how far the manager is.
+struct Publish {
+    ready: watch::Sender<bool>,
+    view: watch::Sender<Option<View>>,
+    leads: watch::Sender<Option<Events>>,
+    judges: watch::Receiver<bool>,
+    agents: Agents,
+}
+
 /// Leads once it may, until it is cancelled or may not any longer; then it says why.
-async fn lead(
-    client: Client,
-    options: &Options,
-    ready: &watch::Sender<bool>,
-    cancel: &CancellationToken,
-) -> Option<String> {
+async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &CancellationToken) -> Option<String> {
     let settings = lease::Settings::new(&options.namespace, names::MANAGER, &options.identity);
-    let mut held = cancel.run_until_cancelled(lease::acquire(client.clone(), settings)).await?;
-    let manager = Manager::start(client, &options.namespace);
+    let acquire = lease::acquire(client.clone(), settings);
+    let stand_by = async {
+        // Whoever waits for the lease is as ready as it can be.
+        pause::for_a(STAND_BY).await;
+        let _ended = publish.judges.wait_for(|judges| *judges).await;
+        publish.ready.send_replace(true);
+        std::future::pending::<()>().await;
+    };
+    let mut held = tokio::select! {
+        held = cancel.run_until_cancelled(acquire) => held?,
+        () = stand_by => return None,
+    };
+    let manager = Manager::start_with(client, &options.namespace, publish.agents.clone());
+    publish.view.send_replace(Some(manager.view()));
+    publish.leads.send_replace(Some(manager.events.clone()));
     let mut began = manager.began.clone();
     let tell = async {
-        if began.wait_for(|began| *began).await.is_ok() {
-            ready.send_replace(true);
-        }
-    };
-    let keep = cancel.run_until_cancelled(held.keep());
-    let tell = async {
-        tell.await;
+        let _ended = began.wait_for(|began| *began).await;
+        let _ended = publish.judges.wait_for(|judges| *judges).await;
+        publish.ready.send_replace(true);
         std::future::pending::<()>().await;
     };
     let lost = tokio::select! {
-        lost = keep => lost,
+        lost = cancel.run_until_cancelled(held.keep()) => lost,
         () = tell => None,
     };
+    publish.view.send_replace(None);
+    publish.leads.send_replace(None);
     // Nothing is written any more before another may begin.
     manager.stop().await;
     if lost.is_none() {
         held.release().await;
     }
     lost
-}
-
-fn readiness(ready: watch::Receiver<bool>) -> Router {
-    Router::new().route("/ready", get(is_ready)).with_state(ready)
-}
-
-async fn is_ready(State(ready): State<watch::Receiver<bool>>) -> (StatusCode, &'static str) {
-    if *ready.borrow() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not everything has been read yet\n")
-    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

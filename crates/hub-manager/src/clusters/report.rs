@@ -129,6 +129,10 @@ impl Reports {
             info.mesh = mesh.or(info.mesh.take());
         });
         self.metrics.connected(&self.cluster, matches!(health, Health::Reading | Health::Answers { .. }));
+        if health == Health::Reading {
+            // More is to be said in a moment; a status that holds for a moment only would be written for nothing.
+            return;
+        }
         match serde_json::to_value(&status) {
             Ok(value) => self.statuses.want(Key::new(Kind::KubernetesCluster, &self.namespace, &self.cluster), value),
             Err(error) => tracing::error!(%error, "a status is no JSON"),

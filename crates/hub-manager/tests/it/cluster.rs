@@ -1,7 +1,5 @@
 //! An API server on a loopback port, with the definitions of the mesh and of the hub. Nothing runs in it.
 
-#![expect(dead_code, reason = "what breaks a cluster is for tests that follow")]
-
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;

@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests do")]
 
+mod acknowledged;
 mod cluster;
 mod discovery;
+mod leading;
+mod ownership;
+mod resilience;
 mod trust;
+mod webhook;
 mod world;

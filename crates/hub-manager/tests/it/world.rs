@@ -123,3 +123,38 @@ pub(crate) fn reason(status: &Value, kind: &str) -> String {
     let found = conditions.filter(|one| one["type"] == kind).find_map(|one| one["reason"].as_str());
     found.unwrap_or_default().to_owned()
 }
+
+/// A policy for `reviews` of cluster1 that gives its requests a time.
+pub(crate) fn timeout(name: &str, seconds: u32) -> Value {
+    json!({ "apiVersion": NETWORKING, "kind": "TrafficPolicy", "metadata": { "name": name, "namespace": "bookinfo" },
+        "spec": { "destinationSelector": [{ "kubeServiceRefs": { "services": [
+            { "name": "reviews", "namespace": "bookinfo", "clusterName": "cluster1" }] } }],
+            "policy": { "requestTimeout": format!("{seconds}s") } } })
+}
+
+/// A management cluster and one registered cluster.
+pub(crate) async fn one_cluster() -> (Cluster, Cluster) {
+    let (management, one) = tokio::join!(management(), bookinfo("cluster1", 1));
+    register(&management, "cluster1", &one.kubeconfig()).await;
+    (management, one)
+}
+
+/// Waits until the route of `reviews` in a cluster has a timeout; none stands for no route.
+pub(crate) async fn routed(cluster: &Cluster, expected: Option<&str>) {
+    until(&format!("a timeout of {expected:?}"), async || {
+        let route = cluster.get(ISTIO, "VirtualService", "bookinfo", "reviews").await.unwrap_or_default();
+        let timeout = route["spec"]["http"][0]["timeout"].as_str();
+        if timeout == expected { Ok(()) } else { Err(route.to_string()) }
+    })
+    .await;
+}
+
+/// The status of a policy in the namespace `bookinfo`, once it is in a state.
+pub(crate) async fn policy(management: &Cluster, name: &str, state: &str) -> Value {
+    status(management, (NETWORKING, "TrafficPolicy", "bookinfo", name), |status| status["state"] == state).await
+}
+
+/// A status as YAML.
+pub(crate) fn yaml(status: &Value) -> String {
+    serde_saphyr::to_string(status).unwrap()
+}

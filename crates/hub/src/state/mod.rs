@@ -101,6 +101,11 @@ impl State {
         of_unit.map(|((cluster, key), error)| format!("{key} cannot be written in {cluster}: {error}"))
     }
 
+    /// Everything that could not be written, with cluster and object.
+    pub fn all_failures(&self) -> impl Iterator<Item = String> {
+        self.failures.keys().flat_map(|unit| self.failures(unit))
+    }
+
     /// How far some units got where they are least far, and in which cluster that is; `None` where nothing was to be written.
     pub(crate) fn progress<'a>(&'a self, units: impl IntoIterator<Item = &'a Unit>) -> Option<(&'a str, &'a Progress)> {
         let all = units.into_iter().filter_map(|unit| self.board.of(unit));

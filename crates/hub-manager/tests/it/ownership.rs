@@ -1,0 +1,111 @@
+//! What is whose: foreign objects stay as they are, the hub's are put right, what nobody wants any more is deleted.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::world::{
+    DISCOVERY, HUB, ISTIO, MULTICLUSTER, has, join, manager, one_cluster, policy, routed, status, timeout, until, yaml,
+};
+
+fn foreign() -> Value {
+    json!({ "apiVersion": ISTIO, "kind": "VirtualService", "metadata": { "name": "reviews", "namespace": "bookinfo" },
+        "spec": { "hosts": ["reviews"], "http": [{ "timeout": "9s", "route": [{ "destination": { "host": "reviews" } }] }] } })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_object_is_left_as_it_is_and_told() {
+    let (management, one) = one_cluster().await;
+    let before = one.create(foreign()).await;
+    let manager = manager(&management).await;
+    management.create(timeout("quick", 2)).await;
+    let told = policy(&management, "quick", "INVALID").await;
+    assert!(told["errors"][0].as_str().unwrap().contains("VirtualService bookinfo/reviews in cluster1"), "{told}");
+    assert_snapshot!("policy_with_a_foreign_object", yaml(&told));
+    let now = one.get(ISTIO, "VirtualService", "bookinfo", "reviews").await.unwrap();
+    assert_eq!(now["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+
+    one.delete(ISTIO, "VirtualService", "bookinfo", "reviews").await;
+    routed(&one, Some("2s")).await;
+    policy(&management, "quick", "ACCEPTED").await;
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_edits_or_deletes_is_put_right() {
+    let (management, one) = one_cluster().await;
+    let manager = manager(&management).await;
+    management.create(timeout("quick", 2)).await;
+    routed(&one, Some("2s")).await;
+
+    let edit =
+        json!({ "spec": { "http": [{ "timeout": "7s", "route": [{ "destination": { "host": "elsewhere" } }] }] } });
+    one.patch(ISTIO, "VirtualService", "bookinfo", "reviews", edit).await;
+    routed(&one, Some("2s")).await;
+
+    one.patch(ISTIO, "VirtualService", "bookinfo", "reviews", json!({ "spec": { "exportTo": ["."] } })).await;
+    until("the added field to be gone", async || {
+        let route = one.get(ISTIO, "VirtualService", "bookinfo", "reviews").await.unwrap();
+        if route["spec"]["exportTo"] == json!(["."]) { Err(route.to_string()) } else { Ok(()) }
+    })
+    .await;
+
+    one.delete(ISTIO, "VirtualService", "bookinfo", "reviews").await;
+    routed(&one, Some("2s")).await;
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_left_from_before_is_collected_at_a_start() {
+    let (management, one) = one_cluster().await;
+    let mut left = foreign();
+    left["metadata"] = json!({ "name": "left", "namespace": "bookinfo", "labels": { "hub.meshproof.dev/owner": HUB } });
+    one.create(left.clone()).await;
+    left["metadata"] =
+        json!({ "name": "other", "namespace": "bookinfo", "labels": { "hub.meshproof.dev/owner": "another-hub" } });
+    one.create(left).await;
+    let manager = manager(&management).await;
+    has(&one, ISTIO, "VirtualService", &["bookinfo/other"]).await;
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_leaves_keeps_nothing_of_the_hub() {
+    let (management, one) = one_cluster().await;
+    join(&management, &["cluster1"]).await;
+    let manager = manager(&management).await;
+    management.create(timeout("quick", 2)).await;
+    routed(&one, Some("2s")).await;
+    let held = |status: &Value| status["state"] == "ACTIVE";
+    let told = status(&management, (MULTICLUSTER, "KubernetesCluster", HUB, "cluster1"), held).await;
+    assert_snapshot!("cluster_that_answers", yaml(&told));
+
+    management.delete(MULTICLUSTER, "KubernetesCluster", HUB, "cluster1").await;
+    has(&management, MULTICLUSTER, "KubernetesCluster", &[]).await;
+    for kind in ["VirtualService", "DestinationRule", "ServiceEntry", "Gateway"] {
+        assert_eq!(crate::world::names(&one, ISTIO, kind).await, Vec::<String>::new(), "{kind}");
+    }
+    for kind in ["Mesh", "Workload", "Destination"] {
+        has(&management, DISCOVERY, kind, &[]).await;
+    }
+    let warned = |status: &Value| status["targets"] == 0;
+    let told = status(&management, ("networking.meshproof.dev/v1", "TrafficPolicy", "bookinfo", "quick"), warned).await;
+    assert_eq!(told["warnings"], json!(["no destination is selected"]));
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_by_hand_is_respected() {
+    let (management, one) = one_cluster().await;
+    let manager = manager(&management).await;
+    has(&management, DISCOVERY, "Destination", &["meshproof-hub/reviews--bookinfo--cluster1"]).await;
+    let by_hand = json!({ "apiVersion": DISCOVERY, "kind": "Destination", "metadata": { "name": "machine", "namespace": HUB },
+        "spec": { "kubeService": { "ref": { "name": "details", "namespace": "bookinfo", "clusterName": "cluster1" },
+            "ports": [{ "port": 9080, "name": "http", "protocol": "TCP" }] },
+            "mesh": { "name": "istiod--istio-system--cluster1", "namespace": HUB } } });
+    management.create(by_hand).await;
+    let host = |status: &Value| status["localFqdn"] == "details.bookinfo.svc.cluster.local";
+    status(&management, (DISCOVERY, "Destination", HUB, "machine"), host).await;
+    one.delete("v1", "Service", "bookinfo", "reviews").await;
+    has(&management, DISCOVERY, "Destination", &["meshproof-hub/machine"]).await;
+    manager.stop().await;
+}

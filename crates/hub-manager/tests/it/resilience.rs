@@ -1,0 +1,140 @@
+//! What fails is told, held up nowhere else, and made good.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::world::{
+    HUB, ISTIO, MULTICLUSTER, bookinfo, has, join, management, manager, names, one_cluster, policy, register, routed,
+    status, timeout, until, yaml,
+};
+
+fn role(rules: Value) -> Value {
+    json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "hub" }, "rules": rules })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_refused_is_told_and_made_good() {
+    let (management, one) = tokio::join!(management(), bookinfo("cluster1", 1));
+    let read = json!({ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"] });
+    let write = json!({ "apiGroups": ["networking.istio.io"], "resources": ["*"], "verbs": ["*"] });
+    one.create(role(json!([read]))).await;
+    one.create(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": { "name": "hub" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "hub" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "hub" }] }))
+        .await;
+    register(&management, "cluster1", &one.kubeconfig_of("hub")).await;
+    let manager = manager(&management).await;
+    management.create(timeout("quick", 2)).await;
+    let told = policy(&management, "quick", "FAILED").await;
+    assert_snapshot!("policy_that_cannot_be_written", yaml(&told));
+
+    one.patch("rbac.authorization.k8s.io/v1", "ClusterRole", "", "hub", json!({ "rules": [read, write] })).await;
+    routed(&one, Some("2s")).await;
+    let told = policy(&management, "quick", "ACCEPTED").await;
+    assert_snapshot!("policy_that_nobody_tells_about", yaml(&told));
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_does_not_answer_holds_up_nobody_and_is_made_good() {
+    let (management, one, mut two) = tokio::join!(management(), bookinfo("cluster1", 1), bookinfo("cluster2", 2));
+    register(&management, "cluster1", &one.kubeconfig()).await;
+    register(&management, "cluster2", &two.kubeconfig()).await;
+    join(&management, &["cluster1", "cluster2"]).await;
+    let manager = manager(&management).await;
+    let served = "bookinfo/reviews.bookinfo.svc.cluster2.global";
+    let called = "istio-system/reviews.bookinfo.svc.cluster1.global";
+    has(&two, ISTIO, "ServiceEntry", &[served, called]).await;
+
+    two.fall_silent();
+    let failed = |status: &Value| status["state"] == "FAILED";
+    let told = status(&management, (MULTICLUSTER, "KubernetesCluster", HUB, "cluster2"), failed).await;
+    assert!(told["errors"][0].as_str().unwrap().starts_with("the API server does not answer"), "{told}");
+    management.create(timeout("quick", 2)).await;
+    routed(&one, Some("2s")).await;
+    has(&two, ISTIO, "ServiceEntry", &[served, called]).await;
+    let meshes = names(&management, "discovery.meshproof.dev/v1", "Mesh").await;
+    assert_eq!(meshes.len(), 2, "what cannot be seen is not gone");
+    // What is to be done there meanwhile is told, and done later.
+    management.delete("networking.meshproof.dev/v1", "VirtualMesh", HUB, "all").await;
+    has(&one, ISTIO, "ServiceEntry", &[]).await;
+
+    two.answer().await;
+    has(&two, ISTIO, "ServiceEntry", &[]).await;
+    let active = |status: &Value| status["state"] == "ACTIVE";
+    status(&management, (MULTICLUSTER, "KubernetesCluster", HUB, "cluster2"), active).await;
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_from_what_is_there_writes_nothing() {
+    let (management, one, two) = tokio::join!(management(), bookinfo("cluster1", 1), bookinfo("cluster2", 2));
+    register(&management, "cluster1", &one.kubeconfig()).await;
+    register(&management, "cluster2", &two.kubeconfig()).await;
+    join(&management, &["cluster1", "cluster2"]).await;
+    management.create(timeout("quick", 2)).await;
+    let first = manager(&management).await;
+    routed(&one, Some("2s")).await;
+    policy(&management, "quick", "ACCEPTED").await;
+    let told =
+        |status: &Value| status["federatedDestinations"] == 2 && crate::world::reason(status, "Written") == "Written";
+    status(&management, ("networking.meshproof.dev/v1", "VirtualMesh", HUB, "all"), told).await;
+    first.stop().await;
+
+    let versions =
+        async || {
+            let mut versions = Vec::new();
+            for cluster in [&management, &one, &two] {
+                for (group, kind) in [
+                    (ISTIO, "VirtualService"),
+                    (ISTIO, "DestinationRule"),
+                    (ISTIO, "ServiceEntry"),
+                    (ISTIO, "Gateway"),
+                    ("discovery.meshproof.dev/v1", "Mesh"),
+                    ("discovery.meshproof.dev/v1", "Workload"),
+                    ("discovery.meshproof.dev/v1", "Destination"),
+                    ("networking.meshproof.dev/v1", "TrafficPolicy"),
+                    ("networking.meshproof.dev/v1", "VirtualMesh"),
+                    (MULTICLUSTER, "KubernetesCluster"),
+                ] {
+                    let all = cluster.list(group, kind).await;
+                    versions.extend(all.iter().map(|one| {
+                        format!("{kind} {} {}", one["metadata"]["name"], one["metadata"]["resourceVersion"])
+                    }));
+                }
+            }
+            versions
+        };
+    let before = versions().await;
+    let second = manager(&management).await;
+    // Something that comes last, so that everything before it has been done.
+    until("both clusters to be read", async || {
+        let all = second.directory.all();
+        if all.values().filter(|one| one.mesh.is_some()).count() == 2 { Ok(()) } else { Err(format!("{all:?}")) }
+    })
+    .await;
+    management.create(timeout("later", 2)).await;
+    policy(&management, "later", "ACCEPTED").await;
+    let after: Vec<_> = versions().await.into_iter().filter(|one| !one.contains("\"later\"")).collect();
+    // The destination tells of the policy that came, in its status; its object says of whom it follows.
+    let touched =
+        |one: &&String| !one.contains("reviews--bookinfo--cluster1") && !one.contains("VirtualService \"reviews\"");
+    similar_asserts::assert_eq!(
+        before.iter().filter(touched).collect::<Vec<_>>(),
+        after.iter().filter(touched).collect::<Vec<_>>()
+    );
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kubeconfig_that_cannot_be_used_is_told() {
+    let (management, _one) = one_cluster().await;
+    register(&management, "cluster9", "- this is no kubeconfig").await;
+    let manager = manager(&management).await;
+    let failed = |status: &Value| status["state"] == "FAILED";
+    let told = status(&management, (MULTICLUSTER, "KubernetesCluster", HUB, "cluster9"), failed).await;
+    assert_eq!(crate::world::reason(&told, "Connected"), "NoKubeconfig");
+    let active = |status: &Value| status["state"] == "ACTIVE";
+    status(&management, (MULTICLUSTER, "KubernetesCluster", HUB, "cluster1"), active).await;
+    manager.stop().await;
+}
