@@ -154,8 +154,8 @@ async fn ask(connection: &mut Connection, address: &str, revision: &str) -> Resu
     if !status.is_success() {
         return Err(format!("it answers with {status}"));
     }
-    let account: SyncStatus = serde_json::from_slice(&body.to_bytes())
-        .map_err(|error| format!("its account is not understood: {error}"))?;
+    let account: SyncStatus =
+        serde_json::from_slice(&body.to_bytes()).map_err(|error| format!("its account is not understood: {error}"))?;
     if account.revision.is_empty() {
         return Err("its account has no revision, so nobody can wait for the next one".to_owned());
     }

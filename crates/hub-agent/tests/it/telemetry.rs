@@ -21,6 +21,10 @@ use tonic::transport::Server;
 const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(20);
 
+/// As the control plane names them. Without an authority Envoy sends the name of the cluster, which is none.
+const CLUSTER: &str = "outbound|9977||hub-agent.meshproof-hub.svc.cluster.local";
+const AUTHORITY: &str = "hub-agent.meshproof-hub.svc.cluster.local:9977";
+
 struct Running(Child);
 
 impl Drop for Running {
@@ -37,7 +41,7 @@ fn envoy(directory: &Path) -> Running {
     let common = json!({
         "log_name": "http_envoy_accesslog",
         "transport_api_version": "V3",
-        "grpc_service": { "envoy_grpc": { "cluster_name": "agent" } },
+        "grpc_service": { "envoy_grpc": { "cluster_name": CLUSTER, "authority": AUTHORITY } },
         "buffer_flush_interval": "0.05s",
         "custom_tags": [
             literal("reporter", "destination"),
@@ -77,10 +81,10 @@ fn envoy(directory: &Path) -> Running {
             "filter_chains": [{ "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }] }],
         }],
         "clusters": [{
-            "name": "agent",
+            "name": CLUSTER,
             "type": "STATIC",
             "typed_extension_protocol_options": http2,
-            "load_assignment": { "cluster_name": "agent", "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": pipe("agent") } }] }] },
+            "load_assignment": { "cluster_name": CLUSTER, "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": pipe("agent") } }] }] },
         }],
     } });
     let path = directory.join("bootstrap.json");

@@ -44,6 +44,7 @@ pub(super) struct Telemetry {
 #[derive(Clone, Debug)]
 struct Receiver {
     cluster: String,
+    authority: String,
     log: String,
 }
 
@@ -54,6 +55,8 @@ impl Telemetry {
             known.ports.iter().find(|port| port.number == service.port)?;
             Some(Receiver {
                 cluster: names::outbound_cluster(service.port, "", &known.host),
+                // Envoy would take the name of the cluster, whose `|` no HTTP/2 server takes for a host.
+                authority: format!("{}:{}", known.host, service.port),
                 log: if service.log_name.is_empty() { log.to_owned() } else { service.log_name.clone() },
             })
         };
@@ -120,7 +123,11 @@ fn common(receiver: &Receiver, reporter: Reporter, service: &str) -> CommonGrpcA
             tags.push(CustomTag { tag: tag.to_owned(), r#type: Some(custom_tag::Type::Value(value.to_owned())) });
         }
     }
-    let envoy = core::grpc_service::EnvoyGrpc { cluster_name: receiver.cluster.clone(), ..Default::default() };
+    let envoy = core::grpc_service::EnvoyGrpc {
+        cluster_name: receiver.cluster.clone(),
+        authority: receiver.authority.clone(),
+        ..Default::default()
+    };
     CommonGrpcAccessLogConfig {
         log_name: receiver.log.clone(),
         grpc_service: Some(core::GrpcService {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::accesslog::v3::access_log;
+use envoy_types::pb::envoy::config::core::v3::grpc_service::TargetSpecifier;
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::extensions::access_loggers::grpc::v3::HttpGrpcAccessLogConfig;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
@@ -53,6 +54,12 @@ fn described(log: &envoy_types::pb::envoy::config::accesslog::v3::AccessLog) -> 
     let Some(access_log::ConfigType::TypedConfig(config)) = &log.config_type else { return log.name.clone() };
     let Ok(config) = HttpGrpcAccessLogConfig::decode(config.value.as_slice()) else { return log.name.clone() };
     let common = config.common_config.unwrap_or_default();
+    let Some(TargetSpecifier::EnvoyGrpc(receiver)) =
+        common.grpc_service.as_ref().and_then(|service| service.target_specifier.clone())
+    else {
+        panic!("no gRPC service: {common:?}");
+    };
+    assert_eq!(receiver.authority, "hub-agent.meshproof-hub.svc.cluster.local:9977");
     let tags: Vec<String> = common.custom_tags.iter().map(|tag| tag.tag.clone()).collect();
     format!("{} {} {}", log.name, common.log_name, tags.join(","))
 }
