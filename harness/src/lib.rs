@@ -18,3 +18,4 @@ pub mod scenario;
 pub mod topology;
 pub mod traffic;
 pub mod trust;
+pub mod vm;

@@ -12,8 +12,7 @@ pub(crate) fn is_known(kind: Kind, path: &str) -> bool {
             return path == "spec.workloadSelector"
                 || in_traffic_policy(path).is_some_and(|inner| TRAFFIC_POLICY.contains(&inner));
         }
-        Kind::WorkloadGroup => &["spec.probe"],
-        Kind::ServiceEntry | Kind::WorkloadEntry | Kind::PeerAuthentication => &[],
+        Kind::ServiceEntry | Kind::WorkloadEntry | Kind::WorkloadGroup | Kind::PeerAuthentication => &[],
         Kind::AuthorizationPolicy => &["spec.targetRef", "spec.targetRefs"],
     };
     fields.contains(&path)

@@ -17,6 +17,7 @@ pub mod names;
 pub mod node;
 pub mod object;
 pub mod peer_authentication;
+pub mod probe;
 pub mod regular_expression;
 pub mod service_entry;
 pub mod spiffe;

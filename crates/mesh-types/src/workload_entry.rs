@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::kind::Kind;
 use crate::names;
 use crate::object::{Object, Resource};
+use crate::probe::Probe;
 
 /// Specification of a WorkloadEntry, and an endpoint of a ServiceEntry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +67,9 @@ pub struct WorkloadGroup {
     pub metadata: Option<GroupMetadata>,
     /// What each starts from; the address is its own.
     pub template: WorkloadEntry,
+    /// How each finds out whether its application is healthy; without one nobody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
 }
 
 /// Labels and annotations of the members of a group.

@@ -25,6 +25,9 @@ use crate::model::{Mesh, Settings, cluster, remote};
 use crate::registration::{self, Registrar};
 use crate::webhook;
 
+/// A proxy is asked so often whether it is there, and has as long to answer. One that has lost its power says nothing else.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
 /// Settings of the process, from its command line or environment.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -219,7 +222,8 @@ async fn grpc(
     cancel: CancellationToken,
 ) {
     let server = Server::builder()
-        .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)))
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(ads.into_service())
         .add_service(certificates)
         .serve_with_incoming_shutdown(incoming(listener, tls.grpc), cancel.cancelled_owned());

@@ -7,6 +7,7 @@ use super::filter::Filter;
 use super::manner::{JobsArgs, MannerArgs};
 use super::mesh::{DebugArgs, MeshArgs};
 use super::migrate::MigrateArgs;
+use super::vm::VmArgs;
 use crate::topology::Provider;
 
 /// Proves what a multi-cluster service mesh promises.
@@ -94,6 +95,11 @@ pub enum Command {
     /// Convert resources of another management plane to ours
     #[command(after_help = "Examples:\n  meshproof migrate gloo-mesh policies.yaml > ours.yaml")]
     Migrate(MigrateArgs),
+    /// Let a virtual machine join a mesh
+    #[command(
+        after_help = "Examples:\n  meshproof vm configure --group details-vm -n bookinfo --cluster cluster1 -o vm1"
+    )]
+    Vm(Box<VmArgs>),
     /// Print the JSON schema of a file format
     #[command(after_help = "Examples:\n  meshproof schema scenario > scenario.json")]
     Schema(SchemaArgs),

@@ -14,6 +14,7 @@ pub mod mesh;
 mod migrate;
 pub(crate) mod plan;
 mod schema;
+pub mod vm;
 
 use std::ffi::OsString;
 

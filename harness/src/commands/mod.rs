@@ -13,6 +13,7 @@ mod selftest;
 mod session;
 mod status;
 mod up;
+mod vm;
 
 use camino::Utf8PathBuf;
 
@@ -50,6 +51,7 @@ async fn dispatch(command: Command) -> RunOutcome {
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Mesh(args) => mesh::run(&args).await,
         Command::Debug(args) => mesh::debug(&args).await,
+        Command::Vm(args) => vm::run(&args).await,
         // Without an environment, so `cli::handle` carries them out.
         Command::Plan(_) | Command::Lint(_) | Command::Schema(_) | Command::Generate(_) | Command::Migrate(_) => {
             RunOutcome::InternalError

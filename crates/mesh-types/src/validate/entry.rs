@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::meaning::{Errors, host, port};
 use super::{address_block, refuse};
+use crate::probe::Probe;
 use crate::service_entry::{EntryPort, Resolution, ServiceEntry};
 use crate::workload_entry::{WorkloadEntry, WorkloadGroup};
 
@@ -113,6 +114,26 @@ pub(super) fn group(group: &WorkloadGroup, errors: &mut Errors) {
         refuse(errors, "spec.template.address", "the members of a group have addresses of their own");
     }
     shape(&group.template, "spec.template", errors);
+    if let Some(given) = &group.probe {
+        probe(given, errors);
+    }
+}
+
+fn probe(probe: &Probe, errors: &mut Errors) {
+    if probe.checks() != 1 {
+        refuse(errors, "spec.probe", "has one of httpGet, tcpSocket, exec and grpc");
+    }
+    let ports = [
+        ("httpGet", probe.http_get.as_ref().map(|get| get.port)),
+        ("tcpSocket", probe.tcp_socket.as_ref().map(|tcp| tcp.port)),
+        ("grpc", probe.grpc.as_ref().map(|grpc| grpc.port)),
+    ];
+    for (name, number) in ports.into_iter().filter_map(|(name, number)| Some((name, number?))) {
+        port(number, format!("spec.probe.{name}.port"), errors);
+    }
+    if probe.exec.as_ref().is_some_and(|exec| exec.command.is_empty()) {
+        refuse(errors, "spec.probe.exec.command", "must not be empty");
+    }
 }
 
 fn workload(entry: &WorkloadEntry, path: &str, errors: &mut Errors) {
@@ -205,6 +226,12 @@ mod tests {
             (errors("WorkloadEntry", json!({ "address": "10.0.0.1", "ports": { "a": 0 } })), "spec.ports.a:"),
             (errors("WorkloadEntry", json!({ "address": "10.0.0.1", "locality": "a/b/c/d" })), "spec.locality:"),
             (errors("WorkloadGroup", json!({ "template": { "address": "10.0.0.1" } })), "spec.template.address:"),
+            (errors("WorkloadGroup", json!({ "template": {}, "probe": {} })), "spec.probe:"),
+            (
+                errors("WorkloadGroup", json!({ "template": {}, "probe": { "tcpSocket": { "port": 0 } } })),
+                "spec.probe.tcpSocket.port:",
+            ),
+            (errors("WorkloadGroup", json!({ "template": {}, "probe": { "exec": {} } })), "spec.probe.exec.command:"),
         ] {
             assert!(!found.is_empty() && found.iter().all(|one| one.starts_with(path)), "{path} {found:?}");
         }

@@ -1,3 +1,5 @@
+//! Applicants from nodes, and entries from groups, written down.
+
 use envoy_types::pb::envoy::config::core::v3::Locality;
 use envoy_types::pb::google::protobuf::{Struct, Value as ProtoValue, value::Kind as ProtoKind};
 use tonic::Code;
