@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests do")]
 
 mod acknowledged;
+mod admin;
 mod cluster;
 mod discovery;
 mod leading;
