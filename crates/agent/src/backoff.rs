@@ -1,4 +1,4 @@
-//! Pauses between attempts to reach the control plane: doubling from 100 ms to a limit, each shortened by chance.
+//! Pauses between attempts, such as those to reach the control plane: doubling from 100 ms to a limit, each shortened by chance.
 
 use std::time::Duration;
 

@@ -28,6 +28,17 @@ use crate::identity::SecretsWatch;
 pub const WORKLOAD: &str = "default";
 /// Resource name of the trusted roots.
 pub const ROOTS: &str = "ROOTCA";
+/// In the place of a file with authorities: those of the system, as in Istio.
+const SYSTEM_AUTHORITIES: &str = "system";
+/// Where distributions of Linux keep the authorities that they trust: Debian and Alpine, Fedora, openSUSE, and others.
+const AUTHORITIES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/ssl/cert.pem",
+];
 const TYPE_URL: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /// The service.
@@ -61,8 +72,8 @@ fn resource(name: &str, secrets: &Secrets) -> Option<Any> {
     Some(pack_any(Secret { name: name.to_owned(), r#type: Some(kind) }))
 }
 
-/// Certificate and key (`file-cert:<certificate>~<key>`) or authorities (`file-root:<file>`) from files beside the proxy,
-/// by Istio's names; nothing where a file cannot be read. They are read when they are asked for, and again whenever the
+/// Certificate and key (`file-cert:<certificate>~<key>`) or authorities (`file-root:<file>`, `file-root:system`) from files
+/// beside the proxy, by Istio's names; nothing where a file cannot be read. They are read when they are asked for, and again whenever the
 /// workload's own certificate is renewed.
 fn file(name: &str) -> Option<secret::Type> {
     let read = |path: &str| {
@@ -70,6 +81,7 @@ fn file(name: &str) -> Option<secret::Type> {
         text.inspect_err(|error| warn!(path, %error, "a file with a certificate cannot be read")).ok()
     };
     if let Some(path) = name.strip_prefix("file-root:") {
+        let path = if path == SYSTEM_AUTHORITIES { of_system(&AUTHORITIES)? } else { path };
         let trusted_ca = Some(inline(&read(path)?));
         return Some(secret::Type::ValidationContext(CertificateValidationContext {
             trusted_ca,
@@ -82,6 +94,16 @@ fn file(name: &str) -> Option<secret::Type> {
         private_key: Some(inline(&read(key)?)),
         ..TlsCertificate::default()
     }))
+}
+
+/// The file with the authorities of the system. Without one nothing is trusted, and no connection that needs them comes
+/// about.
+fn of_system<'path>(paths: &[&'path str]) -> Option<&'path str> {
+    let found = paths.iter().find(|path| std::path::Path::new(path).is_file());
+    if found.is_none() {
+        warn!("this system has no file with certificate authorities: install ca-certificates, or set caCertificates");
+    }
+    found.copied()
 }
 
 fn inline(text: &str) -> DataSource {
@@ -313,6 +335,16 @@ mod tests {
         assert!(resource(&own, &workload).is_some() && resource(&roots, &workload).is_some());
         assert_eq!(resource(&format!("file-root:{}", path("none.pem")), &workload), None);
         assert_eq!(resource("file-cert:/a", &workload), None);
+    }
+
+    #[test]
+    fn the_authorities_of_the_system_are_where_its_distribution_keeps_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("authorities.pem").display().to_string();
+        let paths = ["/nowhere/authorities.pem", &path];
+        assert_eq!(of_system(&paths), None);
+        std::fs::write(&path, "authorities").unwrap();
+        assert_eq!(of_system(&paths), Some(path.as_str()));
     }
 
     #[test]

@@ -252,7 +252,8 @@ pub struct ClientTls {
     pub client_certificate: Option<String>,
     /// File with its key.
     pub private_key: Option<String>,
-    /// File with the authorities that the server's certificate is verified by; without it, it is not verified.
+    /// File with the authorities that the server's certificate is verified by; without it, those of the proxy's system
+    /// hold.
     pub ca_certificates: Option<String>,
     /// Server name to send.
     pub sni: Option<String>,

@@ -58,6 +58,8 @@ pub const PORT_READY: u16 = 8080;
 pub const SDS_CERTIFICATE: &str = "default";
 /// Name that the roots of trust have over SDS.
 pub const SDS_ROOT: &str = "ROOTCA";
+/// In the place of a file with authorities: those of the proxy's own system, as in Istio.
+pub const SYSTEM_AUTHORITIES: &str = "system";
 /// Envoy cluster of the agent's SDS server.
 pub const CLUSTER_SDS: &str = "sds-grpc";
 

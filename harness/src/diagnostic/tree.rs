@@ -75,6 +75,20 @@ impl Path {
         Self::default()
     }
 
+    /// The way to a field as validations name it: `spec.meshes[0].name`.
+    #[must_use]
+    pub fn of_field(text: &str) -> Self {
+        let mut path = Self::root();
+        for part in text.split('.') {
+            let (key, indices) = part.split_once('[').unwrap_or((part, ""));
+            path = path.key(key);
+            for index in indices.split(['[', ']']).filter_map(|index| index.parse().ok()) {
+                path = path.index(index);
+            }
+        }
+        path
+    }
+
     /// Whether it leads to the document itself.
     #[must_use]
     pub fn is_root(&self) -> bool {

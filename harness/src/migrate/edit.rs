@@ -15,13 +15,21 @@ pub(super) fn get_mut<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node>
     entries.iter_mut().find(|(known, _)| known.text == key).map(|(_, value)| value)
 }
 
-/// Adds a field, unless it is there.
-pub(super) fn put(node: &mut Node, key: Key, value: Node) {
-    if node.get(&key.text).is_some() {
-        return;
+/// A field that had no place, since another value is there.
+pub(super) type Left = Option<(Key, Node)>;
+
+/// Adds a field. Where it is there with another value that one stays, and what had no place is given back.
+#[must_use]
+pub(super) fn put(node: &mut Node, key: Key, value: Node) -> Left {
+    if let Some(there) = node.get(&key.text) {
+        return (there.to_json() != value.to_json()).then_some((key, value));
     }
-    if let Value::Map(entries) = &mut node.value {
-        entries.push((key, value));
+    match &mut node.value {
+        Value::Map(entries) => {
+            entries.push((key, value));
+            None
+        }
+        _ => Some((key, value)),
     }
 }
 
@@ -39,11 +47,11 @@ pub(super) fn mapping<'a>(node: &'a mut Node, key: &str) -> &'a mut Node {
     &mut entries[position].1
 }
 
-/// Gives a field another name.
-pub(super) fn rename(node: &mut Node, from: &str, to: &str) {
-    if let Some((key, value)) = take(node, from) {
-        put(node, Key { text: to.to_owned(), ..key }, value);
-    }
+/// Gives a field another name; what had no place is given back.
+#[must_use]
+pub(super) fn rename(node: &mut Node, from: &str, to: &str) -> Left {
+    let (key, value) = take(node, from)?;
+    put(node, Key { text: to.to_owned(), ..key }, value)
 }
 
 /// Sets a text, at the place of the one before.

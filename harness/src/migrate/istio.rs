@@ -25,7 +25,7 @@ impl Conversion<'_> {
         let document = super::located(self.name, self.text, root);
         for error in mesh_types::validate(&object).err().unwrap_or_default() {
             let message = format!("{}: {}", error.path, error.message);
-            self.problems.add(document.problem(Severity::Error, &super::path(&error.path), message));
+            self.problems.add(document.problem(Severity::Error, &Path::of_field(&error.path), message));
         }
         Some(object)
     }
@@ -39,7 +39,8 @@ impl Conversion<'_> {
         if kind != "EnvoyFilter" {
             problem.help("it is moved to spec.workloadSelector");
         }
-        put(mapping(root, "spec"), key, selector);
+        let left = put(mapping(root, "spec"), key, selector);
+        self.left_out(left);
     }
 
     /// `hosts` and `location` say what the entry is, not where an endpoint is.
@@ -58,7 +59,8 @@ impl Conversion<'_> {
             let help = format!("it is moved to spec.{}", key.text);
             self.warn(&before, &path, message).help(help);
             if let Some(spec) = get_mut(root, "spec") {
-                put(spec, key, value);
+                let left = put(spec, key, value);
+                self.left_out(left);
             }
         }
     }

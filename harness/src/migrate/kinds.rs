@@ -111,29 +111,34 @@ impl Conversion<'_> {
     /// The host over an ordered list of Services that came before VirtualDestination.
     pub(super) fn failover_service(&mut self, root: &mut Node) {
         let Some(spec) = get_mut(root, "spec") else { return };
+        let mut left = Vec::new();
         if let Some((key, meshes)) = take(spec, "meshes") {
             let span = meshes.span;
             let list = mapping(spec, "meshList");
             list.span = span;
-            put(list, key, meshes);
+            left.extend(put(list, key, meshes));
         }
         if let Some((key, services)) = take(spec, "backingServices") {
             let list = mapping(spec, "static");
-            put(list, Key { text: "destinations".to_owned(), ..key }, services);
+            left.extend(put(list, Key { text: "destinations".to_owned(), ..key }, services));
         }
+        self.left_out(left);
         self.default_outlier_detection(root);
     }
 
     pub(super) fn virtual_destination(&mut self, root: &mut Node) {
         let Some(spec) = get_mut(root, "spec") else { return };
+        let mut left = Vec::new();
         let moved = get_mut(spec, "localized").and_then(|localized| take(localized, "outlierDetection"));
         if let Some((key, outlier)) = moved {
-            put(spec, key, outlier);
+            left.extend(put(spec, key, outlier));
         }
         if let Some(localized) = get_mut(spec, "localized") {
-            rename(localized, "destinationSelector", "destinationSelectors");
+            left.extend(rename(localized, "destinationSelector", "destinationSelectors"));
         }
-        if get_mut(spec, "outlierDetection").is_none() {
+        let lacks = get_mut(spec, "outlierDetection").is_none();
+        self.left_out(left);
+        if lacks {
             self.default_outlier_detection(root);
         }
     }
@@ -141,7 +146,9 @@ impl Conversion<'_> {
     fn default_outlier_detection(&mut self, root: &mut Node) {
         let Some(spec) = get_mut(root, "spec") else { return };
         let span = spec.span;
-        put(spec, Key { text: "outlierDetection".to_owned(), span }, empty(span));
+        if put(spec, Key { text: "outlierDetection".to_owned(), span }, empty(span)).is_some() {
+            return;
+        }
         let message = "`outlierDetection` with its defaults is added: without it no backend takes over";
         let help = "the original took it from traffic policies on the backends; say it here";
         self.warn(root, &Path::root().key("spec"), message).help(help);

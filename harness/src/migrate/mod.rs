@@ -14,7 +14,7 @@ use mesh_types::hub::{self, Kind};
 use serde_json::Value as Json;
 
 use crate::diagnostic::problem::Source;
-use crate::diagnostic::tree::{self, Node, Path, Value};
+use crate::diagnostic::tree::{self, Key, Node, Path, Value};
 use crate::diagnostic::{Document, Problem, Problems, Severity, suggest};
 use edit::{entries, get_text, items, take};
 
@@ -105,6 +105,19 @@ impl Conversion<'_> {
         self.problems.add(document.problem_with_key(Severity::Warning, path, message))
     }
 
+    /// Says of what had no place that it is left out.
+    fn left_out(&mut self, left: impl IntoIterator<Item = (Key, Node)>) {
+        for (key, value) in left {
+            let (path, span) = (Path::root().key(&key.text), value.span);
+            let message = format!("`{}` is left out: where it belongs there is another value, which stays", key.text);
+            let root = Node { value: Value::Map(vec![(key, value)]), span };
+            let document = located(self.name, self.text, root);
+            self.problems
+                .add(document.problem_with_key(Severity::Error, &path, message))
+                .help("keep one of the two in the original");
+        }
+    }
+
     /// Puts what was in the namespace of the original into that of the hub.
     fn namespaces(&self, node: &mut Node) {
         for (key, value) in entries(node) {
@@ -141,7 +154,7 @@ impl Conversion<'_> {
         let document = located(self.name, self.text, root.clone());
         for error in hub::validate(&root.to_json()).err().unwrap_or_default() {
             let message = format!("{}: {}", error.path, error.message);
-            self.problems.add(document.problem(Severity::Error, &path(&error.path), message));
+            self.problems.add(document.problem(Severity::Error, &Path::of_field(&error.path), message));
         }
     }
 }
@@ -171,19 +184,6 @@ fn fields_beside(schema: &Json, node: &Node, path: &Path, found: &mut Vec<(Path,
         }
         _ => {}
     }
-}
-
-/// The path that a validation names (`spec.meshes[0].name`), as a way into the document.
-fn path(text: &str) -> Path {
-    let mut path = Path::root();
-    for part in text.split('.') {
-        let (key, indices) = part.split_once('[').unwrap_or((part, ""));
-        path = path.key(key);
-        for index in indices.split(['[', ']']).filter_map(|index| index.parse().ok()) {
-            path = path.index(index);
-        }
-    }
-    path
 }
 
 #[cfg(test)]

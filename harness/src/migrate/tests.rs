@@ -33,6 +33,18 @@ fn resources_of_v1() {
 }
 
 #[test]
+fn a_value_whose_place_is_taken_is_told_and_the_other_stays() {
+    let text = "apiVersion: networking.mesh.gloo.solo.io/v1\nkind: TrafficPolicy\nmetadata: {name: a, namespace: gloo-mesh}\n\
+                spec:\n  requestTimeout: 2s\n  retries: {attempts: 1}\n  policy:\n    requestTimeout: 5s\n    retries: {attempts: 1}\n";
+    let migrated = gloo_mesh("two.yaml", text, "meshproof-hub");
+    assert_eq!(migrated.objects[0]["spec"]["policy"]["requestTimeout"], "5s");
+    let errors: Vec<_> = migrated.problems.iter().filter(|one| one.message.contains("is left out")).collect();
+    let [error] = errors.as_slice() else { panic!("{}", migrated.problems.render(false)) };
+    assert_eq!((error.severity, error.location().line), (crate::diagnostic::Severity::Error, 5));
+    assert!(error.message.starts_with("`requestTimeout`"), "{}", error.message);
+}
+
+#[test]
 fn a_file_that_is_no_yaml_has_a_place() {
     let migrated = gloo_mesh("broken.yaml", "a: [1\nb: 2", "meshproof-hub");
     assert!(migrated.problems.has_errors());

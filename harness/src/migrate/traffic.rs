@@ -24,16 +24,18 @@ impl Conversion<'_> {
     pub(super) fn traffic_policy(&mut self, root: &mut Node) {
         self.actions_in_selectors(root);
         let Some(spec) = get_mut(root, "spec") else { return };
+        let mut left = Vec::new();
         for action in ACTIONS {
             if let Some((key, value)) = take(spec, action) {
-                put(mapping(spec, "policy"), key, value);
+                left.extend(put(mapping(spec, "policy"), key, value));
             }
         }
-        each_item(spec, "sourceSelector", source);
-        each_item(spec, "httpRequestMatchers", matcher);
+        each_item(spec, "sourceSelector", |selector| source(selector, &mut left));
+        each_item(spec, "httpRequestMatchers", |one| matcher(one, &mut left));
         if let Some(shift) = get_mut(spec, "policy").and_then(|policy| get_mut(policy, "trafficShift")) {
-            targets(shift);
+            targets(shift, &mut left);
         }
+        self.left_out(left);
     }
 
     /// An action inside an item of a selector, where the original ignored it.
@@ -52,7 +54,8 @@ impl Conversion<'_> {
                 let message = format!("`{}` stands inside an item of {selector}, where it had no effect", key.text);
                 self.warn(&before, &path, message).help("it is moved to spec.policy");
                 if let Some(spec) = get_mut(root, "spec") {
-                    put(mapping(spec, "policy"), key, value);
+                    let left = put(mapping(spec, "policy"), key, value);
+                    self.left_out(left);
                 }
             }
         }
@@ -60,19 +63,19 @@ impl Conversion<'_> {
 }
 
 /// v1alpha2 has the fields of the matcher directly in the selector.
-fn source(selector: &mut Node) {
+fn source(selector: &mut Node, left: &mut Vec<(Key, Node)>) {
     for field in ["labels", "namespaces", "clusters"] {
         if let Some((key, value)) = take(selector, field) {
-            put(mapping(selector, "kubeWorkloadMatcher"), key, value);
+            left.extend(put(mapping(selector, "kubeWorkloadMatcher"), key, value));
         }
     }
 }
 
 /// v1.0 and v1alpha2 have the conditions on the path directly in the matcher, and the method in a mapping.
-fn matcher(matcher: &mut Node) {
+fn matcher(matcher: &mut Node, left: &mut Vec<(Key, Node)>) {
     for field in ["exact", "prefix", "regex"] {
         if let Some((key, value)) = take(matcher, field) {
-            put(mapping(matcher, "uri"), key, value);
+            left.extend(put(mapping(matcher, "uri"), key, value));
         }
     }
     let inner = get_mut(matcher, "method").and_then(|method| take(method, "method"));
@@ -81,15 +84,19 @@ fn matcher(matcher: &mut Node) {
     }
 }
 
-fn targets(shift: &mut Node) {
+fn targets(shift: &mut Node, left: &mut Vec<(Key, Node)>) {
     let Some(list) = get_mut(shift, "destinations") else { return };
     let single = is_single(list);
     each_item(shift, "destinations", |target| {
-        rename(target, "failoverService", "virtualDestination");
+        left.extend(rename(target, "failoverService", "virtualDestination"));
         // One target without a weight gets everything.
         if single && target.get("weight").is_none() {
             let span = target.span;
-            put(target, Key { text: "weight".to_owned(), span }, Node { value: Value::Integer(100), span });
+            left.extend(put(
+                target,
+                Key { text: "weight".to_owned(), span },
+                Node { value: Value::Integer(100), span },
+            ));
         }
     });
 }

@@ -35,8 +35,12 @@ impl Resolvers {
         Self { servers, mark, port: PORT }
     }
 
-    /// The answer of the first resolver that gives one. A message that came over a stream is passed on over one.
+    /// The answer of the first resolver that gives one. A message that came over a stream is passed on over one. What is
+    /// too short to be a message is not passed on.
     pub async fn ask(&self, question: &[u8], stream: bool) -> Option<Vec<u8>> {
+        if question.len() < HEADER {
+            return None;
+        }
         for server in &self.servers {
             let server = SocketAddr::new(*server, self.port);
             let answer = async {
@@ -82,5 +86,33 @@ impl Resolvers {
         let mut answer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut answer).await?;
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_too_short_to_be_a_message_is_not_passed_on() {
+        let resolver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = resolver.local_addr().unwrap().port();
+        let resolvers = Resolvers { servers: vec![Ipv4Addr::LOCALHOST.into()], mark: false, port };
+        let answer = async {
+            let mut buffer = [0; DATAGRAM];
+            loop {
+                let (_, client) = resolver.recv_from(&mut buffer).await.unwrap();
+                resolver.send_to(&[0; HEADER], client).await.unwrap();
+            }
+        };
+        let ask = async {
+            assert_eq!(resolvers.ask(&[0], false).await, None);
+            assert_eq!(resolvers.ask(&[], false).await, None);
+            assert_eq!(resolvers.ask(&[0; HEADER], false).await, Some(vec![0; HEADER]));
+        };
+        tokio::select! {
+            () = ask => {}
+            () = answer => {}
+        }
     }
 }

@@ -181,7 +181,7 @@ fn secure(
             let named = destination.service.entry.as_ref().map(|entry| entry.subject_alt_names.as_slice());
             let names =
                 if tls.subject_alt_names.is_empty() { named.unwrap_or_default() } else { &tls.subject_alt_names };
-            cluster.transport_socket = Some(tls::outside(&tls, names, http2));
+            cluster.transport_socket = Some(tls::outside(&tls, names, host, http2));
         }
         Some(ClientTlsMode::IstioMutual) => {
             let tls = explicit.unwrap_or_default();

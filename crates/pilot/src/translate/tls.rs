@@ -72,40 +72,31 @@ pub(super) fn client(expectation: &Expectation) -> core::TransportSocket {
 }
 
 /// TLS to a server outside the mesh, with a certificate of the client's own where the settings name one. The server's is
-/// verified by the authorities that they name, and otherwise not at all, as in Istio without `caCertificates`.
-pub(super) fn outside(settings: &ClientTls, identities: &[String], http2: bool) -> core::TransportSocket {
+/// verified by the authorities that they name, and otherwise by those of the proxy's system, as Istio does by default
+/// (`VERIFY_CERTIFICATE_AT_CLIENT`); for the given identities, and otherwise for the name that it is called by.
+pub(super) fn outside(settings: &ClientTls, identities: &[String], host: &str, http2: bool) -> core::TransportSocket {
     use tls::common_tls_context::{CombinedCertificateValidationContext, ValidationContextType};
-    let exact = |name: &String| {
-        let matcher = matcher::StringMatcher {
-            match_pattern: Some(matcher::string_matcher::MatchPattern::Exact(name.clone())),
-            ..Default::default()
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let expected = if identities.is_empty() {
+        vec![dns_name(given(&settings.sni).as_deref().unwrap_or(host))]
+    } else {
+        let exact = |name: &String| {
+            let pattern = matcher::string_matcher::MatchPattern::Exact(name.clone());
+            [tls::SubjectAltNameMatcher { san_type: DNS, ..san(pattern.clone()) }, san(pattern)]
         };
-        [tls::subject_alt_name_matcher::SanType::Dns, tls::subject_alt_name_matcher::SanType::Uri].map(|san_type| {
-            tls::SubjectAltNameMatcher {
-                san_type: san_type as i32,
-                matcher: Some(matcher.clone()),
-                ..Default::default()
-            }
-        })
+        identities.iter().flat_map(exact).collect()
     };
-    let file = |file: &Option<String>| file.clone().filter(|path| !path.is_empty());
-    let validation = match file(&settings.ca_certificates) {
-        Some(authorities) => {
-            let names = tls::CertificateValidationContext {
-                match_typed_subject_alt_names: identities.iter().flat_map(exact).collect(),
-                ..Default::default()
-            };
-            ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
-                default_validation_context: Some(names),
-                validation_context_sds_secret_config: Some(secret(&format!("file-root:{authorities}"))),
-                ..Default::default()
-            })
-        }
-        // Envoy does not look at names of a certificate that nobody vouches for.
-        None => ValidationContextType::ValidationContext(tls::CertificateValidationContext::default()),
-    };
-    let own = file(&settings.client_certificate)
-        .zip(file(&settings.private_key))
+    let authorities = given(&settings.ca_certificates).unwrap_or_else(|| names::SYSTEM_AUTHORITIES.to_owned());
+    let validation = ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(tls::CertificateValidationContext {
+            match_typed_subject_alt_names: expected,
+            ..Default::default()
+        }),
+        validation_context_sds_secret_config: Some(secret(&format!("file-root:{authorities}"))),
+        ..Default::default()
+    });
+    let own = given(&settings.client_certificate)
+        .zip(given(&settings.private_key))
         .filter(|_| settings.mode == ClientTlsMode::Mutual);
     let common = tls::CommonTlsContext {
         alpn_protocols: if http2 { vec!["h2".to_owned()] } else { vec!["http/1.1".to_owned()] },
@@ -126,6 +117,18 @@ pub(super) fn outside(settings: &ClientTls, identities: &[String], http2: bool) 
             ..Default::default()
         },
     )
+}
+
+const DNS: i32 = tls::subject_alt_name_matcher::SanType::Dns as i32;
+
+/// The name of a server; `*.` stands for all names below. A wildcard in the certificate itself covers what it says.
+fn dns_name(host: &str) -> tls::SubjectAltNameMatcher {
+    use matcher::string_matcher::MatchPattern;
+    let pattern = match host.strip_prefix('*') {
+        Some(below) => MatchPattern::Suffix(below.to_owned()),
+        None => MatchPattern::Exact(host.to_owned()),
+    };
+    tls::SubjectAltNameMatcher { san_type: DNS, ..san(pattern) }
 }
 
 /// The server's side of TLS with a certificate from a Secret, and the secrets that it asks for. An error says what is
@@ -191,8 +194,7 @@ fn authorities(name: &str, pem: &str) -> tls::Secret {
 fn verified(secret: &str, names: &[String]) -> tls::common_tls_context::ValidationContextType {
     let name = |name: &String| {
         let pattern = matcher::string_matcher::MatchPattern::Exact(name.clone());
-        let dns = tls::subject_alt_name_matcher::SanType::Dns as i32;
-        [tls::SubjectAltNameMatcher { san_type: dns, ..san(pattern.clone()) }, san(pattern)]
+        [tls::SubjectAltNameMatcher { san_type: DNS, ..san(pattern.clone()) }, san(pattern)]
     };
     let wanted = tls::CertificateValidationContext {
         match_typed_subject_alt_names: names.iter().flat_map(name).collect(),

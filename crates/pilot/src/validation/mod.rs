@@ -86,17 +86,38 @@ fn unreachable(spec: &Value, verdict: &mut Verdict) {
     }
 }
 
-/// Envoy ejects nothing where the share that may be ejected is less than one host, which surprises small services.
+/// Says what is decided for its writer: how a server is verified, and how many hosts can be ejected. Envoy ejects nothing
+/// where that share is less than one host, which surprises small services.
 fn destination_rule(spec: &Value, verdict: &mut Verdict) {
     let policies = std::iter::once(("spec".to_owned(), spec))
         .chain(items(spec, "subsets").map(|(index, subset)| (format!("spec.subsets[{index}]"), subset)));
     for (path, holder) in policies {
+        let policy = &holder["trafficPolicy"];
+        let of_ports = items(policy, "portLevelSettings")
+            .map(|(index, of_port)| (format!("{path}.trafficPolicy.portLevelSettings[{index}]"), of_port));
+        for (path, policy) in std::iter::once((format!("{path}.trafficPolicy"), policy)).chain(of_ports) {
+            verified_by_default(&path, &policy["tls"], verdict);
+        }
         let outlier = &holder["trafficPolicy"]["outlierDetection"];
         if outlier.is_object() && outlier["maxEjectionPercent"].is_null() {
             verdict.warnings.push(format!(
                 "{path}.trafficPolicy.outlierDetection.maxEjectionPercent: not given, so at most 10% of the hosts are ejected: none of fewer than 10"
             ));
         }
+    }
+}
+
+fn verified_by_default(path: &str, tls: &Value, verdict: &mut Verdict) {
+    let lacks = |field: &str| tls[field].as_str().is_none_or(str::is_empty);
+    if matches!(tls["mode"].as_str(), Some("SIMPLE" | "MUTUAL")) && lacks("caCertificates") {
+        let names = if tls["subjectAltNames"].as_array().is_none_or(Vec::is_empty) {
+            ", and for its host name, as subjectAltNames is not given either"
+        } else {
+            ""
+        };
+        verdict.warnings.push(format!(
+            "{path}.tls.caCertificates: not given, so the server is verified by the authorities of the proxy's system{names}"
+        ));
     }
 }
 
@@ -209,5 +230,21 @@ mod tests {
     #[test]
     fn other_kinds_are_not_judged() {
         assert_eq!(judge(&json!({"kind": "Deployment", "spec": {"hosts": 1}})), Verdict::default());
+    }
+
+    #[test]
+    fn who_names_no_authorities_is_told_which_hold() {
+        let warnings = |tls: Value| {
+            let of_port = json!({"portLevelSettings": [{"port": {"number": 443}, "tls": tls}]});
+            judge(&json!({"kind": "DestinationRule", "spec": {"host": "a.example.org", "trafficPolicy": of_port}}))
+                .warnings
+        };
+        let path = "spec.trafficPolicy.portLevelSettings[0].tls.caCertificates: not given";
+        let found = warnings(json!({"mode": "SIMPLE"}));
+        assert!(found[0].starts_with(path) && found[0].contains("for its host name"), "{found:?}");
+        let named = warnings(json!({"mode": "MUTUAL", "subjectAltNames": ["b.example.org"]}));
+        assert!(named[0].starts_with(path) && !named[0].contains("host name"), "{named:?}");
+        assert_eq!(warnings(json!({"mode": "SIMPLE", "caCertificates": "/etc/ca.pem"})), [""; 0]);
+        assert_eq!(warnings(json!({"mode": "ISTIO_MUTUAL"})), [""; 0]);
     }
 }

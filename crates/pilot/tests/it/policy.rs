@@ -43,7 +43,7 @@ spec:
     outlierDetection: {consecutive5xxErrors: 1}
     tls: {mode: MUTUAL, clientCertificate: /etc/own.pem, privateKey: /etc/own.key, caCertificates: /etc/ca.pem, subjectAltNames: [reviews.example.org]}
   subsets:
-  - name: unverified
+  - name: system
     labels: {version: v1}
     trafficPolicy: {tls: {mode: SIMPLE, sni: reviews.example.org}, outlierDetection: {maxEjectionPercent: 100}}
 "#;
@@ -103,7 +103,7 @@ fn outliers_are_out_at_once_and_a_share_that_ejects_nobody_is_named() {
 }
 
 #[test]
-fn mutual_tls_with_files_and_tls_without_verification() {
+fn mutual_tls_with_files_and_tls_by_the_authorities_of_the_system() {
     let mut translation = productpage(&[BOOKINFO, POLICIES]);
     translation.clusters.retain(|one| one.name.contains("|reviews."));
     let durations: Vec<_> = translation

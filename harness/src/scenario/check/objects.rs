@@ -1,10 +1,13 @@
 //! Kubernetes objects in scenarios: read from files or inline, and looked over for mistakes that show without a cluster.
 
+use mesh_types::hub;
 use serde_json::{Map, Value};
 
 use super::context::Context;
 use super::convergence::reference;
+use crate::diagnostic::problem::Source;
 use crate::diagnostic::tree::{self, Path};
+use crate::diagnostic::{Document, Severity};
 use crate::scenario::file::{ApplyFile, DeleteFile};
 use crate::scenario::plan::{Apply, Delete, ObjectRef};
 
@@ -12,11 +15,13 @@ impl Context<'_> {
     pub(super) fn apply(&mut self, path: &Path, file: &ApplyFile) -> Apply {
         let clusters = self.clusters(&path.key("clusters"), &file.clusters);
         let mut objects = Vec::new();
+        // What is to be refused is wrong on purpose.
+        let sound = file.refused.is_none();
         for (index, name) in file.files.iter().enumerate() {
-            objects.extend(self.objects_of_file(&path.key("files").index(index), name));
+            objects.extend(self.objects_of_file(&path.key("files").index(index), name, sound));
         }
         for (index, object) in file.objects.iter().enumerate() {
-            objects.extend(self.inline_object(&path.key("objects").index(index), object));
+            objects.extend(self.inline_object(&path.key("objects").index(index), object, sound));
         }
         if file.files.is_empty() && file.objects.is_empty() {
             self.key_error(path, "nothing is applied").help("add `objects` or `files`");
@@ -58,7 +63,7 @@ impl Context<'_> {
         Delete { clusters, objects }
     }
 
-    fn objects_of_file(&mut self, path: &Path, name: &str) -> Vec<Value> {
+    fn objects_of_file(&mut self, path: &Path, name: &str, sound: bool) -> Vec<Value> {
         let file = match self.files.read(name) {
             Ok(file) => file,
             Err(cause) => {
@@ -82,18 +87,32 @@ impl Context<'_> {
                 self.error(path, format!("{}: object {} has no `{missing}`", file.name, index + 1));
             }
         }
+        for root in documents.into_iter().filter(|_| sound) {
+            let errors = hub::validate(&root.to_json()).err().unwrap_or_default();
+            let source = Source { name: file.name.clone(), text: file.text.clone() };
+            let document = Document::assembled(vec![source], root);
+            for error in errors {
+                let place = Path::of_field(&error.path);
+                let message = format!("{}: {}", error.path, error.message);
+                self.problems.add(document.problem(Severity::Error, &place, message));
+            }
+        }
         if objects.is_empty() {
             self.error(path, format!("{} has no objects", file.name));
         }
         objects
     }
 
-    fn inline_object(&mut self, path: &Path, object: &Map<String, Value>) -> Option<Value> {
+    fn inline_object(&mut self, path: &Path, object: &Map<String, Value>, sound: bool) -> Option<Value> {
         let object = Value::Object(object.clone());
         match reference(&object) {
             Ok(name) => {
                 if name.kind == "VirtualService" {
                     self.route_weights(path, &object);
+                }
+                for error in hub::validate(&object).err().filter(|_| sound).unwrap_or_default() {
+                    let place = path.join(&Path::of_field(&error.path));
+                    self.error(&place, format!("{}: {}", error.path, error.message));
                 }
                 Some(object)
             }

@@ -9,6 +9,10 @@ use crate::scenario::suite::Defaults;
 const SHIPPED: &str = include_str!("../../../../scenarios/catalogue/traffic-shift/bookinfo-75-15-10.yaml");
 const TOPOLOGY: &str = include_str!("../../../../scenarios/topologies/two-clusters.yaml");
 
+/// A policy of the management plane with a mistake, after an object that is somebody else's.
+const POLICY: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n---\n\
+    apiVersion: networking.meshproof.dev/v1\nkind: TrafficPolicy\nmetadata: {name: one, namespace: meshproof-hub}\nspec:\n  policy:\n    requestTimeot: 2s\n";
+
 /// Files by name, in memory.
 struct Files;
 
@@ -18,6 +22,7 @@ impl ReadFile for Files {
             "../../topologies/two-clusters.yaml" => TOPOLOGY,
             "two.yaml" => "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n---\nkind: ConfigMap\n",
             "broken.yaml" => "a: [",
+            "policy.yaml" => POLICY,
             "empty.yaml" => "# nothing\n",
             _ => return Err("no such file".to_owned()),
         };
@@ -248,4 +253,17 @@ proptest::proptest! {
         proptest::prop_assert!(!checked.plans.is_empty() || checked.problems.has_errors());
         let _drawn = checked.problems.render(false);
     }
+}
+
+#[test]
+fn objects_of_the_management_plane_are_judged_by_its_own_rules() {
+    let steps = "- apply:\n    clusters: [cluster1]\n    files: [policy.yaml]\n    objects:\n    - apiVersion: networking.meshproof.dev/v1\n      \
+                 kind: TrafficPolicy\n      metadata: {name: two, namespace: meshproof-hub}\n      spec:\n        policy:\n          retries: {attempts: many}\n- converge: {}\n\
+                 - apply: {clusters: [cluster1], files: [policy.yaml], refused: requestTimeot}\n";
+    let checked = checked("", steps);
+    let said = |problem: &Problem| {
+        let at = problem.location();
+        format!("{}:{}:{} {}", at.file, at.line, at.column, problem.message)
+    };
+    insta::assert_snapshot!(checked.problems.iter().map(said).collect::<Vec<_>>().join("\n"));
 }
