@@ -90,10 +90,11 @@ pub async fn acquire(client: Client, settings: Settings) -> Held {
         let now = look(spec, &settings.identity, since.elapsed(), settings.duration);
         let wait = match now {
             Look::Free if listed => {
+                let asked = Instant::now();
                 match take(&api, &settings, seen.as_ref()).await {
                     Ok(lease) => {
                         tracing::info!(identity = settings.identity, "this manager leads");
-                        return Held { settings, api, lease, renewed: Instant::now() };
+                        return Held { settings, api, lease, renewed: asked };
                     }
                     Err(error) => tracing::info!(error = %describe(&error), "the lease is not taken yet"),
                 }
@@ -160,13 +161,16 @@ impl Held {
     /// Renews the Lease for as long as it is polled; returns when it is lost, with the reason.
     pub async fn keep(&mut self) -> String {
         loop {
-            pause::for_a(self.settings.renewal).await;
+            let left = self.settings.deadline.saturating_sub(self.renewed.elapsed());
+            pause::for_a(self.settings.renewal.min(left)).await;
             let left = self.settings.deadline.saturating_sub(self.renewed.elapsed());
             if left.is_zero() {
                 return format!("it was not renewed for {:?}", self.settings.deadline);
             }
+            // Others count from when the server has it, which is later than this.
+            let asked = Instant::now();
             match tokio::time::timeout(left, self.renew()).await {
-                Ok(Ok(())) => self.renewed = Instant::now(),
+                Ok(Ok(())) => self.renewed = asked,
                 Ok(Err(Some(reason))) => return reason,
                 Ok(Err(None)) | Err(_) => {}
             }

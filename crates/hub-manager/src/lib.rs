@@ -6,6 +6,7 @@
 //! * [`agent`] asks the agents of clusters over port-forward, [`lease`] settles which manager leads,
 //! * [`signing`] signs the authorities of meshes, and changes roots; [`telemetry`] is that of all clusters as one,
 //! * [`admission`] judges what people write, [`admin`] tells what is known, [`metrics`] counts,
+//! * [`retries`] has what is to be tried again,
 //! * [`manager`] wires this together, [`run`] is the program around it.
 
 pub mod admin;
@@ -19,6 +20,7 @@ pub mod lease;
 pub mod management;
 pub mod manager;
 pub mod metrics;
+pub mod retries;
 pub mod run;
 pub mod signing;
 pub mod status;

@@ -37,7 +37,8 @@ pub struct Manager {
     /// Whether everything was read and the work has begun.
     pub began: watch::Receiver<bool>,
     tasks: JoinSet<()>,
-    core: oneshot::Receiver<()>,
+    /// Tells when the core has ended; nothing once that was told.
+    core: Option<oneshot::Receiver<()>>,
 }
 
 impl Manager {
@@ -91,7 +92,24 @@ impl Manager {
             began: began.clone(),
         };
         tasks.spawn(signing.run());
-        Self { events, directory, metrics, agents, began, tasks, core }
+        Self { events, directory, metrics, agents, began, tasks, core: Some(core) }
+    }
+
+    /// Waits until a part of it ends, which none does unless something is wrong with it; says which.
+    pub async fn ended(&mut self) -> &'static str {
+        let core = async {
+            match &mut self.core {
+                Some(core) => drop(core.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = core => {
+                self.core = None;
+                "the core"
+            }
+            Some(_) = self.tasks.join_next() => "a task",
+        }
     }
 
     /// Ends everything and waits for it.
@@ -100,7 +118,9 @@ impl Manager {
         tasks.shutdown().await;
         // With its last sender the core ends, with the core the writers.
         drop(events);
-        if tokio::time::timeout(SETTLE, core).await.is_err() {
+        if let Some(core) = core
+            && tokio::time::timeout(SETTLE, core).await.is_err()
+        {
             tracing::warn!("the core has not ended yet");
         }
     }

@@ -55,6 +55,9 @@ pub enum RunError {
     /// Another manager leads.
     #[error("the lease is lost: {0}; another manager may lead, so this one ends")]
     LeaseLost(String),
+    /// A part of it ended, which none does by itself.
+    #[error("{0} of the manager ended by itself, which is a defect; see the log before this")]
+    Broken(&'static str),
 }
 
 /// Runs the manager until a signal ends it, or it loses its lease.
@@ -86,7 +89,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     stop_when_signalled(&cancel)?;
     let publish = Publish { ready, view, leads, judges, agents };
     match lead(client, &options, publish, &cancel).await {
-        Some(lost) => Err(RunError::LeaseLost(lost)),
+        Some(error) => Err(error),
         None => Ok(()),
     }
 }
@@ -116,7 +119,7 @@ struct Publish {
 }
 
 /// Leads once it may, until it is cancelled or may not any longer; then it says why.
-async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &CancellationToken) -> Option<String> {
+async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &CancellationToken) -> Option<RunError> {
     let settings = lease::Settings::new(&options.namespace, names::MANAGER, &options.identity);
     let acquire = lease::acquire(client.clone(), settings);
     let stand_by = async {
@@ -130,7 +133,7 @@ async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &
         held = cancel.run_until_cancelled(acquire) => held?,
         () = stand_by => return None,
     };
-    let manager = Manager::start_with(client, &options.namespace, publish.agents.clone());
+    let mut manager = Manager::start_with(client, &options.namespace, publish.agents.clone());
     publish.view.send_replace(Some(manager.view()));
     publish.leads.send_replace(Some(manager.events.clone()));
     let mut began = manager.began.clone();
@@ -140,18 +143,19 @@ async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &
         publish.ready.send_replace(true);
         std::future::pending::<()>().await;
     };
-    let lost = tokio::select! {
-        lost = cancel.run_until_cancelled(held.keep()) => lost,
+    let error = tokio::select! {
+        lost = cancel.run_until_cancelled(held.keep()) => lost.map(RunError::LeaseLost),
+        part = manager.ended() => Some(RunError::Broken(part)),
         () = tell => None,
     };
     publish.view.send_replace(None);
     publish.leads.send_replace(None);
     // Nothing is written any more before another may begin.
     manager.stop().await;
-    if lost.is_none() {
+    if !matches!(error, Some(RunError::LeaseLost(_))) {
         held.release().await;
     }
-    lost
+    error
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

@@ -14,10 +14,10 @@ use kube_support::error::describe;
 use mesh_types::hub::names::FIELD_MANAGER;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_util::time::DelayQueue;
 
 use crate::kinds::Key;
 use crate::metrics::Metrics;
+use crate::retries::Retries;
 
 const AT_A_TIME: usize = 16;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ struct Desk {
     dirty: BTreeSet<Key>,
     writing: BTreeSet<Key>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
-    retries: DelayQueue<Key>,
+    retries: Retries<Key>,
 }
 
 async fn run(client: Client, metrics: Arc<Metrics>, mut commands: mpsc::UnboundedReceiver<Command>) {
@@ -91,7 +91,7 @@ async fn run(client: Client, metrics: Arc<Metrics>, mut commands: mpsc::Unbounde
         dirty: BTreeSet::new(),
         writing: BTreeSet::new(),
         running: FuturesUnordered::new(),
-        retries: DelayQueue::new(),
+        retries: Retries::default(),
     };
     let mut batch = Vec::new();
     loop {
@@ -103,7 +103,7 @@ async fn run(client: Client, metrics: Arc<Metrics>, mut commands: mpsc::Unbounde
                 batch.drain(..).for_each(|command| desk.take(command));
             }
             Some((key, result)) = desk.running.next() => desk.finished(key, result),
-            Some(due) = desk.retries.next() => drop(desk.dirty.insert(due.into_inner())),
+            Some(due) = desk.retries.next() => drop(desk.dirty.insert(due)),
         }
         desk.start();
     }
@@ -151,18 +151,19 @@ impl Desk {
         match result {
             Ok(Some(seen)) => {
                 self.metrics.status();
-                // The object may be gone meanwhile.
+                self.retries.cancel(&key);
+                // The object may be gone meanwhile; or it stayed as it was, for what differs are others' fields.
                 if let Some(known) = self.seen.get_mut(&key)
-                    && seen.version >= known.version
+                    && seen.version > known.version
                 {
                     *known = seen;
+                    self.dirty.insert(key);
                 }
-                self.dirty.insert(key);
             }
             Ok(None) => drop(self.seen.remove(&key)),
             Err(error) => {
                 tracing::warn!(object = %key, error, "the status is not written");
-                self.retries.insert(key, RETRY_AFTER);
+                self.retries.set(&key, RETRY_AFTER);
             }
         }
     }

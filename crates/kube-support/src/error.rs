@@ -16,6 +16,11 @@ pub fn describe(error: &dyn std::error::Error) -> String {
     message
 }
 
+/// Whether a watch that had begun is no longer allowed.
+pub fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if matches!(status.code, 401 | 403))
+}
+
 /// Whether the first list of a watch was refused with one of these codes.
 pub fn is_status(error: &watcher::Error, codes: &[u16]) -> bool {
     matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if codes.contains(&status.code))

@@ -61,35 +61,51 @@ impl Leaving {
     }
 }
 
-/// Keeps a registration until the cluster has been left.
-pub(super) async fn hold(shared: Shared, cluster: String, value: Value) {
-    let mut finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-    finalizers.push(FINALIZER.into());
-    // Whatever is wrong with it: the next sight of the registration tries again.
-    if let Err(error) = finalize(&shared, &cluster, &value, finalizers).await {
-        tracing::debug!(cluster, error = %describe(&error), "the registration is not held yet");
-    }
+/// Keeps a registration until the cluster has been left. Tries until it succeeds, or the registration is on its way out.
+pub(super) async fn hold(shared: Shared, cluster: String) {
+    let held = |value: &Value| {
+        let mut finalizers = finalizers(value);
+        if !value["metadata"]["deletionTimestamp"].is_null() || finalizers.iter().any(|one| one == FINALIZER) {
+            return None;
+        }
+        finalizers.push(FINALIZER.into());
+        Some(finalizers)
+    };
+    change(&shared, &cluster, held).await;
 }
 
 async fn release(shared: &Shared, cluster: &str) {
+    let rest = |value: &Value| {
+        let mut finalizers = finalizers(value);
+        let count = finalizers.len();
+        finalizers.retain(|finalizer| finalizer != FINALIZER);
+        (finalizers.len() < count).then_some(finalizers)
+    };
+    change(shared, cluster, rest).await;
+}
+
+fn finalizers(value: &Value) -> Vec<Value> {
+    value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default()
+}
+
+/// Gives a registration other finalizers, if it shall have others and as long as it is there.
+async fn change(shared: &Shared, cluster: &str, others: impl Fn(&Value) -> Option<Vec<Value>>) {
     let api = registration_kind().in_namespace(shared.management.clone(), &shared.namespace);
     loop {
         let result = match api.get_opt(cluster).await {
             Ok(None) => return,
             Ok(Some(object)) => {
                 let value = serde_json::to_value(&object).unwrap_or_default();
-                let finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-                let rest: Vec<_> = finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
-                if rest.len() == finalizers.len() {
-                    return;
-                }
-                finalize(shared, cluster, &value, rest).await
+                let Some(finalizers) = others(&value) else { return };
+                finalize(shared, cluster, &value, finalizers).await
             }
             Err(error) => Err(error),
         };
         match result {
             Ok(()) => return,
-            Err(error) => tracing::warn!(cluster, error = %describe(&error), "the registration is not released yet"),
+            Err(error) => {
+                tracing::warn!(cluster, error = %describe(&error), "the registration's finalizers are not changed yet");
+            }
         }
         pause::for_a(RETRY_AFTER).await;
     }

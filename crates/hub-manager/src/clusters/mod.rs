@@ -115,6 +115,8 @@ struct Registry {
     running: BTreeMap<String, Running>,
     told: bool,
     left: mpsc::UnboundedSender<String>,
+    /// Registrations that are being given a finalizer.
+    holding: BTreeMap<String, AbortHandle>,
     /// What is done beside the sessions; it ends with them.
     tasks: JoinSet<()>,
 }
@@ -132,14 +134,19 @@ pub async fn run(shared: Shared, mut sights: mpsc::UnboundedReceiver<Sight>) {
         running: BTreeMap::new(),
         told: false,
         left,
+        holding: BTreeMap::new(),
         tasks: JoinSet::new(),
     };
     loop {
         tokio::select! {
             Some(sight) = sights.recv() => registry.sight(sight),
             Some(change) = changes.next() => registry.secret(change),
-            Some(cluster) = gone.recv() => drop(registry.running.remove(&cluster)),
-            Some(_) = registry.tasks.join_next() => {}
+            Some(cluster) = gone.recv() => {
+                registry.running.remove(&cluster);
+                registry.holding.remove(&cluster);
+            }
+            // Nothing is registered by it that was not before.
+            Some(_) = registry.tasks.join_next() => continue,
         }
         registry.reconcile();
     }
@@ -164,14 +171,17 @@ impl Registry {
     }
 
     fn secret(&mut self, change: Change<String>) {
+        if let Change::Failed(error) = &change {
+            // What was not read is not known to be missing.
+            tracing::warn!(error = %describe(error), "the Secrets with kubeconfigs cannot be watched at the moment");
+            return;
+        }
         let secrets = self.secrets.get_or_insert_default();
         match change {
             Change::All(all) => *secrets = all.into_iter().map(|((_, name), text)| (name, text)).collect(),
             Change::Set((_, name), Some(text)) => drop(secrets.insert(name, text)),
             Change::Set((_, name), None) | Change::Gone((_, name)) => drop(secrets.remove(&name)),
-            Change::Failed(error) => {
-                tracing::warn!(error = %describe(&error), "the Secrets with kubeconfigs cannot be watched at the moment");
-            }
+            Change::Failed(_) => {}
         }
     }
 
@@ -231,8 +241,9 @@ impl Registry {
             }
             return;
         }
-        if !held {
-            self.tasks.spawn(leave::hold(self.shared.clone(), name.to_owned(), value.clone()));
+        if !held && self.holding.get(name).is_none_or(AbortHandle::is_finished) {
+            let hold = self.tasks.spawn(leave::hold(self.shared.clone(), name.to_owned()));
+            self.holding.insert(name.to_owned(), hold);
         }
         match self.running.get(name) {
             None => self.start(name, registration),

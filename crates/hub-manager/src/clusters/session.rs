@@ -118,6 +118,8 @@ impl Session {
     /// Works with a client until the registration is another.
     async fn connected(&mut self, client: &Client, registration: &Registration, known: &mut Known) {
         let mut seen: Option<BoxStream<'static, Vec<Seen>>> = None;
+        // Whoever asks the agent has to do so by this client from now on.
+        self.agent.send_replace(None);
         let mut beat = tokio::time::interval(HEARTBEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -147,7 +149,14 @@ impl Session {
                         self.unreachable(Health::Unreachable(reason), known);
                     }
                 },
-                Some(batch) = next(&mut seen) => self.look_at(batch, client, &registration.domain, known),
+                Some(batch) = next(&mut seen) => {
+                    let lost = batch.iter().any(Seen::is_refused);
+                    self.look_at(batch, client, &registration.domain, known);
+                    if lost {
+                        // The lists that begin anew tell what may be read.
+                        seen = None;
+                    }
+                }
             }
         }
     }
@@ -163,6 +172,7 @@ impl Session {
     fn unreachable(&self, health: Health, known: &mut Known) {
         self.writer.tell(Command::Disconnected(health.reason()));
         self.agent.send_replace(None);
+        self.client.send_replace(None);
         self.reports.health(health);
         self.tell_read(known);
     }
@@ -187,8 +197,14 @@ impl Session {
         if !changes.is_empty() {
             let _stopping = self.events.send(Event::Changes(changes, since));
         }
-        if dirty && known.tables.is_complete() {
-            self.discover(client, known);
+        if known.tables.is_complete() {
+            if dirty {
+                self.discover(known);
+            }
+            // After a silence the cluster may be as it was, and its agent is to be asked again.
+            if dirty || self.agent.borrow().is_none() {
+                self.announce_agent(client, known);
+            }
         }
         let outputs = OutputKind::ALL.into_iter().map(|kind| (kind.name(), known.outputs.contains(&kind)));
         let objects = Slot::ALL.into_iter().filter(|slot| known.tables.missing().any(|missing| missing == *slot));
@@ -286,12 +302,15 @@ impl Session {
         known.foreign.set(&self.cluster, key, hosts)
     }
 
-    fn discover(&self, client: &Client, known: &mut Known) {
+    fn discover(&self, known: &mut Known) {
         let objects = known.tables.objects();
         let discovered = discover(&self.cluster, &self.namespace, &objects);
         if let Some(wanted) = known.found.take(discovered) {
             self.discovered.tell(Command::WantAll(self.cluster.clone(), wanted));
         }
+    }
+
+    fn announce_agent(&self, client: &Client, known: &Known) {
         let agent = known.tables.ready_pod(&self.namespace, LABEL_AGENT);
         let place = agent.map(|pod| (client.clone(), pod));
         self.agent.send_if_modified(|now| {

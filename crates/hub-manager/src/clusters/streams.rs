@@ -6,6 +6,7 @@ use hub::output::OutputKind;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
+use kube_support::error::is_refused;
 use kube_support::watch::{Change, follow};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,6 +21,16 @@ pub(super) enum Seen {
     Object(Slot, Box<Change<Row>>),
     /// Of a kind that the hub writes.
     Output(OutputKind, Box<Change<Value>>),
+}
+
+impl Seen {
+    /// Whether something may no longer be watched.
+    pub(super) fn is_refused(&self) -> bool {
+        match self {
+            Self::Object(_, change) => matches!(&**change, Change::Failed(error) if is_refused(error)),
+            Self::Output(_, change) => matches!(&**change, Change::Failed(error) if is_refused(error)),
+        }
+    }
 }
 
 /// Watches a cluster for ever.

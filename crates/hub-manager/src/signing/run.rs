@@ -29,6 +29,8 @@ use crate::kinds::ResourceKind;
 /// Pause after a write that failed; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a cluster may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Secrets of other namespaces are not watched; they are read this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -73,23 +75,24 @@ impl Signing {
         }
         let mut tables = Tables::watch(&self.management, &self.namespace, &changed, &cancel);
         tables.ready().await;
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = BTreeMap::new();
         let mut told = BTreeMap::new();
         loop {
             tables.follow_clusters(&self.agents, &changed, &cancel);
             let Some(wanted) = ask(&self.events, wanted).await else { return };
             let mut sleep = LONGEST_SLEEP;
             for one in trusted(tables.virtual_meshes(), wanted) {
+                let pause = pauses.entry(one.virtual_mesh.reference()).or_insert(FIRST_PAUSE);
                 match self.look(&tables, &one, &mut told).await {
                     Ok(again) => {
                         let left = again.map(|again| again.duration_since(SystemTime::now()).unwrap_or_default());
                         sleep = sleep.min(left.unwrap_or(LONGEST_SLEEP));
-                        pause = FIRST_PAUSE;
+                        *pause = FIRST_PAUSE;
                     }
                     Err(error) => {
                         tracing::warn!(virtual_mesh = one.virtual_mesh.metadata.name, error, "will be tried again");
-                        sleep = sleep.min(pause);
-                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        sleep = sleep.min(*pause);
+                        *pause = (*pause * 2).min(LONGEST_PAUSE);
                     }
                 }
             }
@@ -175,17 +178,26 @@ impl Signing {
                 Some(_) => drop(secrets.replace(name, &parameters, &body).await.map_err(words)?),
             }
         }
-        for (place, status) in &decision.answers {
-            let Some(wanted) = one.certificates.get(*place) else { continue };
-            let Some(cluster) = tables.cluster(&wanted.cluster) else { continue };
-            answer(cluster.client, wanted, status).await.map_err(words)?;
-            tracing::info!(cluster = wanted.cluster, state = ?status.state, error = status.error, "a request for an authority is answered");
-        }
-        Ok(())
+        // A cluster that does not answer holds up no other.
+        let answers = decision.answers.iter().filter_map(|(place, status)| {
+            let wanted = one.certificates.get(*place)?;
+            Some(answer(tables.cluster(&wanted.cluster)?.client, wanted, status))
+        });
+        futures::future::join_all(answers).await.into_iter().collect()
     }
 }
 
-async fn answer(client: Client, wanted: &Wanted, status: &CertificateRequestStatus) -> Result<(), kube::Error> {
+async fn answer(client: Client, wanted: &Wanted, status: &CertificateRequestStatus) -> Result<(), String> {
+    let told = tokio::time::timeout(PATIENCE, tell(client, wanted, status)).await;
+    let told = told
+        .map_err(|_| format!("no answer within {PATIENCE:?}"))
+        .and_then(|told| told.map_err(|error| describe(&error)));
+    told.map_err(|error| format!("{}: {error}", wanted.cluster))?;
+    tracing::info!(cluster = wanted.cluster, state = ?status.state, error = status.error, "a request for an authority is answered");
+    Ok(())
+}
+
+async fn tell(client: Client, wanted: &Wanted, status: &CertificateRequestStatus) -> Result<(), kube::Error> {
     let kind = Kind::CertificateRequest;
     let api = ResourceKind::from(kind).in_namespace(client, &wanted.namespace);
     let body = json!({

@@ -6,6 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::observation::Observation;
+use super::plan::{Step, step};
+use super::request::{self, Failure};
+use super::units::Owners;
+use super::{Command, Inspection, Settings, Wanted};
+use crate::kinds::{Key, ResourceKind};
+use crate::retries::Retries;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
@@ -15,14 +22,6 @@ use kube::Client;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_util::time::DelayQueue;
-
-use super::observation::Observation;
-use super::plan::{Step, step};
-use super::request::{self, Failure};
-use super::units::Owners;
-use super::{Command, Inspection, Settings, Wanted};
-use crate::kinds::{Key, ResourceKind};
 
 /// Requests that are under way at a time.
 const AT_A_TIME: usize = 32;
@@ -55,10 +54,11 @@ struct Desk<T> {
     queue: VecDeque<Key>,
     queued: BTreeSet<Key>,
     held: [VecDeque<Key>; RANKS],
-    writing: BTreeSet<Key>,
+    /// Objects that are being written, with what they shall be.
+    writing: BTreeMap<Key, Option<Arc<Value>>>,
     by_rank: [usize; RANKS],
     attempts: BTreeMap<Key, u32>,
-    retries: DelayQueue<Key>,
+    retries: Retries<Key>,
     failures: BTreeMap<Key, String>,
     /// Objects that are as they shall be, with the version since which they are.
     current: BTreeMap<Key, String>,
@@ -85,7 +85,7 @@ pub async fn run<T: Clone + Ord + Send + Sync + 'static>(
                 batch.drain(..).for_each(|command| desk.take(command));
             }
             Some(done) = desk.running.next() => desk.finished(done),
-            Some(due) = desk.retries.next() => desk.enqueue(due.into_inner()),
+            Some(due) = desk.retries.next() => desk.enqueue(due),
         }
         desk.start();
         desk.tell();
@@ -107,10 +107,10 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
             queue: VecDeque::new(),
             queued: BTreeSet::new(),
             held: Default::default(),
-            writing: BTreeSet::new(),
+            writing: BTreeMap::new(),
             by_rank: [0; RANKS],
             attempts: BTreeMap::new(),
-            retries: DelayQueue::new(),
+            retries: Retries::default(),
             failures: BTreeMap::new(),
             current: BTreeMap::new(),
             owners: Owners::new(),
@@ -258,7 +258,7 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
         while self.writing.len() < AT_A_TIME
             && let Some(key) = self.queue.pop_front()
         {
-            if self.writing.contains(&key) {
+            if self.writing.contains_key(&key) {
                 again.push_back(key);
                 continue;
             }
@@ -275,7 +275,7 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
             while self.writing.len() < AT_A_TIME
                 && let Some(key) = self.held[rank].pop_front()
             {
-                if self.writing.contains(&key) {
+                if self.writing.contains_key(&key) {
                     self.enqueue(key);
                 } else {
                     self.write(key, rank);
@@ -325,12 +325,15 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
     fn write(&mut self, key: Key, rank: usize) {
         let (step, manifest) = self.step(&key);
         let Some(client) = self.client.clone() else { return self.enqueue(key) };
-        let there = self.there.get(&key).cloned().unwrap_or_default();
+        let known = self.there.get(&key).cloned();
+        let there = known.clone().unwrap_or_default();
+        self.writing.insert(key.clone(), manifest.clone());
         let manifest = manifest.unwrap_or_default();
         let own = key.clone();
         let request = async move {
             match step {
-                Step::Nothing | Step::Refuse(_) => Err(Failure::Surprised(Some(Box::new(there)))),
+                // Things changed while it waited for others.
+                Step::Nothing | Step::Refuse(_) => Err(Failure::Surprised(known.map(Box::new))),
                 Step::Delete => request::delete(client, &own, &there).await.map(|()| None),
                 Step::Apply { new: true, .. } => request::create(client, &own, &manifest).await.map(Some),
                 Step::Apply { force, replace, .. } => {
@@ -339,7 +342,6 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
             }
         };
         let since = self.wanted.get(&key).map_or_else(Instant::now, |wanted| wanted.since);
-        self.writing.insert(key.clone());
         self.by_rank[rank] += 1;
         let bounded = async move {
             let result = tokio::time::timeout(PATIENCE, request).await;
@@ -350,14 +352,20 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
     }
 
     fn finished(&mut self, (key, rank, since, result): Done) {
-        self.writing.remove(&key);
+        let manifest = self.writing.remove(&key).flatten();
         self.by_rank[rank] -= 1;
         let metrics = Arc::clone(&self.settings.metrics);
         match result {
+            Ok(Some(there)) if manifest.as_ref().is_some_and(|manifest| !there.is_as(manifest)) => {
+                metrics.written(&self.settings.cluster, false, since.elapsed());
+                self.there.insert(key.clone(), there);
+                self.failed(&key, "the API server keeps it in another form than it was written".to_owned());
+            }
             Ok(there) => {
                 metrics.written(&self.settings.cluster, true, since.elapsed());
                 tracing::debug!(cluster = self.settings.cluster, object = %key, deleted = there.is_none(), "written");
                 self.attempts.remove(&key);
+                self.retries.cancel(&key);
                 match there {
                     Some(there) => drop(self.there.insert(key.clone(), there)),
                     None => drop(self.there.remove(&key)),
@@ -373,13 +381,18 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
             }
             Err(Failure::Refused(reason) | Failure::Unreachable(reason)) => {
                 metrics.written(&self.settings.cluster, false, since.elapsed());
-                let attempts = self.attempts.entry(key.clone()).or_default();
-                let pause = PAUSE.0.saturating_mul(1 << (*attempts).min(6)).min(PAUSE.1);
-                *attempts += 1;
-                self.retries.insert(key.clone(), pause);
-                self.fail(&key, reason);
+                self.failed(&key, reason);
             }
         }
+    }
+
+    /// It is tried again later.
+    fn failed(&mut self, key: &Key, reason: String) {
+        let attempts = self.attempts.entry(key.clone()).or_default();
+        let pause = PAUSE.0.saturating_mul(1 << (*attempts).min(6)).min(PAUSE.1);
+        *attempts += 1;
+        self.retries.set(key, pause);
+        self.fail(key, reason);
     }
 
     fn fail(&mut self, key: &Key, reason: String) {

@@ -156,5 +156,8 @@ pub(crate) async fn policy(management: &Cluster, name: &str, state: &str) -> Val
 
 /// A status as YAML.
 pub(crate) fn yaml(status: &Value) -> String {
-    serde_saphyr::to_string(status).unwrap()
+    // The order of fields is that in which they were first written.
+    let mut status = status.clone();
+    status.sort_all_objects();
+    serde_saphyr::to_string(&status).unwrap()
 }

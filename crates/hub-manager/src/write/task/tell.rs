@@ -24,7 +24,9 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
         }
         self.owners = owners;
         let idle = self.queue.is_empty() && self.writing.is_empty() && self.held.iter().all(VecDeque::is_empty);
-        if idle && self.failures.is_empty() && self.retries.is_empty() {
+        // What was not listed may have objects that have to go.
+        let listed = self.settings.kinds.iter().all(|kind| self.listed.contains(kind));
+        if idle && listed && self.failures.is_empty() && self.retries.is_empty() {
             answer(&mut self.waiting);
         }
         let read = |kind: &ResourceKind| self.listed.contains(kind) || self.blind.contains_key(kind);
