@@ -1,5 +1,7 @@
 //! Talks to the agent of a registered cluster: over a port-forward to its pod, which is all that the manager may do there.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, Empty};
@@ -18,6 +20,8 @@ use tokio::sync::watch;
 use crate::clusters::session::AgentPlace;
 use crate::write::{Command, Writer};
 
+/// How long an agent may take to begin its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest line that is taken of an agent.
 const LONGEST: usize = 64 << 20;
 
@@ -100,9 +104,11 @@ async fn acknowledgements<T: Clone + Ord + Send + Sync + 'static>(
     writer: &Writer<T>,
     backoff: &mut QuickBackoff,
 ) -> AgentError {
-    let mut body = match get(client, namespace, pod, "/v1/acknowledged").await {
-        Ok(response) => response.into_body().into_data_stream(),
-        Err(error) => return error,
+    let answer = tokio::time::timeout(PATIENCE, get(client, namespace, pod, "/v1/acknowledged")).await;
+    let mut body = match answer {
+        Ok(Ok(response)) => response.into_body().into_data_stream(),
+        Ok(Err(error)) => return error,
+        Err(_elapsed) => return AgentError::Forward(format!("no answer within {PATIENCE:?}")),
     };
     let mut lines = Lines::default();
     while let Some(chunk) = body.next().await {

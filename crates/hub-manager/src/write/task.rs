@@ -146,15 +146,22 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
                 self.enqueue_all(|_| true);
             }
             Command::Proxies(line) => {
+                let is_first = !matches!(self.proxies, Some(Proxies::Known(_)));
                 let told = self.proxies.get_or_insert_default().tell(line);
+                if is_first {
+                    // It says something also about what it does not name: nobody has that.
+                    self.mark_all();
+                }
                 for key in told.iter().filter_map(|path| self.key_of(path)).collect::<Vec<_>>() {
                     self.mark(&key);
                 }
             }
             Command::NoProxies(reason) => {
-                self.proxies = Some(Proxies::Unknown(reason));
-                let all: Vec<_> = self.wanted.values().map(|wanted| wanted.owner.clone()).collect();
-                all.iter().for_each(|owner| self.owners.mark(owner));
+                let now = Some(Proxies::Unknown(reason));
+                if self.proxies != now {
+                    self.proxies = now;
+                    self.mark_all();
+                }
             }
             Command::WhenDone(answer) => self.waiting.push(answer),
             Command::WhenSettled(answer) => self.settling.push(answer),
@@ -237,6 +244,10 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
         if self.queued.insert(key.clone()) {
             self.queue.push_back(key);
         }
+    }
+
+    fn mark_all(&mut self) {
+        self.wanted.values().for_each(|wanted| self.owners.mark(&wanted.owner));
     }
 
     fn mark(&mut self, key: &Key) {

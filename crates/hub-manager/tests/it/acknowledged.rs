@@ -57,12 +57,14 @@ async fn version(cluster: &Cluster) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_is_active_once_every_proxy_has_it() {
     let (management, one) = one_cluster().await;
-    let agent = Agent::start(&one).await;
     let manager = manager(&management).await;
     management.create(timeout("quick", 2)).await;
     routed(&one, Some("2s")).await;
     let of = |wanted: &'static str| move |status: &Value| reason(status, "Acknowledged") == wanted;
     let name = ("networking.meshproof.dev/v1", "TrafficPolicy", "bookinfo", "quick");
+    status(&management, name, of("NobodyTells")).await;
+    // What it says first names nothing, which means that nobody has it.
+    let agent = Agent::start(&one).await;
     let told = status(&management, name, of("Waiting")).await;
     assert_eq!(told["state"], "ACCEPTED", "{told}");
 
