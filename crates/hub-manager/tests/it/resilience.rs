@@ -30,7 +30,9 @@ async fn a_write_that_is_refused_is_told_and_made_good() {
 
     one.patch("rbac.authorization.k8s.io/v1", "ClusterRole", "", "hub", json!({ "rules": [read, write] })).await;
     routed(&one, Some("2s")).await;
-    let told = policy(&management, "quick", "ACCEPTED").await;
+    let written = |status: &Value| crate::world::reason(status, "Acknowledged") == "NobodyTells";
+    let told =
+        status(&management, ("networking.meshproof.dev/v1", "TrafficPolicy", "bookinfo", "quick"), written).await;
     assert_snapshot!("policy_that_nobody_tells_about", yaml(&told));
     manager.stop().await;
 }
