@@ -2,7 +2,7 @@
 //!
 //! * [`management`] watches the plane's resources, [`clusters`] has a session for each registered cluster,
 //! * [`core`] is the thread that owns the state: changes in, writes and statuses out,
-//! * [`write`] makes the objects of one cluster what they shall be, [`status`] writes statuses,
+//! * [`mod@write`] makes the objects of one cluster what they shall be, [`status`] writes statuses,
 //! * [`agent`] asks the agents of clusters over port-forward, [`lease`] settles which manager leads,
 //! * [`signing`] signs the authorities of meshes, and changes roots; [`telemetry`] is that of all clusters as one,
 //! * [`admission`] judges what people write, [`admin`] tells what is known, [`metrics`] counts,

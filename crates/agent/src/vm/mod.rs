@@ -1,6 +1,6 @@
 //! The agent of a virtual machine: reads the files that onboarding generated, in place of what an injected pod has.
 //!
-//! [`env_file`] and [`environment`] are pure. What is led through the proxy comes from the same files as in Istio's
+//! [`env_file`] and [`mod@environment`] are pure. What is led through the proxy comes from the same files as in Istio's
 //! packages, where a shell script reads them.
 
 pub mod env_file;

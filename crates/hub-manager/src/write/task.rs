@@ -1,6 +1,7 @@
 //! The task of a writer.
 
 mod tell;
+mod want;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -57,6 +58,8 @@ struct Desk<T> {
     /// Objects that are being written, with what they shall be.
     writing: BTreeMap<Key, Option<Arc<Value>>>,
     by_rank: [usize; RANKS],
+    /// Objects whose end was seen while they were written.
+    vanished: BTreeSet<Key>,
     attempts: BTreeMap<Key, u32>,
     retries: Retries<Key>,
     failures: BTreeMap<Key, String>,
@@ -109,6 +112,7 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
             held: Default::default(),
             writing: BTreeMap::new(),
             by_rank: [0; RANKS],
+            vanished: BTreeSet::new(),
             attempts: BTreeMap::new(),
             retries: Retries::default(),
             failures: BTreeMap::new(),
@@ -169,42 +173,6 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
         }
     }
 
-    fn want(&mut self, key: Key, wanted: Wanted<T>) {
-        let before = self.wanted.get(&key);
-        let same = before.is_some_and(|before| match (&before.manifest, &wanted.manifest) {
-            (Some(before), Some(wanted)) => before.is(wanted),
-            (None, None) => true,
-            _ => false,
-        });
-        if let Some(before) = before.filter(|before| before.owner != wanted.owner) {
-            let owner = before.owner.clone();
-            self.owners.remove(&owner, &key);
-        }
-        if !same {
-            self.current.remove(&key);
-            self.attempts.remove(&key);
-        }
-        self.owners.add(&wanted.owner, &key, wanted.revision);
-        self.wanted.insert(key.clone(), wanted);
-        self.enqueue(key);
-    }
-
-    fn want_all(&mut self, part: String, all: BTreeMap<Key, Wanted<T>>) {
-        let before = self.parts.insert(part.clone(), all.keys().cloned().collect()).unwrap_or_default();
-        let known = |key: &&Key| self.there.get(*key).is_some_and(|there| (self.settings.part)(there) == part);
-        let here: BTreeSet<Key> = self.wanted.keys().filter(known).cloned().chain(before).collect();
-        let gone: Vec<_> = here.into_iter().filter(|key| !all.contains_key(key)).collect();
-        for key in gone {
-            if let Some(wanted) = self.wanted.get(&key).cloned() {
-                self.want(key, Wanted { manifest: None, ..wanted });
-            }
-        }
-        for (key, wanted) in all {
-            self.want(key, wanted);
-        }
-        self.enqueue_all(|_| true);
-    }
-
     fn listed(&mut self, kind: ResourceKind, all: BTreeMap<Key, Observation>) {
         self.listed.insert(kind);
         self.blind.remove(&kind);
@@ -223,7 +191,12 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
     fn seen(&mut self, key: Key, observation: Option<Observation>) {
         match observation {
             Some(observation) => self.notice(key.clone(), observation),
-            None => drop(self.there.remove(&key)),
+            None => {
+                self.there.remove(&key);
+                if self.writing.contains_key(&key) {
+                    self.vanished.insert(key.clone());
+                }
+            }
         }
         self.enqueue(key);
     }
@@ -365,8 +338,11 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
     fn finished(&mut self, (key, rank, since, result): Done) {
         let manifest = self.writing.remove(&key).flatten();
         self.by_rank[rank] -= 1;
+        let vanished = self.vanished.remove(&key);
         let metrics = Arc::clone(&self.settings.metrics);
         match result {
+            // Its answer comes later than the sight of its end. Was it the end of an earlier object, a look will tell.
+            Ok(Some(_)) if vanished => self.enqueue(key),
             Ok(Some(there)) if manifest.as_ref().is_some_and(|manifest| !there.is_as(manifest)) => {
                 metrics.written(&self.settings.cluster, false, since.elapsed());
                 self.there.insert(key.clone(), there);
@@ -378,7 +354,8 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
                 self.attempts.remove(&key);
                 self.retries.cancel(&key);
                 match there {
-                    Some(there) => drop(self.there.insert(key.clone(), there)),
+                    // A watch may have told a later state already.
+                    Some(there) => self.notice(key.clone(), there),
                     None => drop(self.there.remove(&key)),
                 }
                 self.enqueue(key);

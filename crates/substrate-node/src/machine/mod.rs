@@ -1,7 +1,7 @@
 //! Hosts outside every cluster: a namespace on a network, programs in it that are kept running, a disk that outlives a
 //! reboot. No object of Kubernetes stands for one.
 //!
-//! [`disk`] is what a host finds again after a reboot, [`program`] keeps one program running; here is the life of a host.
+//! `disk` is what a host finds again after a reboot, `program` keeps one program running; here is the life of a host.
 
 mod disk;
 mod program;
