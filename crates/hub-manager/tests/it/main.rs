@@ -12,3 +12,4 @@ mod resilience;
 mod trust;
 mod webhook;
 mod world;
+mod writer;

@@ -27,7 +27,8 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
 
     pub(super) fn want_all(&mut self, part: String, all: BTreeMap<Key, Wanted<T>>) {
         let before = self.parts.insert(part.clone(), all.keys().cloned().collect()).unwrap_or_default();
-        let known = |key: &&Key| self.there.get(*key).is_some_and(|there| (self.settings.part)(there) == part);
+        // What is not there yet and was wanted by itself is of no named part.
+        let known = |key: &&Key| self.there.get(*key).map_or("", |there| (self.settings.part)(there)) == part;
         let here: BTreeSet<Key> = self.wanted.keys().filter(known).cloned().chain(before).collect();
         let gone: Vec<_> = here.into_iter().filter(|key| !all.contains_key(key)).collect();
         for key in gone {
