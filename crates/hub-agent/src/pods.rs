@@ -46,7 +46,7 @@ impl Pods {
     /// Waits until they have been listed once.
     pub async fn ready(&self) {
         // The sender ends only after it has said so.
-        let _ = self.listed.clone().wait_for(|listed| *listed).await;
+        kube_support::flag::is_set(&mut self.listed.clone()).await;
     }
 
     /// Announces every change.

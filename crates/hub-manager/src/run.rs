@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::Router;
 use kube::{Client, Config};
-use kube_support::pause;
+use kube_support::{flag, pause};
 use mesh_types::hub::names;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -125,7 +125,7 @@ async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &
     let stand_by = async {
         // Whoever waits for the lease is as ready as it can be.
         pause::for_a(STAND_BY).await;
-        let _ended = publish.judges.wait_for(|judges| *judges).await;
+        flag::is_set(&mut publish.judges).await;
         publish.ready.send_replace(true);
         std::future::pending::<()>().await;
     };
@@ -138,8 +138,8 @@ async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &
     publish.leads.send_replace(Some(manager.events.clone()));
     let mut began = manager.began.clone();
     let tell = async {
-        let _ended = began.wait_for(|began| *began).await;
-        let _ended = publish.judges.wait_for(|judges| *judges).await;
+        flag::is_set(&mut began).await;
+        flag::is_set(&mut publish.judges).await;
         publish.ready.send_replace(true);
         std::future::pending::<()>().await;
     };

@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod client;
 pub mod error;
+pub mod flag;
 pub mod https;
 pub mod pause;
 pub mod table;

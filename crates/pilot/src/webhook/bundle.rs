@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use kube::Client;
 use kube_support::bundle::keep;
+use kube_support::flag::is_set;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ pub async fn keep_bundles_and_tell(
     let injection = keep::<MutatingWebhookConfiguration, _>(client.clone(), MUTATING, keys(), root, None, first);
     let validation = keep::<ValidatingWebhookConfiguration, _>(client, VALIDATING, keys(), root, Some("Fail"), second);
     let tell = async {
-        if one.wait_for(|done| *done).await.is_ok() && two.wait_for(|done| *done).await.is_ok() {
+        if is_set(&mut one).await && is_set(&mut two).await {
             in_step.send_replace(true);
         }
     };
