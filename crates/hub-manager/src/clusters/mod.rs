@@ -115,6 +115,8 @@ struct Registry {
     running: BTreeMap<String, Running>,
     told: bool,
     left: mpsc::UnboundedSender<String>,
+    /// Registrations that were let go, by their uid: what is seen of them after that is old.
+    released: BTreeMap<String, String>,
     /// Registrations that are being given a finalizer.
     holding: BTreeMap<String, AbortHandle>,
     /// What is done beside the sessions; it ends with them.
@@ -134,6 +136,7 @@ pub async fn run(shared: Shared, mut sights: mpsc::UnboundedReceiver<Sight>) {
         running: BTreeMap::new(),
         told: false,
         left,
+        released: BTreeMap::new(),
         holding: BTreeMap::new(),
         tasks: JoinSet::new(),
     };
@@ -141,10 +144,7 @@ pub async fn run(shared: Shared, mut sights: mpsc::UnboundedReceiver<Sight>) {
         tokio::select! {
             Some(sight) = sights.recv() => registry.sight(sight),
             Some(change) = changes.next() => registry.secret(change),
-            Some(cluster) = gone.recv() => {
-                registry.running.remove(&cluster);
-                registry.holding.remove(&cluster);
-            }
+            Some(cluster) = gone.recv() => registry.gone(cluster),
             // Nothing is registered by it that was not before.
             Some(_) = registry.tasks.join_next() => continue,
         }
@@ -166,7 +166,10 @@ impl Registry {
         match sight {
             Sight::All(all) => *clusters = all,
             Sight::Set(name, value) => drop(clusters.insert(name, value)),
-            Sight::Gone(name) => drop(clusters.remove(&name)),
+            Sight::Gone(name) => {
+                clusters.remove(&name);
+                self.released.remove(&name);
+            }
         }
     }
 
@@ -182,6 +185,15 @@ impl Registry {
             Change::Set((_, name), Some(text)) => drop(secrets.insert(name, text)),
             Change::Set((_, name), None) | Change::Gone((_, name)) => drop(secrets.remove(&name)),
             Change::Failed(_) => {}
+        }
+    }
+
+    /// A cluster has been left. Its registration may still be seen as it was before it was let go.
+    fn gone(&mut self, cluster: String) {
+        self.running.remove(&cluster);
+        self.holding.remove(&cluster);
+        if let Some(value) = self.clusters.as_ref().and_then(|clusters| clusters.get(&cluster)) {
+            self.released.insert(cluster, uid(value));
         }
     }
 
@@ -233,6 +245,9 @@ impl Registry {
         let finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
         let held = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
         if registration.leaving {
+            if self.released.get(name) == Some(&uid(value)) {
+                return;
+            }
             if !self.running.contains_key(name) && held {
                 self.start(name, registration);
             }
@@ -319,6 +334,10 @@ impl Registry {
             let _stopping = left.send(name);
         });
     }
+}
+
+fn uid(value: &Value) -> String {
+    value["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
 }
 
 fn settings(shared: &Shared, cluster: &str) -> Settings<Unit> {

@@ -98,6 +98,10 @@ impl Session {
         };
         loop {
             let registration = self.registration.borrow_and_update().clone();
+            if registration.leaving {
+                // Also where that was so before: a session that begins then finds nothing more.
+                known.found.leave();
+            }
             let failure = match &registration.kubeconfig {
                 None => Health::Unregistered(format!("Secret {} with a kubeconfig is not there", registration.secret)),
                 Some(kubeconfig) => match of_kubeconfig(kubeconfig, PATIENCE).await {

@@ -14,7 +14,8 @@ use hub::output::Desired;
 use hub::progress::Progress;
 use kube::Client;
 use mesh_types::hub::acknowledgement::Acknowledgements;
-use serde_json::Value;
+use mesh_types::hub::names;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -34,11 +35,13 @@ pub enum Manifest {
 
 impl Manifest {
     fn value(&self) -> Arc<Value> {
-        match self {
+        let mut value = match self {
             // The core renders it; it is JSON.
-            Self::Output(desired) => Arc::new(serde_json::from_str(&desired.manifest).unwrap_or_default()),
-            Self::Own(value) => Arc::clone(value),
-        }
+            Self::Output(desired) => serde_json::from_str(&desired.manifest).unwrap_or_default(),
+            Self::Own(value) => Value::clone(value),
+        };
+        mark(&mut value);
+        Arc::new(value)
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -47,6 +50,16 @@ impl Manifest {
             (Self::Own(one), Self::Own(other)) => Arc::ptr_eq(one, other) || one == other,
             _ => false,
         }
+    }
+}
+
+/// Notes what an object was written from. What is there may have more fields than are wanted, for API servers fill some in; by
+/// this it shows that a field was wanted before, and is not any more.
+fn mark(manifest: &mut Value) {
+    let digest = names::digest(manifest["spec"].to_string().as_bytes());
+    if let Some(metadata) = manifest["metadata"].as_object_mut() {
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        annotations[names::ANNOTATION_WRITTEN] = format!("{digest:016x}").into();
     }
 }
 
@@ -179,5 +192,30 @@ impl<T: Clone + Ord + Send + Sync + 'static> Writer<T> {
         let (sender, receiver) = oneshot::channel();
         self.tell(Command::Inspect(sender));
         receiver.await.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plan::{Step, step};
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_no_longer_wanted_is_a_difference() {
+        let wanted = |spec: Value| {
+            let labels = json!({ names::LABEL_OWNER: "hub" });
+            Manifest::Own(Arc::new(json!({ "metadata": { "labels": labels }, "spec": spec }))).value()
+        };
+        let before =
+            wanted(json!({ "endpoints": [{ "address": "10.0.0.1" }], "http": [{ "timeout": "2s", "name": "a" }] }));
+        let there = Observation::of(&before);
+        assert_eq!(step("hub", Some(&before), Some(&there), true), Step::Nothing);
+        for less in [
+            json!({ "http": [{ "timeout": "2s", "name": "a" }] }),
+            json!({ "endpoints": [{ "address": "10.0.0.1" }], "http": [{ "name": "a" }] }),
+        ] {
+            let step = step("hub", Some(&wanted(less)), Some(&there), true);
+            assert_eq!(step, Step::Apply { new: false, force: true, replace: false });
+        }
     }
 }

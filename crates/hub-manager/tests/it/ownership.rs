@@ -7,6 +7,8 @@ use crate::world::{
     DISCOVERY, HUB, ISTIO, MULTICLUSTER, has, join, manager, one_cluster, policy, routed, status, timeout, until, yaml,
 };
 
+const SLICE: &str = "discovery.k8s.io/v1";
+
 fn foreign() -> Value {
     json!({ "apiVersion": ISTIO, "kind": "VirtualService", "metadata": { "name": "reviews", "namespace": "bookinfo" },
         "spec": { "hosts": ["reviews"], "http": [{ "timeout": "9s", "route": [{ "destination": { "host": "reviews" } }] }] } })
@@ -54,6 +56,41 @@ async fn what_somebody_edits_or_deletes_is_put_right() {
     manager.stop().await;
 }
 
+/// Waits until `reviews` of cluster1 has so many endpoints.
+async fn endpoints(management: &crate::cluster::Cluster, expected: usize) {
+    until(&format!("{expected} endpoints"), async || {
+        let found = management.get(DISCOVERY, "Destination", HUB, "reviews--bookinfo--cluster1").await;
+        let endpoints = found.unwrap_or_default()["spec"]["kubeService"]["endpoints"].as_array().map_or(0, Vec::len);
+        if endpoints == expected { Ok(()) } else { Err(format!("there are {endpoints}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_longer_wanted_of_an_object_goes() {
+    let (management, one) = one_cluster().await;
+    let manager = manager(&management).await;
+    management.create(timeout("quick", 2)).await;
+    routed(&one, Some("2s")).await;
+    let other = json!({ "spec": { "policy": { "requestTimeout": null, "retries": { "attempts": 3 } } } });
+    management.patch(crate::world::NETWORKING, "TrafficPolicy", "bookinfo", "quick", other).await;
+    until("the timeout to be gone", async || {
+        let route = one.get(ISTIO, "VirtualService", "bookinfo", "reviews").await.unwrap_or_default();
+        let http = &route["spec"]["http"][0];
+        if http["retries"]["attempts"] == 3 && http.get("timeout").is_none() { Ok(()) } else { Err(route.to_string()) }
+    })
+    .await;
+
+    let slice = json!({ "apiVersion": SLICE, "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": { "name": "reviews-1", "namespace": "bookinfo", "labels": { "kubernetes.io/service-name": "reviews" } },
+        "endpoints": [{ "addresses": ["10.0.0.1"], "conditions": { "ready": true } }], "ports": [{ "port": 9080 }] });
+    one.create(slice).await;
+    endpoints(&management, 1).await;
+    one.patch(SLICE, "EndpointSlice", "bookinfo", "reviews-1", json!({ "endpoints": [] })).await;
+    endpoints(&management, 0).await;
+    manager.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_left_from_before_is_collected_at_a_start() {
     let (management, one) = one_cluster().await;
@@ -91,6 +128,22 @@ async fn a_cluster_that_leaves_keeps_nothing_of_the_hub() {
     let told = status(&management, ("networking.meshproof.dev/v1", "TrafficPolicy", "bookinfo", "quick"), warned).await;
     assert_eq!(told["warnings"], json!(["no destination is selected"]));
     manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_leaves_while_no_manager_runs_is_not_found_again() {
+    let (management, _one) = one_cluster().await;
+    let first = manager(&management).await;
+    has(&management, DISCOVERY, "Mesh", &["meshproof-hub/istiod--istio-system--cluster1"]).await;
+    first.stop().await;
+    management.delete(MULTICLUSTER, "KubernetesCluster", HUB, "cluster1").await;
+
+    let second = manager(&management).await;
+    has(&management, MULTICLUSTER, "KubernetesCluster", &[]).await;
+    for kind in ["Mesh", "Workload", "Destination"] {
+        has(&management, DISCOVERY, kind, &[]).await;
+    }
+    second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,8 @@ pub const LABEL_OWNER: &str = "hub.meshproof.dev/owner";
 pub const LABEL_CLUSTER: &str = "hub.meshproof.dev/cluster";
 /// Resources of the management cluster that an object follows from: `Kind/namespace/name`, separated by commas.
 pub const ANNOTATION_PARENTS: &str = "hub.meshproof.dev/parents";
+/// Digest of the specification that an object was written from.
+pub const ANNOTATION_WRITTEN: &str = "hub.meshproof.dev/written";
 /// Makes a Service a Destination that has no proxy behind it, by the value `true`.
 pub const ANNOTATION_DISCOVER: &str = "discovery.meshproof.dev/enabled";
 /// Field manager of everything that the hub applies.
