@@ -82,9 +82,8 @@ pub(super) fn route(
         let mut forward = action(destinations(http, &resolve)?);
         if let Some(timeout) = http.timeout {
             forward.timeout = Some(pb::duration(timeout.0));
-            forward.max_stream_duration = forward
-                .max_stream_duration
-                .map(|limit| MaxStreamDuration { grpc_timeout_header_max: Some(pb::duration(timeout.0)), ..limit });
+            // Beside a limit for streams Envoy takes no notice of it.
+            forward.max_stream_duration = None;
         }
         forward.retry_policy = retry(http.retries.as_ref());
         forward.request_mirror_policies = mirrors(http, &resolve);

@@ -11,12 +11,12 @@ use crate::fixture::Fixture;
 use crate::pod::{self, in_network_namespace};
 use crate::running::{Secrets, World};
 
-const VIRTUAL: &str = "10.96.0.50";
-const NEAR: &str = "10.244.0.21";
+pub(crate) const VIRTUAL: &str = "10.96.0.50";
+pub(crate) const NEAR: &str = "10.244.0.21";
 const FAR: &str = "10.244.0.22";
-const PORT: u16 = 9080;
+pub(crate) const PORT: u16 = 9080;
 
-const WORLD: &str = "
+pub(crate) const WORLD: &str = "
 cluster: cluster1
 ---
 {kind: Node, metadata: {name: node1, labels: {topology.kubernetes.io/region: region1}}}
@@ -32,7 +32,7 @@ cluster: cluster1
 {kind: Pod, metadata: {name: far, namespace: a, labels: {app: backend}}, spec: {nodeName: node2, containers: [{name: c}]}, status: {podIP: 10.244.0.22}}
 ";
 
-const OUTLIERS: &str = "
+pub(crate) const OUTLIERS: &str = "
 kind: DestinationRule
 metadata: {name: backend, namespace: a}
 spec: {host: backend, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1, interval: 100ms, baseEjectionTime: 500ms, maxEjectionPercent: 100}}}

@@ -21,6 +21,7 @@ mod print;
 mod registration;
 mod running;
 mod telemetry;
+mod timeout_live;
 mod translate;
 mod versions;
 mod weights;
