@@ -367,7 +367,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The exit code in the status that ends an exec; `None` where the command could not be run.
-fn exit_code(status: &Status) -> Option<i32> {
+pub(crate) fn exit_code(status: &Status) -> Option<i32> {
     if status.status.as_deref() == Some("Success") {
         return Some(0);
     }

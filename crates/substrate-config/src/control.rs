@@ -124,6 +124,18 @@ pub enum ControlRequest {
         /// What.
         action: MachineAction,
     },
+    /// Runs a command beside a program of a host for as long as this connection lives: [`ControlResponse::Attached`]. From
+    /// then on the connection carries the command's standard input one way, and one [`Attached`] a line the other way.
+    Attach {
+        /// Name of the host.
+        name: String,
+        /// Which program.
+        program: String,
+        /// Program and arguments.
+        command: Vec<String>,
+        /// Whether the command reads what the client writes. Where it does not, the end of the client's side ends the command.
+        stdin: bool,
+    },
 }
 
 /// What the world answers.
@@ -160,9 +172,37 @@ pub enum ControlResponse {
         /// The answer.
         answer: MachineAnswer,
     },
+    /// The command runs; the connection is its own now.
+    Attached,
     /// It was not done, and nothing was changed.
     Refused {
         /// Why, and what to do about it.
+        message: String,
+    },
+}
+
+/// What a command writes, and how it ends. The end is the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "kebab-case")]
+pub enum Attached {
+    /// Whole lines of standard output; the last one may have no line feed.
+    Stdout {
+        /// The text.
+        text: String,
+    },
+    /// Whole lines of standard error.
+    Stderr {
+        /// The text.
+        text: String,
+    },
+    /// It has ended.
+    Exit {
+        /// Exit code; 128 plus the signal's number where a signal ended it.
+        code: i32,
+    },
+    /// It is not known how it ended.
+    Lost {
+        /// Why.
         message: String,
     },
 }

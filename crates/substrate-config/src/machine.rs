@@ -131,6 +131,8 @@ pub struct ProgramStatus {
     pub name: String,
     /// Whether it runs.
     pub running: bool,
+    /// Whether it was ready since the last start of the host: at once, or when its port took connections.
+    pub ready: bool,
     /// How often it was started since the last start of the host.
     pub starts: u64,
     /// Why it does not run, where it was tried.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::convergence::{PodName, meshed_pods};
 use super::proxies;
 use crate::cluster::{Cluster, chain};
+use crate::vm::Machine;
 
 /// Between two looks at the proxies.
 const STEP: Duration = Duration::from_millis(100);
@@ -17,7 +18,7 @@ const GAUGES: &str = "listener_manager.total_(filter_chains|listeners)_draining"
 #[derive(Debug, thiserror::Error)]
 #[error("{cluster}: {source}")]
 pub struct Error {
-    /// Cluster.
+    /// Cluster, or machine.
     pub cluster: String,
     /// What was awaited and seen.
     #[source]
@@ -54,6 +55,23 @@ pub(super) async fn ended(cluster: &Cluster, deadline: Duration) -> Result<(), E
     })
     .await
     .map_err(|source| Error { cluster: cluster.name().to_owned(), source })
+}
+
+/// Waits until no listener of a machine's proxy drains.
+///
+/// # Errors
+/// [`Error`] where one still does.
+pub(crate) async fn ended_on(machine: &Machine, deadline: Duration) -> Result<(), Error> {
+    let what = format!("the old connections of the proxy of {} to end", machine.name());
+    eventually::poll(what, deadline, STEP, async || {
+        let answer = proxies::request_machine(machine, &format!("stats?filter={GAUGES}")).await;
+        match count(&answer.map_err(|error| chain(&error))?)? {
+            0 => Ok(()),
+            count => Err(format!("{count} filter chains or listeners drain")),
+        }
+    })
+    .await
+    .map_err(|source| Error { cluster: machine.name().to_owned(), source })
 }
 
 async fn draining(cluster: &Cluster, namespace: &str, pod: &str) -> Result<u64, String> {

@@ -104,14 +104,14 @@ fn issuer(cluster: &str, expected: &MutualTls, seen: &TrafficObservation) -> Sai
     (Outcome::Pass, format!("the authority of {cluster} signed the certificate of {}", holders.join(" and ")))
 }
 
-/// Answers that came from a gateway's cluster to sources on others.
+/// Answers that came from a gateway's cluster to sources elsewhere.
 fn beyond(gateway: &Gateway, seen: &TrafficObservation) -> u64 {
-    answers(&gateway.cluster, seen, |source| source.cluster != gateway.cluster)
+    answers(&gateway.cluster, seen, |source| source.place() != gateway.cluster)
 }
 
 /// Answers that came over a link.
 fn over(capture: &Capture, seen: &TrafficObservation) -> u64 {
-    answers(&capture.gateway.cluster, seen, |source| capture.from.contains(&source.cluster))
+    answers(&capture.gateway.cluster, seen, |source| capture.from.contains(source.place()))
 }
 
 /// Answers of a cluster to some sources.
@@ -141,7 +141,7 @@ fn passage(gateway: &Gateway, seen: &TrafficObservation) -> Said {
 /// No link between the networks carried a request in plain text.
 fn captured(expected: &MutualTls, seen: &TrafficObservation) -> Said {
     let captures = seen.witnesses.captures.iter().filter(|capture| {
-        let sends = |source: &Workload| capture.from.contains(&source.cluster);
+        let sends = |source: &Workload| capture.from.contains(source.place());
         expected.through.contains(&capture.gateway) && seen.sources.iter().any(|one| sends(&one.source))
     });
     let said: Vec<Said> = captures.map(|capture| on_link(capture, over(capture, seen))).collect();

@@ -6,6 +6,9 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 
 use crate::cluster::{Cluster, Error, PodPort};
+use crate::topology::vm::PROXY;
+use crate::traffic::place::Place;
+use crate::vm::Machine;
 
 /// Envoy's administration interface beside a workload, by Istio's documentation of the ports that a sidecar uses.
 const ADMIN: u16 = 15000;
@@ -51,6 +54,25 @@ pub async fn counters(
         }
     }
     Ok(sums)
+}
+
+/// Asks the proxy of a machine.
+///
+/// # Errors
+/// Where it does not answer.
+pub(crate) async fn request_machine(machine: &Machine, path: &str) -> Result<String, Error> {
+    let place = Place::Machine { machine: machine.clone(), program: PROXY.to_owned() };
+    let output = place.run(&["pilot-agent", "request", "GET", path], DEADLINE).await?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Counters of the proxy of a machine; names that match `filter` (a regular expression).
+///
+/// # Errors
+/// Where it does not answer.
+pub(crate) async fn counters_of_machine(machine: &Machine, filter: &str) -> Result<BTreeMap<String, u64>, Error> {
+    let text = request_machine(machine, &format!("stats?filter={filter}")).await?;
+    Ok(parse(&text).into_iter().collect())
 }
 
 /// `name: value` lines; histograms and text values are left out.

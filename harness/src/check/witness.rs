@@ -65,7 +65,7 @@ pub struct Capture {
     pub between: [String; 2],
     /// The gateway that requests over this link go to.
     pub gateway: Gateway,
-    /// Clusters of the sources that send over this link.
+    /// Places of the sources that send over this link: clusters, or machines by their names.
     pub from: BTreeSet<String>,
     /// What the requests hold that must not be read there.
     pub marker: String,

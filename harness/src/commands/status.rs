@@ -1,4 +1,4 @@
-//! `meshproof status`: environments, their clusters, and how many of their pods are ready.
+//! `meshproof status`: environments, their clusters and virtual machines, and how many of their pods and programs are ready.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -6,9 +6,13 @@ use serde_json::{Value, json};
 
 use super::{complain_kept, root};
 use crate::cli::args::{Format, StatusArgs};
+use crate::cli::files;
 use crate::cluster::Cluster;
+use crate::provider::embedded::World;
 use crate::report::RunOutcome;
 use crate::run::{self, Kept};
+use crate::topology::Vm;
+use crate::vm::Machine;
 
 pub(super) async fn run(args: &StatusArgs) -> RunOutcome {
     let root = match root() {
@@ -45,7 +49,31 @@ async fn environment(kept: &Kept) -> Value {
         Ok(clusters) => futures::future::join_all(clusters.iter().map(cluster)).await,
         Err(error) => vec![json!({ "name": "?", "error": crate::cluster::chain(&error) })],
     };
-    merged(facts, json!({ "running": true, "runId": world.state().run_id, "clusters": clusters }))
+    let machines = futures::future::join_all(machines(kept, world).iter().map(machine)).await;
+    let run = &world.state().run_id;
+    merged(facts, json!({ "running": true, "runId": run, "clusters": clusters, "vms": machines }))
+}
+
+/// The virtual machines of the topology that it was brought up from.
+fn machines(kept: &Kept, world: &World) -> Vec<(Vm, Machine)> {
+    let topology = files::topology(&kept.directory.topology()).ok();
+    let vms = topology.map(|topology| topology.vms).unwrap_or_default();
+    let Some(links) = world.links() else { return Vec::new() };
+    vms.into_iter().map(|vm| (vm.clone(), links.machine(&vm.name))).collect()
+}
+
+async fn machine((vm, machine): &(Vm, Machine)) -> Value {
+    let facts = json!({ "name": vm.name, "network": vm.network, "address": vm.address, "cluster": vm.cluster });
+    let status = match machine.status().await {
+        Ok(status) => json!({
+            "running": status.running,
+            "starts": status.starts,
+            "programs": status.programs.len(),
+            "ready": status.programs.iter().filter(|program| program.running && program.ready).count(),
+        }),
+        Err(error) => json!({ "error": crate::cluster::chain(&error) }),
+    };
+    merged(facts, status)
 }
 
 async fn cluster(cluster: &Cluster) -> Value {
@@ -92,6 +120,14 @@ fn text(environments: &[Value]) -> String {
             text.push_str(&format!("  {} on {}: {health}\n", word(cluster, "name"), word(cluster, "network")));
             text.push_str(&format!("    {}\n", word(cluster, "kubeconfig")));
         }
+        for vm in environment["vms"].as_array().into_iter().flatten() {
+            let health = match (vm["error"].as_str(), vm["running"].as_bool()) {
+                (Some(error), _) => error.to_owned(),
+                (None, Some(true)) => format!("{} of {} programs ready", vm["ready"], vm["programs"]),
+                (None, _) => "off".to_owned(),
+            };
+            text.push_str(&format!("  {} on {}: virtual machine, {health}\n", word(vm, "name"), word(vm, "network")));
+        }
     }
     text
 }
@@ -108,13 +144,18 @@ mod tests {
                 { "name": "cluster1", "network": "network1", "kubeconfig": "/state/c1", "pods": 9, "ready": 8 },
                 { "name": "cluster2", "network": "network2", "kubeconfig": "/state/c2", "error": "connection refused" },
             ],
+            "vms": [
+                { "name": "details-vm", "network": "machines", "running": true, "programs": 2, "ready": 2 },
+                { "name": "echo-vm", "network": "machines", "running": false, "programs": 2, "ready": 0 },
+            ],
         });
         let left = json!({ "name": "old", "running": false });
         let damaged = json!({ "name": "hurt", "running": null, "error": "world.json is damaged" });
         assert_eq!(
             text(&[running, left, damaged]),
             "two-clusters: running\n  cluster1 on network1: 8 of 9 pods ready\n    /state/c1\n  \
-             cluster2 on network2: connection refused\n    /state/c2\nold: not running\nhurt: world.json is damaged\n"
+             cluster2 on network2: connection refused\n    /state/c2\n  \
+             details-vm on machines: virtual machine, 2 of 2 programs ready\n  echo-vm on machines: virtual machine, off\nold: not running\nhurt: world.json is damaged\n"
         );
     }
 }

@@ -26,18 +26,17 @@ pub(super) struct Running {
 
 impl Runner<'_> {
     pub(super) async fn background(&self, name: &str, step: &Background) -> Result<Done, Error> {
-        self.environment.drained().await?;
+        self.drained().await?;
         let traffic = &step.traffic;
         // The plan's check lets no more than one through.
         let source = traffic.from.first().ok_or_else(|| Error::NoMeasurement(name.to_owned()))?;
-        let cluster = self.environment.cluster(&source.cluster)?;
         let request = Request {
             max_connections: Some(MOST_CONNECTIONS.max(traffic.connections)),
             samples: MOST_SAMPLES,
             histogram: true,
             ..measure::request(traffic)
         };
-        let begun = background::start(cluster, &measure::source(source), &request).await?;
+        let begun = background::start(&self.environment.source(source)?, &request).await?;
         let evidence = format!("{} requests a second since {}", traffic.rate.unwrap_or(0), begun.started_at());
         self.running.borrow_mut().insert(name.to_owned(), Running { run: begun, traffic: traffic.clone() });
         Ok(Done::passed(evidence))

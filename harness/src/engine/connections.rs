@@ -12,6 +12,7 @@ use super::context::{Environment, Error};
 use super::witness::LOGGED_WITHIN;
 use crate::cluster::PROXY_CONTAINER;
 use crate::scenario::plan::Traffic;
+use crate::topology::vm::PROXY;
 use crate::traffic::probe::{Group, Samples};
 
 /// Between two looks into a log.
@@ -57,7 +58,12 @@ async fn read(environment: &Environment, samples: &Samples, port: &str, since: T
         if all.iter().any(|one: &Group| one.cluster == group.cluster && one.pod == group.pod) {
             continue;
         }
-        let cluster = environment.cluster(name)?;
+        let Ok(cluster) = environment.cluster(name) else {
+            // An answer that comes from no cluster comes from a machine, by its name.
+            let log = environment.machine(name)?.logs(PROXY).await?;
+            all.extend(grouped(&log, port, since, group));
+            continue;
+        };
         let seconds = Timestamp::now().duration_since(since).as_secs() + 2;
         let parameters = LogParams {
             container: Some(PROXY_CONTAINER.to_owned()),

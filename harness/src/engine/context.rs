@@ -12,9 +12,12 @@ use crate::cluster::{self, Cluster};
 use crate::links::{self, Links};
 use crate::scenario::keys::Capability;
 use crate::scenario::plan::{ObjectRef, Plan};
+use crate::topology::Workload;
+use crate::traffic::place::Source;
+use crate::vm::{Machine, join};
 
 /// Envoy ends old connections after its drain time, a second or (in a mesh that a user brought) most of a minute.
-const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The clusters of a run, and what else its provider has.
 #[derive(Clone)]
@@ -103,6 +106,9 @@ pub enum Error {
     /// A step inside this one could not be carried out; it said why.
     #[error("a step inside could not be carried out")]
     StepInside,
+    /// A virtual machine could not be asked, or did not come into rotation.
+    #[error(transparent)]
+    Machine(#[from] join::Error),
     /// The management plane did not do its part.
     #[error(transparent)]
     Management(#[from] crate::management::Error),
@@ -233,6 +239,31 @@ impl Environment {
     /// [`Error::NoCluster`].
     pub fn cluster(&self, name: &str) -> Result<&Cluster, Error> {
         self.clusters.get(name).ok_or_else(|| Error::NoCluster(name.to_owned()))
+    }
+
+    /// A virtual machine by name. Whether there is one is said when it is asked.
+    ///
+    /// # Errors
+    /// [`Error::Lacking`] where the provider plays none.
+    pub(super) fn machine(&self, name: &str) -> Result<Machine, Error> {
+        let links = self.links.as_ref();
+        links.map(|links| links.machine(name)).ok_or_else(|| Error::Lacking(format!("it has no machine {name}")))
+    }
+
+    /// Where a workload's traffic comes from.
+    ///
+    /// # Errors
+    /// [`Error::NoCluster`], [`Error::Lacking`].
+    pub(super) fn source(&self, workload: &Workload) -> Result<Source, Error> {
+        if workload.vm.is_some() {
+            return Ok(Source::Machine { machine: self.machine(&workload.name)?, program: workload.container.clone() });
+        }
+        Ok(Source::Pod {
+            cluster: self.cluster(&workload.cluster)?.clone(),
+            namespace: workload.namespace.clone(),
+            selector: workload.selector(),
+            container: workload.container.clone(),
+        })
     }
 
     /// All clusters in the order of their names.

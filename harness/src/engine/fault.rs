@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use super::context::Error;
 use super::rollout::{deployments, no_pod, rollout_done, seconds};
 use super::runner::{Done, Runner};
-use super::{storm, watch};
+use super::{machines, storm, watch};
 use crate::links::{self, HealedBy};
 use crate::scenario::keys::LinkDirection;
 use crate::scenario::plan::{Between, Deployment, Fault, FaultKind};
+use crate::topology::Vm;
 
 /// On a Deployment that a fault left without pods: how many it had. Whoever finds it can undo the fault.
 pub(crate) const REPLICAS_BEFORE: &str = "meshproof.dev/replicas-before-fault";
@@ -41,6 +42,13 @@ pub(super) struct Seen {
 enum Lease {
     /// Pods that come back.
     Pods(Pods),
+    /// A machine that is started again.
+    Machine {
+        /// Which.
+        vm: Box<Vm>,
+        /// Since when it is off.
+        since: Instant,
+    },
     /// Servers that answer with errors.
     Storm(storm::Raging),
     /// Something of the provider's, which ends with this value, with this process and with its limit.
@@ -75,6 +83,10 @@ impl Faults {
 impl Runner<'_> {
     pub(super) async fn fault(&self, step: &str, fault: &Fault) -> Result<Done, Error> {
         match &fault.kind {
+            FaultKind::Kill(Deployment { vm: Some(vm), .. }) => self.machine_gone(step, &fault.kind, vm, true).await,
+            FaultKind::ScaleToZero(Deployment { vm: Some(vm), .. }) => {
+                self.machine_gone(step, &fault.kind, vm, false).await
+            }
             FaultKind::Kill(workload) => self.kill(step, &fault.kind, workload).await,
             FaultKind::ScaleToZero(workload) => self.scale_to_zero(step, &fault.kind, workload).await,
             FaultKind::Storm(wanted) => {
@@ -90,6 +102,13 @@ impl Runner<'_> {
                 Ok(Done::passed(format!("{of_links}, for {} at most", seconds(fault.limit))))
             }
         }
+    }
+
+    async fn machine_gone(&self, step: &str, kind: &FaultKind, vm: &Vm, by_force: bool) -> Result<Done, Error> {
+        let lease = Lease::Machine { vm: Box::new(vm.clone()), since: Instant::now() };
+        self.faults.borrow_mut().begin(step, kind, lease);
+        self.take_away(vm, by_force).await?;
+        Ok(Done::passed(kind.to_string()))
     }
 
     async fn of_links(&self, kind: &FaultKind, limit: Duration) -> Result<links::Fault, Error> {
@@ -154,6 +173,12 @@ impl Runner<'_> {
         };
         let evidence = match lease {
             Lease::Pods(pods) => self.pods_are_back(&pods).await?,
+            Lease::Machine { vm, since } => {
+                // Whatever it takes until it serves again is what a fail-back is measured by.
+                let healed = || self.faults.borrow_mut().healed(step);
+                let began = machines::started(self.environment, &vm, HEALING, healed).await?;
+                return Ok(Done::passed(format!("{began}; the fault lasted {}", seconds(since.elapsed()))));
+            }
             Lease::Storm(storm) => storm.end().await?,
             Lease::Provider(fault) => {
                 let healing = fault.heal().await?;

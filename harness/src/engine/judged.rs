@@ -18,7 +18,7 @@ impl Runner<'_> {
     /// Measures; gateways that `more` expectations name are watched besides those that the step's own name.
     /// The traffic is told as that of `told_as`: a control repeats a step of another id.
     async fn observe(&self, told_as: &Step, step: &Step, more: &[Expectation]) -> Result<Observation, Error> {
-        self.environment.drained().await?;
+        self.drained().await?;
         match &step.action {
             Action::Traffic(traffic) => {
                 let observation = measure::traffic(self.environment, traffic, more).await?;

@@ -19,7 +19,7 @@ use crate::scenario::keys::ConnectionOutcome;
 use crate::scenario::plan::{Check, ConfigOf, Connect, Deployment, Expectation, Gateway, Traffic};
 use crate::topology::{GatewayKind, Workload};
 use crate::traffic::chunks;
-use crate::traffic::probe::{self, Connection, Request, Samples, Source};
+use crate::traffic::probe::{self, Connection, Request, Samples};
 
 /// Counters that tell what a gateway did: what it passed on, and what it turned away.
 const GATEWAY_COUNTERS: &str = "(outbound_.*(upstream_cx_tx_bytes_total|upstream_cx_none_healthy))|no_filter_chain_match|ssl.connection_error|ssl.fail_verify";
@@ -75,13 +75,13 @@ async fn send(
     early_stop: bool,
     enough: &impl Fn(&TrafficObservation) -> bool,
 ) -> Result<OfSource, Error> {
-    let cluster = environment.cluster(&from.cluster)?;
+    let source = environment.source(from)?;
     let of_source = |samples: Samples| OfSource { source: from.clone(), samples };
     let samples = if early_stop {
         let enough = |seen: &Samples| enough(&TrafficObservation::of(vec![of_source(seen.clone())]));
-        chunks::send(cluster, &source(from), request, enough).await?
+        chunks::send(&source, request, enough).await?
     } else {
-        probe::send(cluster, &source(from), request).await?
+        probe::send(&source, request).await?
     };
     Ok(of_source(samples))
 }
@@ -104,6 +104,9 @@ pub(super) fn request(traffic: &Traffic) -> Request {
 
 /// Asks a proxy what it holds.
 pub(super) async fn config(environment: &Environment, config: &ConfigOf) -> Result<Observation, Error> {
+    if let Some(vm) = &config.of.vm {
+        return Err(Error::Lacking(format!("the proxy of a virtual machine ({}) is not asked what it holds", vm.name)));
+    }
     let cluster = environment.cluster(&config.of.cluster)?;
     let pods = cluster.pods(&config.of.namespace, &config.of.selector).await?;
     let pod = pods
@@ -137,25 +140,41 @@ pub(super) async fn connect(
 ) -> Result<Observation, Error> {
     let refusing = refusing(connect.expectations.iter().chain(more));
     let counted = refusals(environment, &refusing).await?;
-    let target = environment.cluster(&connect.to.cluster)?;
-    let no_pod = || Error::NoPod { cluster: connect.to.cluster.clone(), workload: connect.to.name.clone() };
-    let pods = target.pods(&connect.to.namespace, &connect.to.selector()).await?;
-    let pod = pods.first().ok_or_else(no_pod)?;
-    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).ok_or_else(no_pod)?;
+    let Target { address, name, meshed } = target(environment, &connect.to).await?;
     let address = format!("{address}:{}", connect.port);
-    let from = environment.cluster(&connect.from.cluster)?;
-    let seen = probe::connect(from, &source(&connect.from), &address, connect.timeout, connect.plaintext_http).await?;
+    let from = environment.source(&connect.from)?;
+    let seen = probe::connect(&from, &address, connect.timeout, connect.plaintext_http).await?;
     Ok(Observation::Connection(ConnectionObservation {
         outcome: outcome(&seen)?,
         address,
-        target: format!("{}/{}", connect.to.cluster, pod.name_any()),
-        meshed: is_meshed(pod),
+        target: name,
+        meshed,
         answered_by: seen
             .http
             .and_then(|http| http.served_by)
             .and_then(|by| Some(format!("{}/{}", by.cluster?, by.pod?))),
         proxies: growth(counted, refusals(environment, &refusing).await?),
     }))
+}
+
+/// Who is connected to.
+struct Target {
+    address: String,
+    /// As its answers say: the cluster and the pod, which for a machine are both its name.
+    name: String,
+    meshed: bool,
+}
+
+async fn target(environment: &Environment, to: &Workload) -> Result<Target, Error> {
+    if let Some(vm) = &to.vm {
+        let name = format!("{}/{}", vm.name, vm.name);
+        return Ok(Target { address: vm.address.to_string(), name, meshed: true });
+    }
+    let no_pod = || Error::NoPod { cluster: to.cluster.clone(), workload: to.name.clone() };
+    let pods = environment.cluster(&to.cluster)?.pods(&to.namespace, &to.selector()).await?;
+    let pod = pods.first().ok_or_else(no_pod)?;
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).ok_or_else(no_pod)?;
+    Ok(Target { address, name: format!("{}/{}", to.cluster, pod.name_any()), meshed: is_meshed(pod) })
 }
 
 /// Headers that expectations are about.
@@ -183,8 +202,13 @@ fn refusing<'step>(expectations: impl Iterator<Item = &'step Expectation>) -> Ve
 async fn refusals(environment: &Environment, refusing: &[Deployment]) -> Result<Vec<Counters>, Error> {
     let mut all = Vec::with_capacity(refusing.len());
     for of in refusing {
-        let cluster = environment.cluster(&of.cluster)?;
-        let counted = proxies::counters(cluster, &of.namespace, &of.selector, REFUSALS).await?;
+        let counted = match &of.vm {
+            Some(vm) => proxies::counters_of_machine(&environment.machine(&vm.name)?, REFUSALS).await?,
+            None => {
+                let cluster = environment.cluster(&of.cluster)?;
+                proxies::counters(cluster, &of.namespace, &of.selector, REFUSALS).await?
+            }
+        };
         all.push(Counters { of: of.clone(), growth: counted });
     }
     Ok(all)
@@ -200,14 +224,6 @@ fn growth(before: Vec<Counters>, after: Vec<Counters>) -> Vec<Counters> {
         Counters { of: after.of, growth: grown.collect() }
     };
     before.into_iter().zip(after).map(one).collect()
-}
-
-pub(super) fn source(workload: &Workload) -> Source {
-    Source {
-        namespace: workload.namespace.clone(),
-        selector: workload.selector(),
-        container: workload.container.clone(),
-    }
 }
 
 /// What the probe saw, in the words of scenarios. Something that it could not classify says nothing about the mesh.

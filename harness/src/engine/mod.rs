@@ -8,6 +8,7 @@ mod fault;
 mod holders;
 mod invariants;
 mod judged;
+mod machines;
 mod managed;
 mod measure;
 mod objects;
@@ -25,4 +26,5 @@ mod witness;
 
 pub use context::{Environment, Error};
 pub(crate) use fault::heal_left;
+pub(crate) use machines::start_left;
 pub use scenario::{run_repetition, run_scenario};

@@ -3,7 +3,6 @@
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::context::{Environment, Error};
-use super::measure::source;
 use crate::check::observation::{Observation, ReachabilityObservation};
 use crate::scenario::plan::{Reachability, Target};
 use crate::topology::Workload;
@@ -23,7 +22,6 @@ pub(super) async fn measure(environment: &Environment, step: &Reachability) -> R
 }
 
 async fn ask(environment: &Environment, step: &Reachability, from: &Workload, to: &Target) -> Result<Samples, Error> {
-    let cluster = environment.cluster(&from.cluster)?;
     let request = Request {
         protocol: to.protocol,
         requests: Some(to.requests),
@@ -33,5 +31,5 @@ async fn ask(environment: &Environment, step: &Reachability, from: &Workload, to
         new_connection_per_request: true,
         ..Request::to(to.url())
     };
-    Ok(probe::send(cluster, &source(from), &request).await?)
+    Ok(probe::send(&environment.source(from)?, &request).await?)
 }

@@ -11,16 +11,20 @@ use verdict::Outcome;
 
 use super::context::Error;
 use super::runner::{Done, Runner};
-use super::watch;
+use super::{machines, watch};
 use crate::check::convergence::Endpoints;
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::scenario::plan::{Deployment, Exec, Replace, Scale};
+use crate::traffic::place::Place;
 
 /// Between two looks at the pods of a workload.
 const STEP: Duration = Duration::from_millis(50);
 
 impl Runner<'_> {
     pub(super) async fn scale(&self, scale: &Scale) -> Result<Done, Error> {
+        if let Some(vm) = &scale.workload.vm {
+            return self.power(vm, scale.replicas > 0, scale.timeout).await;
+        }
         let cluster = self.environment.cluster(&scale.workload.cluster)?;
         let wanted = i64::from(scale.replicas);
         self.patch_deployment(&scale.workload, json!({ "spec": { "replicas": wanted } })).await?;
@@ -35,6 +39,9 @@ impl Runner<'_> {
     }
 
     pub(super) async fn replace(&self, replace: &Replace) -> Result<Done, Error> {
+        if let Some(vm) = &replace.workload.vm {
+            return self.start_again(vm, replace.by_force, replace.timeout).await;
+        }
         let cluster = self.environment.cluster(&replace.workload.cluster)?;
         let api: Api<Pod> = Api::namespaced(cluster.client(), &replace.workload.namespace);
         let before: BTreeSet<String> = names(&all_pods(cluster, &replace.workload).await?);
@@ -99,11 +106,9 @@ impl Runner<'_> {
     }
 
     pub(super) async fn exec(&self, exec: &Exec) -> Result<Done, Error> {
-        let cluster = self.environment.cluster(&exec.within.cluster)?;
-        let pods = cluster.pods(&exec.within.namespace, &exec.within.selector).await?;
-        let pod = pods.first().ok_or_else(|| no_pod(&exec.within))?.name_any();
+        let place = self.place(&exec.within, &exec.container).await?;
         let command: Vec<&str> = exec.command.iter().map(String::as_str).collect();
-        let output = cluster.exec_any(&exec.within.namespace, &pod, &exec.container, &command, exec.timeout).await?;
+        let output = place.run_any(&command, exec.timeout).await?;
         let text = String::from_utf8_lossy(&output.stdout);
         let missing = exec.contains.iter().find(|wanted| !text.contains(wanted.as_str()));
         let mut evidence = Vec::new();
@@ -121,13 +126,27 @@ impl Runner<'_> {
         if !evidence.is_empty() {
             return Ok(Done { outcome: Outcome::Fail, evidence });
         }
-        Ok(Done::passed(format!("exit code {} in {}/{pod}", output.code, exec.within.cluster)))
+        Ok(Done::passed(format!("exit code {} in {place}", output.code)))
+    }
+
+    async fn place(&self, of: &Deployment, container: &str) -> Result<Place, Error> {
+        if let Some(vm) = &of.vm {
+            return Ok(Place::Machine { machine: self.environment.machine(&vm.name)?, program: container.to_owned() });
+        }
+        let cluster = self.environment.cluster(&of.cluster)?.clone();
+        let pods = cluster.pods(&of.namespace, &of.selector).await?;
+        let pod = pods.first().ok_or_else(|| no_pod(of))?.name_any();
+        Ok(Place::Pod { cluster, namespace: of.namespace.clone(), pod, container: container.to_owned() })
     }
 
     /// The pods that proxies must hold as endpoints of these workloads.
     pub(super) async fn endpoints(&self, workloads: &[Deployment]) -> Result<Vec<Endpoints>, Error> {
         let mut all = Vec::new();
         for workload in workloads.iter().filter(|workload| workload.served) {
+            if let Some(vm) = &workload.vm {
+                all.push(machines::endpoint(self.environment, vm).await?);
+                continue;
+            }
             let cluster = self.environment.cluster(&workload.cluster)?;
             let ready = all_pods(cluster, workload).await?.into_iter().filter(is_ready);
             all.push(Endpoints {

@@ -20,13 +20,15 @@ use crate::report::event::{EventKind, StepOutcome};
 use crate::report::figures::Situation;
 use crate::report::stream::EventSender;
 use crate::scenario::plan::{Action, Step, Traffic, Try};
-use crate::topology::Workload;
+use crate::topology::{Vm, Workload};
 
 /// Runs the steps of one scenario.
 pub(super) struct Runner<'run> {
     pub(super) environment: &'run Environment,
     pub(super) events: &'run EventSender,
     pub(super) scenario: &'run str,
+    /// Virtual machines of the topology.
+    pub(super) machines: &'run [Vm],
     pub(super) applied: RefCell<Applied>,
     pub(super) faults: RefCell<Faults>,
     pub(super) running: RefCell<BTreeMap<String, Running>>,

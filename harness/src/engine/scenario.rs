@@ -51,6 +51,7 @@ pub async fn run_repetition(
                 environment,
                 events,
                 scenario: &name,
+                machines: &plan.topology.vms,
                 applied: RefCell::default(),
                 faults: RefCell::default(),
                 running: RefCell::default(),

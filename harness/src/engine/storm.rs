@@ -11,6 +11,7 @@ use super::context::{Environment, Error};
 use super::rollout::{no_pod, seconds};
 use crate::scenario::plan::Storm;
 use crate::traffic::controlled::Controlled;
+use crate::traffic::place::Place;
 
 /// How long a pod may take to say what its storm did.
 const REPORT: Duration = Duration::from_secs(10);
@@ -46,7 +47,13 @@ pub(super) async fn begin(environment: &Environment, storm: &Storm, limit: Durat
             format!("--percent={}", storm.percent),
             format!("--lasting={}ms", limit.as_millis()),
         ];
-        Controlled::start(cluster, &workload.namespace, &pod.name_any(), &workload.container, command).await
+        let place = Place::Pod {
+            cluster: cluster.clone(),
+            namespace: workload.namespace.clone(),
+            pod: pod.name_any(),
+            container: workload.container.clone(),
+        };
+        Controlled::start(place, &command).await
     });
     Ok(Raging { leases: try_join_all(started).await?, since })
 }

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::context::{Environment, Error};
-use super::measure::{self, source};
+use super::measure;
 use crate::check::proxies;
 use crate::check::symptoms::{COUNTERS, Proxy, Role, Sends, signs};
 use crate::cluster::{Cluster, chain, is_meshed};
@@ -52,8 +52,7 @@ async fn ask_again(environment: &Environment, traffic: &Traffic, from: &Workload
         timeout: TIMEOUT.min(traffic.timeout),
         ..measure::request(traffic)
     };
-    let cluster = environment.cluster(&from.cluster)?;
-    let samples = probe::send(cluster, &source(from), &request).await?;
+    let samples = probe::send(&environment.source(from)?, &request).await?;
     if samples.counts(|_| String::new()).values().sum::<u64>() == samples.requests {
         // It is answered now: what is counted now says nothing of what was.
         return Ok(Vec::new());

@@ -18,6 +18,7 @@ use crate::check::witness::{Capture, Counted, Handshakes, LinkSeen, Witnesses};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::links::{Marker, Tap, TapReport};
 use crate::scenario::plan::{Capturing, Check, Expectation, Gateway, MutualTls, Traffic};
+use crate::topology::Vm;
 use crate::traffic::probe::{Request, Samples};
 
 /// The header that carries the marker of a measurement.
@@ -39,7 +40,7 @@ pub(super) struct Watch {
 /// A link that is to be captured.
 struct Link {
     between: [String; 2],
-    /// Clusters of the sources that send over it.
+    /// Places of the sources that send over it.
     from: BTreeSet<String>,
     /// Where they send to, with its addresses.
     gateways: Vec<(Gateway, Vec<String>)>,
@@ -61,9 +62,11 @@ impl Watch {
             .collect();
         let sides = wanted.iter().map(|one| [one.client.clone(), one.server.clone()]).collect::<BTreeSet<_>>();
         let identities: BTreeSet<&String> = sides.iter().flatten().collect();
+        let vms: BTreeSet<Vm> = wanted.iter().flat_map(|one| one.vms.iter().cloned()).collect();
+        let vms: Vec<Vm> = vms.into_iter().collect();
         let found = identities
             .into_iter()
-            .map(async |identity| Ok::<_, Error>((identity.clone(), Holders::of(environment, identity).await?)));
+            .map(async |identity| Ok::<_, Error>((identity.clone(), Holders::of(environment, identity, &vms).await?)));
         let holders = try_join_all(found).await?.into_iter().collect();
         let marker = marker();
         let mut links: Vec<Link> = Vec::new();
@@ -71,7 +74,11 @@ impl Watch {
         for gateway in captured.flat_map(|expected| &expected.through) {
             let to = environment.cluster(&gateway.cluster)?.network().to_owned();
             for source in &traffic.from {
-                let between = [environment.cluster(&source.cluster)?.network().to_owned(), to.clone()];
+                let from = match &source.vm {
+                    Some(vm) => vm.network.clone(),
+                    None => environment.cluster(&source.cluster)?.network().to_owned(),
+                };
+                let between = [from, to.clone()];
                 if between[0] == to {
                     continue;
                 }
@@ -81,7 +88,7 @@ impl Watch {
                     let tap = tap(environment, &between, &marker).await;
                     links.push(Link { between, from: BTreeSet::new(), gateways: Vec::new(), tap });
                 }
-                links[known].from.insert(source.cluster.clone());
+                links[known].from.insert(source.place().to_owned());
                 if !links[known].gateways.iter().any(|(one, _)| one == gateway) {
                     links[known].gateways.push((gateway.clone(), addresses(environment, gateway).await?));
                 }

@@ -10,6 +10,7 @@ use super::plane::Plane;
 use crate::cluster::Cluster;
 use crate::install::echo::Certificate;
 use crate::install::{apps, hub, mesh, remote_secret};
+use crate::links;
 use crate::management;
 use crate::provider::embedded::{self, World};
 use crate::provider::memory;
@@ -17,7 +18,8 @@ use crate::provider::programs::Programs;
 use crate::report::RunOutcome;
 use crate::report::event::{EventKind, PhaseOutcome};
 use crate::report::stream::EventSender;
-use crate::topology::{Discovery, Topology};
+use crate::topology::{Discovery, Topology, Vm};
+use crate::vm::join;
 
 /// An environment could not be brought up.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,9 @@ pub enum Error {
     /// The management plane did not take the clusters in.
     #[error(transparent)]
     Management(#[from] management::Error),
+    /// A virtual machine did not join.
+    #[error(transparent)]
+    Machine(#[from] join::Error),
 }
 
 impl Error {
@@ -48,6 +53,7 @@ impl Error {
             Self::Embedded(_)
             | Self::Install(_)
             | Self::Management(_)
+            | Self::Machine(_)
             | Self::Crossing(first_request::Error::NotSent(_)) => RunOutcome::EnvironmentFailed,
         }
     }
@@ -143,17 +149,30 @@ async fn install(topology: &Topology, world: &World, events: &EventSender) -> Re
     if let Some(plane) = &plane {
         plane.join(topology, events).await?;
     }
+    let machines = topology.vms.iter().map(|vm| join_machine(vm, &clusters, world, events));
+    let machines = futures::future::try_join_all(machines);
+    futures::future::try_join(machines, connect(topology, &clusters, &meshed, events)).await?;
+    Ok(clusters)
+}
+
+/// Lets the clusters know of each other, and proves that they do.
+async fn connect(
+    topology: &Topology,
+    clusters: &[Cluster],
+    meshed: &[&Cluster],
+    events: &EventSender,
+) -> Result<(), Error> {
     if topology.discovery == Discovery::RemoteSecrets {
-        link_all(&meshed, events).await?;
+        link_all(meshed, events).await?;
     }
     if topology.discovery == Discovery::RemoteSecrets || topology.is_federated() {
         phase(events, "crossing", "send the first request across clusters", async {
-            let evidence = first_request(topology, &clusters).await?;
+            let evidence = first_request(topology, clusters).await?;
             Ok(((), evidence.unwrap_or_else(|| "the topology has no pair of workloads to try".to_owned())))
         })
         .await?;
     }
-    Ok(clusters)
+    Ok(())
 }
 
 async fn install_cluster(
@@ -190,6 +209,20 @@ async fn install_cluster(
     };
     futures::future::try_join3(gateways, applications, registration).await?;
     Ok(())
+}
+
+async fn join_machine(vm: &Vm, clusters: &[Cluster], world: &World, events: &EventSender) -> Result<(), Error> {
+    let title = format!("let the virtual machine {} join {}", vm.name, vm.cluster);
+    phase(events, format!("vm/{}", vm.name), title, async {
+        let lacking = || links::Error::Refused("the embedded world has no control socket".to_owned());
+        let links = world.links().ok_or_else(lacking).map_err(join::Error::from)?;
+        let cluster = clusters.iter().find(|cluster| cluster.name() == vm.cluster);
+        let cluster = cluster.expect("invariant: a checked topology has the cluster of each machine");
+        join::join(vm, cluster, &links.machine(&vm.name)).await?;
+        let evidence = if vm.health.is_some() { "registered and healthy" } else { "registered" };
+        Ok(((), format!("{evidence} as {}", vm.entry())))
+    })
+    .await
 }
 
 /// Lets every control plane read every other cluster.

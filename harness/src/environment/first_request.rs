@@ -77,7 +77,8 @@ fn route(topology: &Topology) -> Option<Route> {
 }
 
 async fn send(cluster: &Cluster, route: &Route) -> Result<Samples, crate::cluster::Error> {
-    let source = Source {
+    let source = Source::Pod {
+        cluster: cluster.clone(),
         namespace: route.from.namespace.clone(),
         selector: route.from.selector(),
         container: route.from.container.clone(),
@@ -88,7 +89,7 @@ async fn send(cluster: &Cluster, route: &Route) -> Result<Samples, crate::cluste
         timeout: Duration::from_secs(2),
         ..Request::to(format!("http://{}:{port}/health", route.host))
     };
-    probe::send(cluster, &source, &request).await
+    probe::send(&source, &request).await
 }
 
 /// The inner error is final: an answer with a wrong identity will not become right by asking again.

@@ -6,6 +6,7 @@ use substrate_config::{ClusterConfig, NetworkConfig, WorldConfig};
 use crate::provider::images;
 use crate::provider::programs::Programs;
 use crate::topology::Topology;
+use crate::vm;
 
 /// Node and LoadBalancer addresses of the clusters: `172.30.<n>.0/24` for the n-th. They exist inside the world only.
 fn node_subnet(position: usize) -> String {
@@ -37,7 +38,7 @@ pub fn world_config(
         state_directory: directory.to_owned(),
         networks: topology.networks.iter().map(|name| NetworkConfig { name: name.clone() }).collect(),
         clusters: clusters.collect(),
-        machines: Vec::new(),
+        machines: topology.vms.iter().map(vm::plan::machine).collect(),
         images: images::table(programs),
         exit_on_stdin_eof,
     }

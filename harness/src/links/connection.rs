@@ -13,14 +13,14 @@ use super::Error;
 
 /// See the module. What was started over it ends with it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: Utf8PathBuf,
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 }
 
 impl Connection {
-    pub(super) async fn open(socket: &Utf8Path) -> Result<Self, Error> {
+    pub(crate) async fn open(socket: &Utf8Path) -> Result<Self, Error> {
         let stream = connect(socket).await.map_err(unreachable(socket))?;
         let (reader, writer) = stream.into_split();
         Ok(Self { socket: socket.to_owned(), reader: BufReader::new(reader), writer })
@@ -30,12 +30,17 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Refused`] with the provider's words, or a broken connection.
-    pub(super) async fn ask(&mut self, request: &ControlRequest) -> Result<ControlResponse, Error> {
+    pub(crate) async fn ask(&mut self, request: &ControlRequest) -> Result<ControlResponse, Error> {
         let answer = self.exchange(request).await.map_err(unreachable(&self.socket))?;
         match answer {
             ControlResponse::Refused { message } => Err(Error::Refused(message)),
             answer => Ok(answer),
         }
+    }
+
+    /// Its two directions, for what an answer gives the connection to.
+    pub(crate) fn into_parts(self) -> (BufReader<OwnedReadHalf>, OwnedWriteHalf) {
+        (self.reader, self.writer)
     }
 
     async fn exchange(&mut self, request: &ControlRequest) -> io::Result<ControlResponse> {
@@ -63,6 +68,6 @@ fn unreachable(socket: &Utf8Path) -> impl FnOnce(io::Error) -> Error {
 }
 
 /// An answer to another question.
-pub(super) fn unexpected(response: &ControlResponse) -> Error {
+pub(crate) fn unexpected(response: &ControlResponse) -> Error {
     Error::Unexpected(serde_json::to_string(response).unwrap_or_default())
 }

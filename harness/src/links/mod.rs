@@ -19,7 +19,7 @@
 //! does the death of this process, however it dies; only [`Fault::heal`] and [`Tap::stop`] also say what became of it.
 //! The time limit is the net below: a fault that outlives it heals by itself, and [`Fault::heal`] then says so.
 
-mod connection;
+pub(crate) mod connection;
 mod fault;
 mod tap;
 
@@ -32,6 +32,7 @@ pub use substrate_config::control::{
     RuleCounters, TapFlow, TapReport,
 };
 
+use crate::vm::Machine;
 use connection::Connection;
 pub use fault::Fault;
 pub use tap::Tap;
@@ -40,7 +41,7 @@ pub use tap::Tap;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The connection could not be made or broke: the world has probably ended, and with it every fault.
-    #[error("cannot reach the links of this environment at {socket}")]
+    #[error("cannot reach the embedded world at {socket}")]
     Unreachable {
         /// The control socket.
         socket: Utf8PathBuf,
@@ -99,6 +100,12 @@ impl Links {
     #[must_use]
     pub fn new(socket: &Utf8Path) -> Self {
         Self { socket: socket.to_owned() }
+    }
+
+    /// The virtual machine of that name. Whether there is one is said when it is asked.
+    #[must_use]
+    pub fn machine(&self, name: &str) -> Machine {
+        Machine::new(name, &self.socket)
     }
 
     /// Why this environment cannot do something, as a sentence for the report; `None` where it can.

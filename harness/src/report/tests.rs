@@ -87,6 +87,7 @@ fn two_clusters() -> figures::TopologyFacts {
             workload("cluster2", "reviews-v3", true),
             workload("cluster2", "probe", false),
         ],
+        vms: Vec::new(),
     }
 }
 

@@ -79,8 +79,12 @@ async fn steady_traffic(job: &Job, rate: u32, clusters: &[Cluster], events: &Eve
     let probes = workloads.iter().filter(|workload| workload.sidecar && workload.port.is_none());
     let senders = probes.filter_map(|from| {
         let cluster = clusters.iter().find(|cluster| cluster.name() == from.cluster)?;
-        let source =
-            Source { namespace: from.namespace.clone(), selector: from.selector(), container: from.container.clone() };
+        let source = Source::Pod {
+            cluster: cluster.clone(),
+            namespace: from.namespace.clone(),
+            selector: from.selector(),
+            container: from.container.clone(),
+        };
         Some(send_for_ever(cluster, source, rate, events))
     });
     futures::future::join_all(senders).await;
@@ -97,7 +101,7 @@ async fn send_for_ever(cluster: &Cluster, source: Source, rate: u32, events: &Ev
         ..Request::to("http://productpage:9080/productpage")
     };
     loop {
-        let message = match probe::send(cluster, &source, &request).await {
+        let message = match probe::send(&source, &request).await {
             Ok(samples) => {
                 let rate = f64::from(u32::try_from(samples.answered).unwrap_or(u32::MAX))
                     / (samples.duration_ms / 1000.0).max(0.001);

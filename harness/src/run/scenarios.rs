@@ -11,6 +11,7 @@ use crate::report::RunOutcome;
 use crate::report::event::StepOutcome;
 use crate::report::stream::EventSender;
 use crate::scenario::plan::Plan;
+use crate::topology::Vm;
 
 /// Runs every plan on one of the environments, as often as asked, and combines the outcomes; an interruption ends the run after the clean-up of the
 /// scenarios at hand, a second one at once.
@@ -25,7 +26,7 @@ pub(super) async fn run_all(
         return RunOutcome::NothingSelected;
     }
     for environment in environments {
-        heal_left(environment, events).await;
+        heal_left(environment, plans, events).await;
     }
     let mut worst = RunOutcome::Passed;
     for number in 1..=manner.rounds.most() {
@@ -126,7 +127,20 @@ pub(super) async fn run_while_alive(
 }
 
 /// A run that was killed could not undo its faults; nobody may measure through them.
-async fn heal_left(environment: &Environment, events: &EventSender) {
+async fn heal_left(environment: &Environment, plans: &[Plan], events: &EventSender) {
+    let mut machines: Vec<&Vm> = Vec::new();
+    for vm in plans.iter().filter(|plan| environment.unfit(plan).is_none()).flat_map(|plan| &plan.topology.vms) {
+        if !machines.contains(&vm) {
+            machines.push(vm);
+        }
+    }
+    for vm in machines {
+        match crate::engine::start_left(environment, vm).await {
+            Ok(true) => events.warn(format!("a run that was killed left {} off; it is started", vm.name), None),
+            Ok(false) => {}
+            Err(error) => events.warn(crate::cluster::chain(&error), None),
+        }
+    }
     for cluster in environment.clusters() {
         match crate::engine::heal_left(cluster).await {
             Ok(healed) => {

@@ -117,13 +117,15 @@ pub struct StepFile {
     pub delete: Option<DeleteFile>,
     /// Changes parts of an object.
     pub patch: Option<PatchFile>,
-    /// Sets the number of pods of a workload and waits until it is so.
+    /// Sets the number of pods of a workload and waits until it is so. A virtual machine is stopped by 0 and started by 1.
     pub scale: Option<ScaleFile>,
-    /// Replaces the pods of a workload, as `kubectl rollout restart` does, and waits until that is done.
+    /// Replaces the pods of a workload, as `kubectl rollout restart` does, and waits until that is done. A virtual machine is
+    /// rebooted, and is counted on again afterwards.
     pub restart: Option<RestartFile>,
-    /// Kills the pods of a workload without notice and waits until others are ready in their place.
+    /// Kills the pods of a workload without notice and waits until others are ready in their place. The power of a virtual
+    /// machine is cut, and comes back at once.
     pub kill: Option<KillFile>,
-    /// Runs a command in a pod.
+    /// Runs a command in a pod, or on a virtual machine.
     pub exec: Option<ExecFile>,
     /// Waits until an object is as described.
     pub wait: Option<WaitFile>,
@@ -223,17 +225,19 @@ pub struct ConvergeFile {
     pub timeout: Option<String>,
 }
 
-/// Names a workload on a cluster.
+/// Names a workload on a cluster, by `cluster` and `workload`, or a virtual machine, by `vm`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WorkloadFile {
     /// Name of the cluster.
     pub cluster: String,
     /// Name of the Deployment, such as `reviews-v3`.
     pub workload: String,
     /// Its namespace; needed only where several have such a workload.
-    #[serde(default)]
     pub namespace: Option<String>,
+    /// Name of the virtual machine, in place of the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm: Option<String>,
 }
 
 /// A connection to open.

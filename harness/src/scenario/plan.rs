@@ -32,7 +32,7 @@ pub use traffic::Traffic;
 
 use super::keys::{Capability, ConnectionOutcome, FailureReason, SplitKey};
 use crate::diagnostic::Location;
-use crate::topology::{GatewayKind, Topology, Workload};
+use crate::topology::{GatewayKind, Topology, Vm, Workload};
 
 /// A scenario that can be run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -384,6 +384,9 @@ pub struct MutualTls {
     pub through: Vec<Gateway>,
     /// Whether the links to these gateways are captured.
     pub capture: Capturing,
+    /// Virtual machines that have one of these identities.
+    #[serde(skip)]
+    pub vms: Vec<Vm>,
 }
 
 /// Whether what passes a link is captured.

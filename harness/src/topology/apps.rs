@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::App;
+use super::{App, Vm};
 
 /// An application that can be placed on clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +44,10 @@ pub struct Workload {
     pub identity: String,
     /// Whether its pods have a sidecar.
     pub sidecar: bool,
+    /// The virtual machine that it is, which has no pods: `cluster` is then the one whose mesh it has joined, and `container`
+    /// one of its programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm: Option<Box<Vm>>,
 }
 
 impl Workload {
@@ -61,7 +65,14 @@ impl Workload {
             service_account: "sleep".to_owned(),
             identity: "spiffe://cluster.local/ns/echo/sa/sleep".to_owned(),
             sidecar: true,
+            vm: None,
         }
+    }
+
+    /// Where it is, as answers say it: its cluster, or the machine that it is.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.vm.as_ref().map_or(&self.cluster, |vm| &vm.name)
     }
 
     /// Selects its pods: `app=reviews,version=v3`.
@@ -175,6 +186,7 @@ impl App {
             service_account: declared.service_account.to_owned(),
             identity: format!("spiffe://{trust_domain}/ns/{}/sa/{}", self.namespace, declared.service_account),
             sidecar: self.sidecar,
+            vm: None,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! A topology as a small text drawing, for plans and consoles. ASCII only, at most 100 columns.
 
-use super::{Cluster, Discovery, Intermediate, Provider, RootOfTrust, Topology};
+use super::{Cluster, Discovery, Intermediate, Provider, RootOfTrust, Topology, Vm};
 
 /// Inner width of a box; two of them and the gap between fit 100 columns.
 const WIDTH: usize = 44;
 const GAP: &str = "    ";
+/// No line is longer.
+const MOST_COLUMNS: usize = 100;
 
 /// The drawing, with a line feed at the end of each line.
 #[must_use]
@@ -19,6 +21,7 @@ pub fn draw(topology: &Topology) -> String {
     }
     lines.push(String::new());
     lines.extend(joined(topology));
+    lines.extend(topology.vms.iter().map(|vm| clipped(&machine(vm), MOST_COLUMNS)));
     lines.into_iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
@@ -123,6 +126,20 @@ fn wrapped(words: &[String], width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// A virtual machine, what runs on it, and how it belongs to a mesh.
+fn machine(vm: &Vm) -> String {
+    let programs: Vec<&str> = vm.programs.iter().map(|program| program.name.as_str()).collect();
+    format!(
+        "{} on {}: virtual machine with {}, joins {} as {}/{}",
+        vm.name,
+        vm.network,
+        programs.join(" "),
+        vm.cluster,
+        vm.namespace,
+        vm.service_account
+    )
 }
 
 /// How the clusters reach each other, one line for each pair.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::apps::AppName;
+use super::vm::VmRuntime;
 use super::{Discovery, Federation, GatewayKind, Intermediate, Provider, RootOfTrust, VirtualTrust};
 
 /// The one version of the format.
@@ -60,6 +61,9 @@ pub struct TopologyFile {
     /// Applications and where they run.
     #[serde(default)]
     pub apps: Vec<AppFile>,
+    /// Virtual machines: hosts outside every cluster that join the mesh.
+    #[serde(default)]
+    pub vms: Vec<VmFile>,
 }
 
 /// The management plane: one cluster runs it, and every cluster with a mesh is registered with it.
@@ -209,4 +213,67 @@ pub struct PlacementFile {
     /// an empty list does not run here.
     #[serde(default)]
     pub versions: BTreeMap<String, Vec<String>>,
+}
+
+/// A virtual machine: a host outside every cluster that joins the mesh of one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VmFile {
+    /// Name, also its host name: lower-case letters, digits and `-`. No cluster has the same: answers of its programs say
+    /// that they come from there.
+    pub name: String,
+    /// The network it is on. It reaches pods of other networks through their gateways only.
+    pub network: String,
+    /// The cluster whose control plane it joins, and where it is registered.
+    pub cluster: String,
+    /// Namespace of its WorkloadGroup.
+    pub namespace: String,
+    /// Its service account; it is made where no application brings it.
+    #[serde(default = "default_account")]
+    pub service_account: String,
+    /// Its WorkloadGroup; by default one of its own name. Machines of one group have all in common but name and programs.
+    #[serde(default)]
+    pub workload_group: Option<String>,
+    /// Labels of its WorkloadEntry: those that a Service selects make it a part of the Service.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Ports that it serves, by name.
+    #[serde(default)]
+    pub ports: BTreeMap<String, u16>,
+    /// How it is asked whether it is healthy; without it, it is as soon as it is connected.
+    #[serde(default)]
+    pub health: Option<HealthFile>,
+    /// What runs on it beside the proxy, started in this order once the proxy is there.
+    pub programs: Vec<ProgramFile>,
+    /// What plays the machine.
+    #[serde(default)]
+    pub runtime: VmRuntime,
+}
+
+fn default_account() -> String {
+    "default".to_owned()
+}
+
+/// A question over HTTP, once a second, whose answer says whether a machine is healthy.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HealthFile {
+    /// The path, such as `/health`.
+    pub path: String,
+    /// The port.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+}
+
+/// A program of a virtual machine.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProgramFile {
+    /// Name, unique on the machine. `proxy` is that of the agent with its proxy.
+    pub name: String,
+    /// Image that it comes from, such as `meshproof/bookinfo-details:v1`.
+    pub image: String,
+    /// Program and arguments in place of what the image runs.
+    #[serde(default)]
+    pub command: Vec<String>,
 }

@@ -10,6 +10,7 @@ pub mod file;
 pub mod kind;
 pub mod support;
 pub mod validate;
+pub mod vm;
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use apps::Workload;
 pub use cidr::Ipv4Cidr;
+pub use vm::Vm;
 
 /// Where the clusters come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -142,6 +144,9 @@ pub struct Topology {
     pub management: Option<Management>,
     /// Applications, each on one or more clusters.
     pub apps: Vec<App>,
+    /// Virtual machines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vms: Vec<Vm>,
 }
 
 /// The management plane.
@@ -246,6 +251,12 @@ impl Topology {
     #[must_use]
     pub fn cluster(&self, name: &str) -> Option<&Cluster> {
         self.clusters.iter().find(|cluster| cluster.name == name)
+    }
+
+    /// The virtual machine of that name.
+    #[must_use]
+    pub fn vm(&self, name: &str) -> Option<&Vm> {
+        self.vms.iter().find(|vm| vm.name == name)
     }
 
     /// The clusters that have a mesh.

@@ -67,6 +67,7 @@ impl Check<'_> {
         self.gateways(file);
         let management = self.management(file);
         let apps = self.apps(file);
+        let vms = self.vms(file);
         Topology {
             name: file.name.clone(),
             description: file.description.clone(),
@@ -82,6 +83,7 @@ impl Check<'_> {
             discovery: file.discovery,
             management,
             apps,
+            vms,
         }
     }
 
@@ -91,8 +93,9 @@ impl Check<'_> {
         for (index, network) in file.networks.iter().enumerate() {
             let path = path.index(index).key("name");
             self.label(&path, &network.name);
-            if !file.clusters.iter().any(|cluster| cluster.network == network.name) {
-                let message = format!("no cluster is on network `{}`", network.name);
+            let of_cluster = file.clusters.iter().any(|cluster| cluster.network == network.name);
+            if !of_cluster && !file.vms.iter().any(|vm| vm.network == network.name) {
+                let message = format!("nothing is on network `{}`", network.name);
                 self.problems.add(self.document.problem(Severity::Warning, &path, message));
             }
         }
@@ -363,6 +366,7 @@ impl Check<'_> {
 }
 
 mod management;
+mod vms;
 
 struct Placed {
     cluster: Cluster,

@@ -2,37 +2,36 @@
 //!
 //! ```text
 //! let request = Request { rate: Some(500), max_connections: Some(200), samples: 1_000_000, ..Request::to(url) };
-//! let traffic = background::start(cluster, &source, &request).await?; // requests leave from here on
+//! let traffic = background::start(&source, &request).await?; // requests leave from here on
 //! …                                                                   // the event
 //! let samples = traffic.stop().await?;                                // every request, with its times
 //! ```
 //!
-//! The run in the pod ends with its handle.
+//! The run in the pod or on the machine ends with its handle.
 
 use std::time::Duration;
 
 use super::controlled::Controlled;
-use super::probe::{self, Protocol, Request, Samples, Source};
-use crate::cluster::{Cluster, Error};
+use super::probe::{Protocol, Request, Samples, Source};
+use crate::cluster::Error;
 
 /// How long a stopped run may take to write its report, after its last requests have timed out.
 const REPORT: Duration = Duration::from_secs(30);
 
-/// A run that goes on in a pod until it is stopped.
+/// A run that goes on until it is stopped.
 pub struct Background {
     run: Controlled,
     request: Request,
 }
 
-/// Starts a run in the pod of a source. When this returns, sending has begun.
+/// Starts a run at a source. When this returns, sending has begun.
 ///
 /// # Errors
 /// Where there is no such pod, or the program does not start.
-pub async fn start(cluster: &Cluster, source: &Source, request: &Request) -> Result<Background, Error> {
-    let pod = probe::pod(cluster, source).await?;
+pub async fn start(source: &Source, request: &Request) -> Result<Background, Error> {
     let mut command = request.command();
     command.push("--controlled".to_owned());
-    let run = Controlled::start(cluster, &source.namespace, &pod, &source.container, command).await?;
+    let run = Controlled::start(source.place().await?, &command).await?;
     Ok(Background { run, request: request.clone() })
 }
 

@@ -8,21 +8,16 @@ use std::sync::Arc;
 use verdict::early::next_chunk;
 
 use super::probe::{self, Request, Samples, Source};
-use crate::cluster::{Cluster, Error};
+use crate::cluster::Error;
 
 /// Sends until `enough` says so, at most the requests asked for.
 ///
 /// # Errors
 /// As [`probe::send`].
-pub async fn send(
-    cluster: &Cluster,
-    source: &Source,
-    request: &Request,
-    enough: impl Fn(&Samples) -> bool,
-) -> Result<Samples, Error> {
+pub async fn send(source: &Source, request: &Request, enough: impl Fn(&Samples) -> bool) -> Result<Samples, Error> {
     let one = async |count| {
         let chunk = Request { requests: Some(count), histogram: true, ..request.clone() };
-        probe::send(cluster, source, &chunk).await
+        probe::send(source, &chunk).await
     };
     until(enough, request.requests.unwrap_or(0), one).await
 }

@@ -1,13 +1,14 @@
-//! Starts `bookinfo probe` inside a pod over the Kubernetes exec API and reads the one JSON document it prints.
+//! Starts `bookinfo probe` inside a pod or on a virtual machine and reads the one JSON document it prints.
 
 use std::time::Duration;
 
-use kube::ResourceExt as _;
 use serde::Deserialize;
 
-pub use super::request::{Protocol, Request, Source};
+use super::place::Place;
+pub use super::place::Source;
+pub use super::request::{Protocol, Request};
 pub use super::samples::{ErrorSample, Group, Samples, StatusSample};
-use crate::cluster::{Cluster, Error};
+use crate::cluster::Error;
 
 /// Outcome of one attempt to open a TCP connection.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,27 +41,25 @@ pub struct ServedBy {
     pub pod: Option<String>,
 }
 
-/// Sends requests from the probe pod of a cluster, and waits for the end.
+/// Sends requests from a source, and waits for the end.
 ///
 /// # Errors
 /// Where there is no such pod, the program does not end in time or prints something else.
-pub async fn send(cluster: &Cluster, source: &Source, request: &Request) -> Result<Samples, Error> {
+pub async fn send(source: &Source, request: &Request) -> Result<Samples, Error> {
     let command = request.command();
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    let samples: Samples = run(cluster, source, &command, request.deadline()).await?;
+    let (place, samples) = run::<Samples>(source, &command, request.deadline()).await?;
     // Without a number the duration decides, and then the probe knows best how many there were.
     let asked = request.requests.filter(|_| request.duration.is_none());
-    let whole = samples.check(asked);
-    whole.map_err(|message| Error::Object { cluster: cluster.name().to_owned(), message })?;
+    samples.check(asked).map_err(|message| place.failed(&command.join(" "), message))?;
     Ok(samples)
 }
 
-/// Opens a TCP connection from the probe pod, and sends a plain HTTP request over it where asked.
+/// Opens a TCP connection from a source, and sends a plain HTTP request over it where asked.
 ///
 /// # Errors
 /// As [`send`].
 pub async fn connect(
-    cluster: &Cluster,
     source: &Source,
     address: &str,
     timeout: Duration,
@@ -71,31 +70,18 @@ pub async fn connect(
     if plaintext_http {
         command.push("--plaintext-http");
     }
-    run(cluster, source, &command, timeout * 2 + Duration::from_secs(10)).await
-}
-
-/// A pod that matches the source.
-pub(super) async fn pod(cluster: &Cluster, source: &Source) -> Result<String, Error> {
-    let pods = cluster.pods(&source.namespace, &source.selector).await?;
-    let pod = pods.first().ok_or_else(|| Error::Object {
-        cluster: cluster.name().to_owned(),
-        message: format!("no pod with {} in namespace {} to send traffic from", source.selector, source.namespace),
-    })?;
-    Ok(pod.name_any())
+    run(source, &command, timeout * 2 + Duration::from_secs(10)).await.map(|(_, connection)| connection)
 }
 
 async fn run<T: for<'de> Deserialize<'de>>(
-    cluster: &Cluster,
     source: &Source,
     command: &[&str],
     deadline: Duration,
-) -> Result<T, Error> {
-    let pod = pod(cluster, source).await?;
-    let output = cluster.exec(&source.namespace, &pod, &source.container, command, deadline).await?;
-    serde_json::from_slice(&output.stdout).map_err(|error| Error::Exec {
-        cluster: cluster.name().to_owned(),
-        pod: format!("{}/{pod}", source.namespace),
-        command: command.join(" "),
-        message: format!("unexpected output: {error}"),
-    })
+) -> Result<(Place, T), Error> {
+    let place = source.place().await?;
+    let output = place.run(command, deadline).await?;
+    match serde_json::from_slice(&output.stdout) {
+        Ok(read) => Ok((place, read)),
+        Err(error) => Err(place.failed(&command.join(" "), format!("unexpected output: {error}"))),
+    }
 }

@@ -1,21 +1,10 @@
-//! What to send and from where, and the command line of the probe for it. Pure.
+//! What to send, and the command line of the probe for it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// Where traffic comes from.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Namespace of the probe pod.
-    pub namespace: String,
-    /// Label selector of the probe pod.
-    pub selector: String,
-    /// Container that holds the program `bookinfo`.
-    pub container: String,
-}
 
 /// What the client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -1,9 +1,15 @@
-//! Virtual machines: the files by which one joins a mesh, as `istioctl x workload entry configure` writes them.
+//! Virtual machines: the files by which one joins a mesh, as `istioctl x workload entry configure` writes them, and the
+//! machines of an environment.
 //!
 //! [`files`] is pure: from what a cluster says to the content of each file. [`mod@configure`] asks the cluster and writes.
+//! [`machine`] is a machine that can be asked, [`mod@join`] lets it join, and [`plan`] says what the provider has to play.
 
 pub mod configure;
 pub mod files;
+pub mod join;
+pub mod machine;
+pub mod plan;
 
 pub use configure::{Error, Wanted, configure};
 pub use files::{Facts, Files};
+pub use machine::Machine;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fabric::{self, MachineNetwork, PodNetwork};
 use crate::kubelet::{ImageTable, UnknownImage};
-use crate::runtime::{ContainerSpec, ExecSpec, StartError, logs};
+use crate::runtime::{Container, ContainerSpec, ExecSession, ExecSpec, StartError, logs};
 use disk::Disk;
 use program::Program;
 
@@ -177,7 +177,12 @@ impl Machine {
                 self.stop(&mut state).await?;
                 self.start(&mut state).await?;
             }
-            MachineAction::Exec { program, command } => return self.exec(&state, &program, command).await,
+            MachineAction::Exec { program, command } => {
+                let container = self.container(&state, &program)?;
+                // It may take its time, and the host may lose its power meanwhile.
+                drop(state);
+                return self.exec(&container, command).await;
+            }
             MachineAction::Logs { program } => return self.logs(&state, &program).await,
             MachineAction::Status => {}
         }
@@ -233,13 +238,31 @@ impl Machine {
         })
     }
 
-    async fn exec(&self, state: &State, program: &str, command: Vec<String>) -> Result<MachineAnswer, MachineError> {
+    /// Runs a command beside a program of a host for as long as the caller has its streams.
+    ///
+    /// # Errors
+    /// [`MachineError`].
+    pub async fn attach(&self, program: &str, command: Vec<String>, stdin: bool) -> Result<ExecSession, MachineError> {
+        let container = self.container(&*self.state.lock().await, program)?;
+        let spec = ExecSpec { command, stdin, ..ExecSpec::default() };
+        container.exec(spec).await.map_err(|source| self.refused(source))
+    }
+
+    fn refused(&self, source: StartError) -> MachineError {
+        MachineError::Command { machine: self.config.name.clone(), source }
+    }
+
+    /// The container of a program that runs.
+    fn container(&self, state: &State, program: &str) -> Result<Container, MachineError> {
         let index = self.index(program)?;
         let running = state.running.as_ref().ok_or_else(|| self.is("does not run"))?;
-        let refused = |source| MachineError::Command { machine: self.config.name.clone(), source };
         let container = running.programs[index].container();
-        let container = container.ok_or_else(|| refused(StartError::NotRunning(self.specs[index].id.clone())))?;
-        let session = container.exec(ExecSpec { command, ..ExecSpec::default() }).await.map_err(refused)?;
+        container.ok_or_else(|| self.refused(StartError::NotRunning(self.specs[index].id.clone())))
+    }
+
+    async fn exec(&self, container: &Container, command: Vec<String>) -> Result<MachineAnswer, MachineError> {
+        let spec = ExecSpec { command, ..ExecSpec::default() };
+        let session = container.exec(spec).await.map_err(|source| self.refused(source))?;
         let (stdout, stderr) = (session.stdout, session.stderr);
         let written = async {
             tokio::join!(text(stdout), async {
@@ -251,9 +274,9 @@ impl Machine {
         };
         let ended = async { tokio::join!(written, session.exit) };
         let Ok(((stdout, stderr), code)) = tokio::time::timeout(COMMAND, ended).await else {
-            return Err(refused(StartError::TimedOut(COMMAND)));
+            return Err(self.refused(StartError::TimedOut(COMMAND)));
         };
-        let code = code.map_err(|source| refused(source.into()))?;
+        let code = code.map_err(|source| self.refused(source.into()))?;
         Ok(MachineAnswer::Output { code, stdout, stderr })
     }
 
@@ -280,7 +303,13 @@ impl Machine {
     }
 
     fn status(&self, state: &State) -> MachineAnswer {
-        let off = |name: &String| ProgramStatus { name: name.clone(), running: false, starts: 0, problem: None };
+        let off = |name: &String| ProgramStatus {
+            name: name.clone(),
+            running: false,
+            ready: false,
+            starts: 0,
+            problem: None,
+        };
         let programs = match &state.running {
             Some(running) => running.programs.iter().map(Program::status).collect(),
             None => self.config.programs.iter().map(|program| off(&program.name)).collect(),

@@ -79,7 +79,8 @@ impl Program {
         let running = self.container().is_some();
         let state = self.state.borrow();
         let problem = state.problem.clone().filter(|_| !running);
-        ProgramStatus { name: String::new(), running, starts: state.starts, problem }
+        let ready = *self.ready.borrow();
+        ProgramStatus { name: String::new(), running, ready, starts: state.starts, problem }
     }
 
     /// Asks it to end, kills it where it does not in time, and waits for its end. The power is off already, so that it is

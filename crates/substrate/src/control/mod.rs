@@ -3,6 +3,7 @@
 //! Requests and answers are those of [`substrate_config::control`]. What a fault does to packets is `substrate-node`'s,
 //! what a pause does to requests is `substrate-api`'s; here is who has which for how long.
 
+mod attached;
 mod capabilities;
 mod fault;
 mod session;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use substrate_config::control::{ControlRequest, ControlResponse, HealedBy, Link};
 use substrate_node::fabric::{Effect, LinkTap};
+use substrate_node::machine::Machine;
+use substrate_node::runtime::ExecSession;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::fault::{Fault, Running};
-use super::{Control, capabilities};
+use super::{Control, attached, capabilities};
 
 /// A client that does not take its answer for so long counts as gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,7 +48,19 @@ impl Session {
                 },
             };
             let Ok(Some(line)) = line else { break };
-            let response = self.answer(&line).await;
+            let response = match serde_json::from_str(&line) {
+                Ok(ControlRequest::Attach { name, program, command, stdin }) => {
+                    match self.attach(&name, &program, command, stdin).await {
+                        Ok(session) => {
+                            attached::serve(session, lines.into_inner(), writer).await;
+                            break;
+                        }
+                        Err(message) => refused(message),
+                    }
+                }
+                Ok(request) => self.answer(request).await,
+                Err(error) => refused(format!("this is no request: {error}")),
+            };
             let mut text = serde_json::to_vec(&response).expect("invariant: plain data serialises");
             text.push(b'\n');
             if !matches!(timeout(PATIENCE, writer.write_all(&text)).await, Ok(Ok(()))) {
@@ -56,11 +70,7 @@ impl Session {
         self.end_all().await;
     }
 
-    async fn answer(&mut self, line: &str) -> ControlResponse {
-        let request = match serde_json::from_str(line) {
-            Ok(request) => request,
-            Err(error) => return refused(format!("this is no request: {error}")),
-        };
+    async fn answer(&mut self, request: ControlRequest) -> ControlResponse {
         self.end_expired().await;
         self.serve(request).await.unwrap_or_else(refused)
     }
@@ -98,15 +108,14 @@ impl Session {
                 self.start_link(&link, Effect::Loss { chance: percent / 100.0 }, limit_milliseconds).await
             }
             ControlRequest::Machine { name, action } => {
-                let machine = self.control.machines.get(&name).cloned().ok_or_else(|| {
-                    let known: Vec<&str> = self.control.machines.keys().map(String::as_str).collect();
-                    format!("there is no machine {name:?}; there are {}", known.join(", "))
-                })?;
+                let machine = self.machine(&name)?;
                 // On a task of its own: a client that goes away does not leave a host half started.
                 let acted = tokio::spawn(async move { machine.act(action).await }).await;
                 let answer = acted.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
                 Ok(ControlResponse::Machine { answer })
             }
+            // It takes the connection over, so that nothing else can be answered here.
+            ControlRequest::Attach { .. } => Err("this connection is not free to be attached".to_owned()),
             ControlRequest::Tap { from, to, markers, file, limit_bytes } => {
                 let tap = self.control.links.tap([&from, &to], &markers, &file, limit_bytes).await;
                 let tap = tap.map_err(|error| error.to_string())?;
@@ -123,6 +132,24 @@ impl Session {
                 Ok(ControlResponse::Tap { report })
             }
         }
+    }
+
+    fn machine(&self, name: &str) -> Result<Arc<Machine>, String> {
+        self.control.machines.get(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = self.control.machines.keys().map(String::as_str).collect();
+            format!("there is no machine {name:?}; there are {}", known.join(", "))
+        })
+    }
+
+    async fn attach(
+        &self,
+        name: &str,
+        program: &str,
+        command: Vec<String>,
+        stdin: bool,
+    ) -> Result<ExecSession, String> {
+        let attached = self.machine(name)?.attach(program, command, stdin).await;
+        attached.map_err(|error| error.to_string())
     }
 
     async fn start_link(&mut self, link: &Link, effect: Effect, limit: u64) -> Result<ControlResponse, String> {

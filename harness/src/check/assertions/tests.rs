@@ -33,6 +33,7 @@ fn reviews() -> Deployment {
         selector: "app=reviews".to_owned(),
         container: "reviews".to_owned(),
         served: true,
+        vm: None,
     }
 }
 

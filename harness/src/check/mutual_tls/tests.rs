@@ -47,6 +47,7 @@ fn expected() -> MutualTls {
         issuer: None,
         through: Vec::new(),
         capture: Capturing::No,
+        vms: Vec::new(),
     }
 }
 

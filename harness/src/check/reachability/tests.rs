@@ -19,6 +19,7 @@ fn workload(name: &str, cluster: &str) -> Workload {
         service_account: "echo".to_owned(),
         identity: "spiffe://cluster.local/ns/echo/sa/echo".to_owned(),
         sidecar: true,
+        vm: None,
     }
 }
 

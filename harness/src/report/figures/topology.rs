@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::topology::Topology;
+use crate::topology::vm::VmRuntime;
 
 /// Clusters and what runs on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +22,25 @@ pub struct TopologyFacts {
     pub gateways: Vec<String>,
     /// Applications.
     pub workloads: Vec<WorkloadFacts>,
+    /// Virtual machines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vms: Vec<VmFacts>,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VmFacts {
+    /// Its name.
+    pub name: String,
+    /// The network it is on.
+    pub network: String,
+    /// The cluster whose mesh it has joined.
+    pub cluster: String,
+    /// Who it is.
+    pub identity: String,
+    /// What plays it.
+    pub runtime: VmRuntime,
 }
 
 /// A cluster.
@@ -62,6 +82,13 @@ impl From<&Topology> for TopologyFacts {
             name: workload.name,
             sidecar: workload.sidecar,
         });
+        let vms = topology.vms.iter().map(|vm| VmFacts {
+            name: vm.name.clone(),
+            network: vm.network.clone(),
+            cluster: vm.cluster.clone(),
+            identity: vm.identity.clone(),
+            runtime: vm.runtime(),
+        });
         Self {
             name: topology.name.clone(),
             description: topology.description.clone(),
@@ -69,6 +96,7 @@ impl From<&Topology> for TopologyFacts {
             clusters: clusters.collect(),
             gateways: topology.mesh.gateways.iter().map(|gateway| gateway.deployment().to_owned()).collect(),
             workloads: workloads.collect(),
+            vms: vms.collect(),
         }
     }
 }

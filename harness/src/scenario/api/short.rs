@@ -13,7 +13,13 @@ impl Workload {
     /// A workload of a cluster, by the name of its Deployment.
     #[must_use]
     pub fn new(cluster: impl Into<String>, workload: impl Into<String>) -> Self {
-        Self { cluster: cluster.into(), workload: workload.into(), namespace: None }
+        Self { cluster: cluster.into(), workload: workload.into(), namespace: None, vm: None }
+    }
+
+    /// A virtual machine.
+    #[must_use]
+    pub fn machine(name: impl Into<String>) -> Self {
+        Self { vm: Some(name.into()), ..Self::default() }
     }
 
     /// The one in this namespace; needed only where several have such a workload.
@@ -24,8 +30,8 @@ impl Workload {
 }
 
 impl From<Workload> for Restart {
-    fn from(Workload { cluster, workload, namespace }: Workload) -> Self {
-        Self { cluster, workload, namespace, timeout: None }
+    fn from(Workload { cluster, workload, namespace, vm }: Workload) -> Self {
+        Self { cluster, workload, namespace, vm, timeout: None }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::diagnostic::tree::Path;
 use crate::scenario::expression::Subject;
 use crate::scenario::file::{ExecFile, PatchFile, RestartFile, ScaleFile, WaitFile, WorkloadFile};
 use crate::scenario::plan::{Change, Deployment, Exec, ObjectRef, Patch, Replace, Scale, Until, Wait};
-use crate::topology::GatewayKind;
+use crate::topology::{GatewayKind, Vm, vm};
 
 /// Default of `timeout` where pods come and go.
 const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const CONTROL_PLANE: &str = "istiod";
 impl Context<'_> {
     /// The Deployment that a file names: a workload of the topology, a gateway or the control plane.
     pub(super) fn deployment(&mut self, path: &Path, file: &WorkloadFile) -> Option<Deployment> {
-        if !self.cluster(&path.key("cluster"), &file.cluster) {
+        if file.vm.is_none() && !file.cluster.is_empty() && !self.cluster(&path.key("cluster"), &file.cluster) {
             return None;
         }
         if file.namespace.as_deref().is_none_or(|namespace| namespace == MESH_NAMESPACE)
@@ -48,10 +48,14 @@ impl Context<'_> {
             namespace: workload.namespace,
             name: workload.name,
             container: workload.container,
+            vm: workload.vm,
         })
     }
 
     fn part_of_mesh(&self, file: &WorkloadFile) -> Option<Deployment> {
+        if file.vm.is_some() {
+            return None;
+        }
         let (selector, container) = if file.workload == CONTROL_PLANE {
             ("app=istiod", "discovery")
         } else {
@@ -65,6 +69,7 @@ impl Context<'_> {
             selector: selector.to_owned(),
             container: container.to_owned(),
             served: false,
+            vm: None,
         })
     }
 
@@ -86,6 +91,7 @@ impl Context<'_> {
             selector: selector.to_owned(),
             container: container.to_owned(),
             served: false,
+            vm: None,
         })
     }
 
@@ -129,10 +135,19 @@ impl Context<'_> {
     }
 
     pub(super) fn scale(&mut self, path: &Path, file: &ScaleFile) -> Option<Scale> {
-        let named = named(&file.cluster, &file.workload, file.namespace.as_ref());
+        let named = WorkloadFile {
+            cluster: file.cluster.clone(),
+            workload: file.workload.clone(),
+            namespace: file.namespace.clone(),
+            vm: file.vm.clone(),
+        };
         let workload = self.deployment(path, &named);
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), ROLLOUT_TIMEOUT);
         let workload = workload?;
+        if workload.vm.is_some() && file.replicas > 1 {
+            self.error(&path.key("replicas"), format!("a virtual machine is there once, not {} times", file.replicas))
+                .help("0 stops it, 1 starts it");
+        }
         if file.replicas == 0 {
             self.pods_go(&workload)
         } else {
@@ -142,7 +157,12 @@ impl Context<'_> {
     }
 
     pub(super) fn replace(&mut self, path: &Path, file: &RestartFile, by_force: bool) -> Option<Replace> {
-        let named = named(&file.cluster, &file.workload, file.namespace.as_ref());
+        let named = WorkloadFile {
+            cluster: file.cluster.clone(),
+            workload: file.workload.clone(),
+            namespace: file.namespace.clone(),
+            vm: file.vm.clone(),
+        };
         let workload = self.deployment(path, &named);
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), ROLLOUT_TIMEOUT);
         let workload = workload?;
@@ -169,8 +189,20 @@ impl Context<'_> {
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), EXEC_TIMEOUT);
         let within = within?;
         let container = file.container.clone().unwrap_or_else(|| within.container.clone());
+        if let Some(vm) = &within.vm {
+            self.program(&path.key("container"), vm, &container);
+        }
         let (command, contains) = (file.command.clone(), file.contains.clone());
         Some(Exec { within, container, command, exit_code: file.exit_code, contains, timeout })
+    }
+
+    fn program(&mut self, path: &Path, vm: &Vm, program: &str) {
+        let known: Vec<&str> =
+            std::iter::once(vm::PROXY).chain(vm.programs.iter().map(|program| program.name.as_str())).collect();
+        if !known.contains(&program) {
+            self.error(path, format!("virtual machine {} has no program `{program}`", vm.name))
+                .help(suggest::help(program, known.iter().copied()));
+        }
     }
 
     pub(super) fn wait(&mut self, path: &Path, file: &WaitFile) -> Option<Wait> {
@@ -240,10 +272,6 @@ impl Context<'_> {
 fn rooted(text: &str) -> String {
     let inner = text.trim().trim_start_matches('{').trim_end_matches('}');
     if inner.starts_with('$') { inner.to_owned() } else { format!("${inner}") }
-}
-
-fn named(cluster: &str, workload: &str, namespace: Option<&String>) -> WorkloadFile {
-    WorkloadFile { cluster: cluster.to_owned(), workload: workload.to_owned(), namespace: namespace.cloned() }
 }
 
 /// Selects the pods of a gateway.

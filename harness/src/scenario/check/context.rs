@@ -9,7 +9,7 @@ use crate::diagnostic::{Document, Problem, Problems, Severity, suggest};
 use crate::scenario::file::{GatewayFile, ScenarioFile, WorkloadFile};
 use crate::scenario::keys;
 use crate::scenario::plan::{FaultKind, Gateway, Step};
-use crate::topology::{Topology, Workload, validate};
+use crate::topology::{Topology, Vm, Workload, validate};
 
 use super::convergence::Pending;
 
@@ -128,6 +128,16 @@ impl<'input> Context<'input> {
 
     /// The workload that a file names; a problem where there is none or more than one.
     pub(super) fn workload(&mut self, path: &Path, file: &WorkloadFile) -> Option<Workload> {
+        if let Some(name) = &file.vm {
+            return self.machine(path, name, file).map(|vm| vm.workload());
+        }
+        for (key, value) in [("cluster", &file.cluster), ("workload", &file.workload)] {
+            if value.is_empty() {
+                self.error(path, format!("`{key}` is missing"))
+                    .help("a workload is named by `cluster` and `workload`, a virtual machine by `vm`");
+                return None;
+            }
+        }
         if !self.cluster(&path.key("cluster"), &file.cluster) {
             return None;
         }
@@ -162,6 +172,38 @@ impl<'input> Context<'input> {
                 None
             }
         }
+    }
+
+    fn machine(&mut self, path: &Path, name: &str, file: &WorkloadFile) -> Option<Vm> {
+        if !file.cluster.is_empty() || !file.workload.is_empty() || file.namespace.is_some() {
+            self.error(&path.key("vm"), "a virtual machine is named by `vm` alone").help("leave out what is beside it");
+            return None;
+        }
+        let found = self.topology.vm(name).cloned();
+        if found.is_none() {
+            let message = format!("topology {} has no virtual machine `{name}`", self.topology.name);
+            let known: Vec<&str> = self.topology.vms.iter().map(|vm| vm.name.as_str()).collect();
+            let help = suggest::help(name, known);
+            self.error(&path.key("vm"), message).help(help);
+        }
+        found
+    }
+
+    /// Clusters and virtual machines, which are where answers come from.
+    pub(super) fn places(&mut self, path: &Path, names: &[String]) -> Vec<String> {
+        let clusters: Vec<String> = names.iter().filter(|name| self.topology.vm(name).is_none()).cloned().collect();
+        if names.is_empty() || clusters.len() == names.len() {
+            return self.clusters(path, names);
+        }
+        for (index, name) in names.iter().enumerate() {
+            if clusters.contains(name) {
+                self.cluster(&path.index(index), name);
+            }
+            if names[..index].contains(name) {
+                self.error(&path.index(index), format!("`{name}` is named twice"));
+            }
+        }
+        names.to_vec()
     }
 
     fn unknown_workload(&mut self, path: &Path, file: &WorkloadFile, on_cluster: &[Workload]) {

@@ -10,6 +10,7 @@ use crate::diagnostic::tree::Path;
 use crate::scenario::file::{AnsweredFile, ExpectFile, FailuresFile, SplitFile};
 use crate::scenario::keys::{FAILED, SplitKey};
 use crate::scenario::plan::{Check, Expectation, Failures, Split};
+use crate::topology::{Vm, Workload};
 
 /// Which kind of step an expectation stands under.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -209,16 +210,20 @@ impl Context<'_> {
             return;
         }
         let topology = self.topology;
+        let network = |workload: &Workload| match &workload.vm {
+            Some(vm) => vm.network.clone(),
+            None => topology.cluster(&workload.cluster).map_or_else(String::new, |cluster| cluster.network.clone()),
+        };
         let known: std::collections::BTreeSet<String> = self
             .workloads
             .iter()
+            .cloned()
+            .chain(topology.vms.iter().map(Vm::workload))
             .map(|workload| {
                 by.category(|part| match part {
                     KeyPart::Version => workload.version.clone().unwrap_or_default(),
-                    KeyPart::Cluster => workload.cluster.clone(),
-                    KeyPart::Network => {
-                        topology.cluster(&workload.cluster).map_or_else(String::new, |cluster| cluster.network.clone())
-                    }
+                    KeyPart::Cluster => workload.place().to_owned(),
+                    KeyPart::Network => network(&workload),
                     KeyPart::Pod => String::new(),
                 })
             })
@@ -263,8 +268,9 @@ impl Context<'_> {
         let gateways = self.topology.mesh.gateways.iter();
         let domains = self.topology.trust_domains();
         let gateways = gateways.flat_map(|gateway| domains.iter().map(|domain| gateway.identity(domain)));
+        let machines = self.topology.vms.iter().map(|vm| vm.identity.clone());
         let known: std::collections::BTreeSet<String> =
-            self.workloads.iter().map(|workload| workload.identity.clone()).chain(gateways).collect();
+            self.workloads.iter().map(|workload| workload.identity.clone()).chain(gateways).chain(machines).collect();
         if !known.contains(identity) {
             self.error(
                 path,

@@ -66,7 +66,7 @@ impl Context<'_> {
 
     fn storm(&mut self, path: &Path, file: &StormFile) -> Option<Storm> {
         let (cluster, workload) = (file.cluster.clone(), file.workload.clone());
-        let named = WorkloadFile { cluster, workload, namespace: file.namespace.clone() };
+        let named = WorkloadFile { cluster, workload, namespace: file.namespace.clone(), vm: None };
         let workload = self.deployment(path, &named)?;
         let server = self.workloads.iter().find(|one| {
             (&one.cluster, &one.namespace, &one.name) == (&workload.cluster, &workload.namespace, &workload.name)
@@ -207,7 +207,7 @@ impl Context<'_> {
         if !self.faults.iter().any(|(name, _)| *name == file.fault) {
             self.unknown_fault(&path.key("fault"), &file.fault);
         }
-        let (from, to) = (self.clusters(&path.key("from"), &file.from), self.clusters(&path.key("to"), &file.to));
+        let (from, to) = (self.places(&path.key("from"), &file.from), self.places(&path.key("to"), &file.to));
         let mut time = |key: &str, text: &Option<String>| {
             text.as_deref().map(|text| self.duration(&path.key(key), Some(text), Duration::ZERO))
         };

@@ -179,6 +179,8 @@ fn area(name: &str) -> String {
 }
 
 #[cfg(test)]
+mod machine_tests;
+#[cfg(test)]
 mod reachability_tests;
 #[cfg(test)]
 mod step_tests;

@@ -5,7 +5,7 @@ use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
 use crate::scenario::file::{MtlsFile, TrafficFile};
 use crate::scenario::plan::{Capturing, Check, Expectation, MutualTls};
-use crate::topology::{Intermediate, RootOfTrust};
+use crate::topology::{Intermediate, RootOfTrust, Vm};
 use crate::traffic::probe::Protocol;
 
 impl Context<'_> {
@@ -56,12 +56,15 @@ impl Context<'_> {
             self.error(&path.key("capture"), "nothing is said of a link that could be captured")
                 .help("name the gateways that the traffic comes through: `through: [{cluster: …, gateway: eastwest}]`");
         }
+        let has = |vm: &&Vm| vm.identity == file.client || vm.identity == file.server;
+        let vms = self.topology.vms.iter().filter(has).cloned().collect();
         MutualTls {
             client: file.client.clone(),
             server: file.server.clone(),
             issuer: file.issuer.clone(),
             through,
             capture,
+            vms,
         }
     }
 

@@ -4,7 +4,7 @@ use verdict::EarlySplit;
 
 use super::context::Context;
 use crate::diagnostic::tree::Path;
-use crate::scenario::file::{SourcesFile, TrafficFile};
+use crate::scenario::file::{SourcesFile, TrafficFile, WorkloadFile};
 use crate::scenario::plan::{Check, Expectation};
 use crate::topology::Workload;
 use crate::traffic::probe::Protocol;
@@ -16,6 +16,8 @@ impl Context<'_> {
     /// The workloads that send.
     pub(super) fn sources_of(&mut self, path: &Path, file: &SourcesFile) -> Option<Vec<Workload>> {
         let files = match file {
+            // An empty list is read as a mapping without fields.
+            SourcesFile::One(one) if *one == WorkloadFile::default() => &[][..],
             SourcesFile::One(one) => return Some(vec![self.workload(path, one)?]),
             SourcesFile::Several(files) => files,
         };

@@ -27,12 +27,17 @@ pub struct PatchFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScaleFile {
     /// Name of the cluster.
+    #[serde(default)]
     pub cluster: String,
     /// Name of the Deployment, such as `reviews-v3`; gateways and `istiod` are possible too.
+    #[serde(default)]
     pub workload: String,
     /// Its namespace; needed only where several have such a workload.
     #[serde(default)]
     pub namespace: Option<String>,
+    /// Name of a virtual machine, in place of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<String>,
     /// Number of pods.
     #[schemars(range(min = 0, max = 100))]
     pub replicas: u32,
@@ -41,33 +46,34 @@ pub struct ScaleFile {
     pub timeout: Option<String>,
 }
 
-/// A workload whose pods are replaced.
+/// A workload whose pods are replaced, or a virtual machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RestartFile {
     /// Name of the cluster.
     pub cluster: String,
     /// Name of the Deployment, such as `reviews-v3`; gateways and `istiod` are possible too.
     pub workload: String,
     /// Its namespace; needed only where several have such a workload.
-    #[serde(default)]
     pub namespace: Option<String>,
+    /// Name of a virtual machine, in place of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm: Option<String>,
     /// Longest wait, such as `30s`.
-    #[serde(default)]
     pub timeout: Option<String>,
 }
 
 /// A workload whose pods are killed.
 pub type KillFile = RestartFile;
 
-/// A command to run in a pod.
+/// A command to run in a pod or on a virtual machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecFile {
-    /// The workload in whose pod it runs; gateways and `istiod` are possible too.
+    /// The workload in whose pod it runs; gateways, `istiod` and virtual machines are possible too.
     #[serde(rename = "in")]
     pub within: WorkloadFile,
-    /// The container; by default that of the application.
+    /// The container, or the program of the machine beside which it runs; by default that of the application.
     #[serde(default)]
     pub container: Option<String>,
     /// Program and arguments; no shell is involved.

@@ -11,9 +11,11 @@ use crate::scenario::keys::LinkDirection;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FaultFile {
-    /// The pods of a workload are killed without notice; it is healed when others are ready.
+    /// The pods of a workload are killed without notice; it is healed when others are ready. The power of a virtual machine is
+    /// cut; it is healed when it was started again and is counted on.
     pub kill: Option<WorkloadFile>,
-    /// A workload has no pods; it is healed when it has as many as before. With `istiod`, the control plane is down.
+    /// A workload has no pods; it is healed when it has as many as before. With `istiod`, the control plane is down. A virtual
+    /// machine is stopped in order.
     pub scale_to_zero: Option<WorkloadFile>,
     /// A server answers a share of its requests with errors, and stays ready.
     pub storm: Option<StormFile>,
@@ -138,9 +140,9 @@ pub struct BackgroundFile {
 pub struct FailoverFile {
     /// Name of the step with the `fault`.
     pub fault: String,
-    /// Clusters that answer as long as nothing has failed.
+    /// Clusters, or virtual machines, that answer as long as nothing has failed.
     pub from: Vec<String>,
-    /// Clusters that answer instead.
+    /// Clusters, or virtual machines, that answer instead.
     pub to: Vec<String>,
     /// An answer later than this is slow; `500ms` when left out.
     pub slow_after: Option<String>,

@@ -44,7 +44,7 @@ impl<const COUNT: usize> From<[WorkloadFile; COUNT]> for SourcesFile {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrafficFile {
-    /// The workload whose pod sends them, or a list of workloads that send at once.
+    /// The workload whose pod sends them, or the virtual machine, or a list of those that send at once.
     pub from: SourcesFile,
     /// Absolute URL as that pod resolves it. Its scheme is the protocol: `http`, `http2`, `https`, `grpc`,
     /// `grpc-stream`, `ws`, `tcp`, `tcp-server-first` or `tls`; all but the first three speak to `echo`.

@@ -17,6 +17,9 @@ pub(super) fn footprint(plan: &Plan) -> Footprint {
     if plan.time_budget.is_some() {
         look.footprint.be_alone("it has a time budget");
     }
+    if !plan.topology.vms.is_empty() {
+        look.footprint.be_alone("its topology has virtual machines, which are endpoints of Services beside pods");
+    }
     look.steps(&plan.steps);
     look.steps(&plan.finally);
     if let Some(required) = plan.requires.first() {

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::ObjectRef;
 use crate::scenario::expression;
 use crate::scenario::keys::{duration_text, serialize_duration};
+use crate::topology::Vm;
 
-/// A Deployment on a cluster: a workload of the topology, a gateway or the control plane.
+/// A Deployment on a cluster: a workload of the topology, a gateway or the control plane; or a virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deployment {
@@ -25,6 +26,9 @@ pub struct Deployment {
     pub container: String,
     /// Whether a Service leads to its pods, so that proxies hold them as endpoints.
     pub served: bool,
+    /// The virtual machine that it is, in place of pods: `container` is one of its programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm: Option<Box<Vm>>,
 }
 
 impl std::fmt::Display for Deployment {
@@ -220,6 +224,10 @@ impl Scale {
     /// As a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
+        if self.workload.vm.is_some() {
+            let verb = if self.replicas == 0 { "stop" } else { "start" };
+            return format!("{verb} virtual machine {}, within {}", self.workload.name, duration_text(self.timeout));
+        }
         let pods = if self.replicas == 1 { "pod" } else { "pods" };
         format!("scale {} to {} {pods}, within {}", self.workload, self.replicas, duration_text(self.timeout))
     }

@@ -91,6 +91,8 @@ impl std::fmt::Display for Between {
 impl std::fmt::Display for FaultKind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Kill(Deployment { vm: Some(vm), .. }) => write!(formatter, "power of {} cut", vm.name),
+            Self::ScaleToZero(Deployment { vm: Some(vm), .. }) => write!(formatter, "{} shut down", vm.name),
             Self::Kill(workload) => write!(formatter, "{workload} killed"),
             Self::ScaleToZero(workload) => write!(formatter, "{workload} without pods"),
             Self::Storm(Storm { workload, status, percent, .. }) => {

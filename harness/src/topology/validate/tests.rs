@@ -127,7 +127,7 @@ fn an_unused_network_is_worth_a_warning() {
     let (topology, problems) = check("t.yaml", &text);
     assert!(topology.is_some(), "and `y` is a name, not a boolean");
     assert_eq!(problems.counts(), (0, 1));
-    assert_eq!(problems.iter().next().expect("a warning").message, "no cluster is on network `on`");
+    assert_eq!(problems.iter().next().expect("a warning").message, "nothing is on network `on`");
 }
 
 #[test]
@@ -176,4 +176,52 @@ fn a_hub_has_a_place_and_meshes_to_join() {
         .map(|rest| problems(&with(rest)))
         .join("\n")
     );
+}
+
+/// A topology of one cluster with a mesh and one without, and these virtual machines.
+fn with_machines(vms: &str) -> String {
+    format!(
+        "{HEAD}networks: [{{name: n1}}, {{name: n2}}]\nclusters:\n- name: a\n  network: n1\n- name: bare\n  network: n2\n  mesh: false\nvms:\n{vms}\n"
+    )
+}
+
+const DETAILS: &str = "{name: vm1, network: n2, cluster: a, namespace: books, ports: {http: 9080}, programs: [{name: details, image: i}]}";
+
+#[test]
+fn the_shipped_machines_are_right() {
+    let text = include_str!("../../../../scenarios/topologies/virtual-machines.yaml");
+    let topology = read("virtual-machines.yaml", text).expect("no problems");
+    let details = topology.vm("details-vm").expect("it is there");
+    assert_eq!(details.identity, "spiffe://cluster.local/ns/bookinfo/sa/details-vm");
+    assert_eq!(details.entry(), "details-vm-172.30.200.1-machines");
+    assert_eq!(details.workload().container, "details");
+    let drawing = draw::draw(&topology);
+    let machines: Vec<&str> = drawing.lines().filter(|line| line.contains("virtual machine with")).collect();
+    assert!(machines.iter().all(|line| line.chars().count() <= 100), "{drawing}");
+    insta::assert_snapshot!(machines.join("\n"));
+}
+
+#[test]
+fn a_machine_is_of_its_own_name_and_group_where_nothing_else_is_said() {
+    let topology = read("t.yaml", &with_machines(&format!("- {DETAILS}"))).expect("no problems");
+    let vm = &topology.vms[0];
+    assert_eq!((vm.workload_group.as_str(), vm.service_account.as_str()), ("vm1", "default"));
+    assert!(topology.networks.contains(&"n2".to_owned()));
+}
+
+#[test]
+fn mistakes_of_machines_are_reported_with_place_and_cure() {
+    let vms = format!(
+        "- {DETAILS}\n- {DETAILS}\n\
+         - {{name: a, network: n3, cluster: c, namespace: books, programs: []}}\n\
+         - {{name: vm2, network: n2, cluster: bare, namespace: books, ports: {{http: 80, web: 80, admin: 15000}}, programs: [{{name: proxy, image: i}}]}}\n\
+         - {{name: vm3, network: n1, cluster: a, namespace: books, workloadGroup: vm1, ports: {{http: 9080}}, runtime: docker, programs: [{{name: details, image: i}}]}}\n"
+    );
+    insta::assert_snapshot!(problems(&with_machines(&vms)));
+}
+
+#[test]
+fn machines_reach_the_control_plane_through_a_gateway() {
+    let text = with_machines(&format!("- {DETAILS}\nmesh: {{gateways: [ingress]}}"));
+    assert!(problems(&text).contains("virtual machines reach the control plane through the gateway `eastwest`"));
 }

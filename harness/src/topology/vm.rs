@@ -1,0 +1,119 @@
+//! Virtual machines of a topology: who they are, what runs on them, and how the mesh knows them.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Workload;
+
+/// Name of the agent with its proxy among the programs of a machine.
+pub const PROXY: &str = "proxy";
+/// How many machines one environment may have: their addresses are numbered in one byte.
+pub const MOST_VMS: usize = 200;
+
+/// What plays a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VmRuntime {
+    /// What there is: `netns` in this version.
+    #[default]
+    Auto,
+    /// A host of its own on the embedded networks: namespaces of the kernel, no Docker.
+    Netns,
+    /// A container of Docker.
+    Docker,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Vm {
+    /// Name, a DNS label; no cluster has the same.
+    pub name: String,
+    /// The network it is on.
+    pub network: String,
+    /// Its address there.
+    pub address: Ipv4Addr,
+    /// The cluster whose control plane it joins.
+    pub cluster: String,
+    /// Namespace of its WorkloadGroup.
+    pub namespace: String,
+    /// Its service account.
+    pub service_account: String,
+    /// Its SPIFFE id.
+    pub identity: String,
+    /// Its WorkloadGroup.
+    pub workload_group: String,
+    /// Labels of its WorkloadEntry.
+    pub labels: BTreeMap<String, String>,
+    /// Ports that it serves, by name.
+    pub ports: BTreeMap<String, u16>,
+    /// How it is asked whether it is healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// What runs on it beside the proxy.
+    pub programs: Vec<Program>,
+}
+
+/// A question over HTTP whose answer says whether a machine is healthy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// The path.
+    pub path: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A program of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Program {
+    /// Name, unique on the machine.
+    pub name: String,
+    /// Image that it comes from.
+    pub image: String,
+    /// What runs in place of the image's entry point.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+}
+
+impl Vm {
+    /// The address of the machine at a position of the list. They exist inside the embedded world only, beside those of nodes.
+    #[must_use]
+    pub fn address_at(position: usize) -> Ipv4Addr {
+        Ipv4Addr::new(172, 30, 200, u8::try_from(position + 1).unwrap_or(u8::MAX))
+    }
+
+    /// The name of its WorkloadEntry, as control planes make it.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        format!("{}-{}-{}", self.workload_group, self.address, self.network)
+    }
+
+    /// What plays it in this version.
+    #[must_use]
+    pub fn runtime(&self) -> VmRuntime {
+        VmRuntime::Netns
+    }
+
+    /// As a workload: one that has no pods, and is on no cluster but the mesh of one.
+    #[must_use]
+    pub fn workload(&self) -> Workload {
+        Workload {
+            name: self.name.clone(),
+            cluster: self.cluster.clone(),
+            namespace: self.namespace.clone(),
+            app: self.labels.get("app").unwrap_or(&self.workload_group).clone(),
+            version: self.labels.get("version").cloned(),
+            container: self.programs.first().map_or(PROXY, |program| program.name.as_str()).to_owned(),
+            port: self.ports.values().next().copied(),
+            service_account: self.service_account.clone(),
+            identity: self.identity.clone(),
+            sidecar: true,
+            vm: Some(Box::new(self.clone())),
+        }
+    }
+}
