@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use kube_support::table::follow;
+use kube_support::table::{Table, follow};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +17,7 @@ use crate::view;
 /// The pods, kept up to date.
 #[derive(Clone)]
 pub struct Pods {
-    table: Store<Pod>,
-    listed: watch::Receiver<bool>,
+    table: Table<Pod>,
     changed: Arc<watch::Sender<()>>,
 }
 
@@ -28,25 +26,22 @@ impl Pods {
     pub fn watch(client: Client, cancel: &CancellationToken) -> Self {
         let changed = Arc::new(watch::Sender::new(()));
         let table = follow(Api::all(client), watcher::Config::default(), &changed, cancel);
-        Self::of(table, changed)
-    }
-
-    /// A table that is kept up to date. It wakes only one of those that wait until it is ready, so that one is enough.
-    fn of(table: Store<Pod>, changed: Arc<watch::Sender<()>>) -> Self {
-        let (sender, listed) = watch::channel(false);
-        let waited = table.clone();
-        tokio::spawn(async move {
-            // A writer ends only with its watch, and that only with the program.
-            let _ = waited.wait_until_ready().await;
-            sender.send_replace(true);
-        });
-        Self { table, listed, changed }
+        Self { table, changed }
     }
 
     /// Waits until they have been listed once.
     pub async fn ready(&self) {
-        // The sender ends only after it has said so.
-        kube_support::flag::is_set(&mut self.listed.clone()).await;
+        self.table.listed().await;
+    }
+
+    /// Waits until they have been listed once, or that was refused.
+    pub async fn asked(&self) {
+        self.table.asked().await;
+    }
+
+    /// Why they were never listed; `None` once they were.
+    pub fn unread(&self) -> Option<String> {
+        self.table.unread()
     }
 
     /// Announces every change.
@@ -77,33 +72,5 @@ impl Pods {
     pub fn workload(&self, address: &str) -> Option<Workload> {
         let pod = self.table.find(|pod| view::address(pod).as_deref() == Some(address))?;
         Some(view::workload(&pod))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use kube::runtime::reflector::store;
-    use kube::runtime::watcher::Event;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn everybody_who_waits_is_told_that_the_pods_are_listed() {
-        let (reader, mut writer) = store();
-        let pods = Pods::of(reader, Arc::new(watch::Sender::new(())));
-        let waiters: Vec<_> = (0..3)
-            .map(|_| {
-                let pods = pods.clone();
-                tokio::spawn(async move { pods.ready().await })
-            })
-            .collect();
-        tokio::task::yield_now().await;
-        writer.apply_watcher_event(&Event::Init);
-        writer.apply_watcher_event(&Event::InitDone);
-        for waiter in waiters {
-            tokio::time::timeout(Duration::from_secs(10), waiter).await.expect("it is told").expect("it ends");
-        }
     }
 }

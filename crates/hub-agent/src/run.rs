@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use kube::Client;
 use mesh_types::hub::Object;
-use mesh_types::hub::certificate::{IssueState, IssuedCertificate, IssuedCertificateStatus, WorkloadRestart};
+use mesh_types::hub::certificate::{
+    IssueState, IssuedCertificate, IssuedCertificateStatus, WorkloadRestart, WorkloadRestartStatus,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -43,10 +45,18 @@ pub async fn run(client: Client, pods: Pods, settings: Settings, cancel: Cancell
     let mut tables = Tables::watch(&client, pods, &settings.namespace, &changed, &cancel);
     let writes = Writes::new(client.clone(), settings.namespace.clone());
     let work = async {
-        tables.ready().await;
+        tables.asked().await;
+        let mut told = None;
         let mut pause = FIRST_PAUSE;
         loop {
             tables.follow_places(&client, &changed, &cancel).await;
+            let unread = tables.unread();
+            if told != unread {
+                if let Some(unread) = &unread {
+                    tracing::error!("which certificates are wanted is not known: {unread}");
+                }
+                told = unread;
+            }
             let (again, failed) = look(&tables, &writes).await;
             let sleep = if failed { pause } else { until(again).min(LONGEST_SLEEP) };
             pause = if failed { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
@@ -73,28 +83,48 @@ async fn look(tables: &Tables, writes: &Writes) -> (Option<SystemTime>, bool) {
     let mut again: Option<SystemTime> = None;
     let mut failed = false;
     for wanted in tables.certificates() {
-        let decision = decide(tables, &wanted);
-        let step = carry_out(writes, &wanted, &decision).await;
-        let restarted = restart_for(tables, writes, &wanted, &decision).await;
-        for result in [step, restarted] {
-            if let Err(error) = result {
+        match look_at(tables, writes, &wanted).await {
+            Ok(next) => again = [again, next].into_iter().flatten().min(),
+            Err(error) => {
                 tracing::warn!(certificate = wanted.metadata.name, %error, "will be tried again");
                 failed = true;
             }
         }
-        again = [again, decision.again].into_iter().flatten().min();
     }
-    for request in tables.orphaned_requests() {
+    // Without the certificates every request would seem to be of none.
+    let orphaned = if tables.unread().is_none() { tables.orphaned_requests() } else { Vec::new() };
+    for request in orphaned {
         let gone = writes.forget(&request).await;
-        failed |= gone.inspect_err(|error| tracing::warn!(request, %error, "will be tried again")).is_err();
+        failed |=
+            gone.inspect_err(|error| tracing::warn!(request = request.name, %error, "will be tried again")).is_err();
     }
     (again, failed)
+}
+
+/// Looks at a certificate; says when to look again.
+async fn look_at(
+    tables: &Tables,
+    writes: &Writes,
+    wanted: &Object<IssuedCertificate>,
+) -> Result<Option<SystemTime>, WriteError> {
+    if let Some(error) = tables.unread_of(&wanted.spec) {
+        // Nothing is concluded from what is not seen, and what was said of an earlier form is not said of this one.
+        let status = IssuedCertificateStatus { error, ..wanted.status.clone() };
+        tell(writes, wanted, &status).await?;
+        return Ok(None);
+    }
+    let decision = decide(tables, wanted);
+    let step = carry_out(writes, wanted, &decision).await;
+    // A step that failed holds no restart up: it is for what is installed.
+    restart_for(tables, writes, wanted, &decision).await?;
+    step?;
+    Ok(decision.again)
 }
 
 fn decide(tables: &Tables, wanted: &Object<IssuedCertificate>) -> Decision {
     let name = &wanted.metadata.name;
     let place = &wanted.spec.issued_certificate_secret;
-    let (pending, request) = (tables.pending_key(name), tables.request(name));
+    let (pending, request) = (tables.pending_key(place), tables.request(name));
     let authority = tables.authority(place);
     let here = tables.published_pem(&place.namespace);
     let pods: Vec<ProxyPod> = tables.pods().into_iter().filter(|pod| pod.proxy).map(|pod| pod.pod).collect();
@@ -111,17 +141,26 @@ fn decide(tables: &Tables, wanted: &Object<IssuedCertificate>) -> Decision {
 }
 
 async fn carry_out(writes: &Writes, wanted: &Object<IssuedCertificate>, decision: &Decision) -> Result<(), WriteError> {
-    if decision.status != wanted.status {
-        log(wanted, &decision.status);
-        writes.status(wanted, &decision.status).await?;
-    }
+    tell(writes, wanted, &decision.status).await?;
     match &decision.step {
         Step::Wait => Ok(()),
         Step::MakeKey => writes.make_key(wanted).await,
         Step::Ask(request) => writes.ask(wanted, request).await,
         Step::Install(installation) => writes.install(wanted, installation).await,
-        Step::DropKey => writes.drop_key(&wanted.metadata.name).await,
+        Step::DropKey => writes.drop_key(&wanted.spec.issued_certificate_secret).await,
     }
+}
+
+async fn tell(
+    writes: &Writes,
+    wanted: &Object<IssuedCertificate>,
+    status: &IssuedCertificateStatus,
+) -> Result<(), WriteError> {
+    if *status == wanted.status {
+        return Ok(());
+    }
+    log(wanted, status);
+    writes.status(wanted, status).await
 }
 
 fn log(wanted: &Object<IssuedCertificate>, status: &IssuedCertificateStatus) {
@@ -141,6 +180,14 @@ async fn restart_for(
 ) -> Result<(), WriteError> {
     let Some(reference) = &wanted.spec.workload_restart else { return Ok(()) };
     let Some(restart) = tables.restart(&reference.name) else { return Ok(()) };
+    if let Some(error) = tables.unread_of_restarts() {
+        if error != restart.status.error {
+            tracing::error!(restart = reference.name, error, "nothing is restarted");
+            let status = WorkloadRestartStatus { error, ..restart.status.clone() };
+            writes.status::<WorkloadRestart>(&restart, &status).await?;
+        }
+        return Ok(());
+    }
     let decision = restart::decide(&restart::Inputs {
         wanted: &restart,
         certificate: &decision.status,

@@ -94,24 +94,37 @@ pub fn pending_key(secret: &Secret) -> Option<PendingKey> {
     })
 }
 
-/// The Secret in which a key waits.
-pub fn key_secret(reference: &ObjectRef, made: &SigningRequest, options: &str) -> Value {
+/// The Secret in which the key of an authority waits, beside the place where the authority is installed.
+pub fn key_secret(place: &ObjectRef, certificate: &str, made: &SigningRequest, options: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "type": names::TYPE_KEY,
         "metadata": {
-            "name": key_name(&reference.name),
-            "namespace": reference.namespace,
+            "name": key_name(place),
+            "namespace": place.namespace,
+            "labels": { names::LABEL_ISSUED: certificate },
             "annotations": { names::ANNOTATION_OPTIONS: options },
         },
         "data": { PRIVATE_KEY: bytes(&made.key_pem), REQUEST: bytes(&made.csr_pem) },
     })
 }
 
-/// Name of the Secret in which the key of a certificate waits.
-pub fn key_name(certificate: &str) -> String {
-    names::join(&["key", certificate])
+/// Name of the Secret in which the key waits of an authority that is installed in a place. It follows from the place alone, so that
+/// an agent may be given rights to it by name.
+pub fn key_name(place: &ObjectRef) -> String {
+    names::join(&["key", &place.name])
+}
+
+/// On a request: where the authority is to be installed, `namespace/name`.
+pub fn place_text(place: &ObjectRef) -> String {
+    format!("{}/{}", place.namespace, place.name)
+}
+
+/// Reads that of a request.
+pub fn place(request: &DynamicObject) -> Option<ObjectRef> {
+    let (namespace, name) = request.annotations().get(names::ANNOTATION_PLACE)?.split_once('/')?;
+    Some(ObjectRef::new(name, namespace))
 }
 
 fn bytes(text: &str) -> ByteString {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use hub::output::Clusters;
 use hub::progress::{Progress, Report};
-use hub::state::{Action, Change, Effects, Outcome, State, Subject, Unit, Write};
+use hub::state::{Action, Change, Effects, InputKey, Outcome, State, Subject, Unit, Write};
 use hub::status::Status;
+use hub::world::Foreign;
 use mesh_types::hub::{Kind, ObjectRef};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -108,11 +109,13 @@ impl Core {
             (Event::Joined(cluster, writer), before) => {
                 if before.is_none() {
                     self.want_all(&cluster, &writer);
+                    self.forget_failures(&cluster);
                 }
                 self.writers.insert(cluster, writer);
             }
             (Event::Left(cluster, answer), _) => {
                 self.writers.remove(&cluster);
+                self.forget_foreign(&cluster);
                 let _gone = answer.send(());
             }
             (Event::Settled, _) => {
@@ -121,6 +124,26 @@ impl Core {
             }
             (Event::Ask(question), _) => question(&self.state),
         }
+    }
+
+    /// What could not be written because the cluster was not registered is written now, or told by its writer.
+    fn forget_failures(&mut self, cluster: &str) {
+        let wanted = self.state.desired(cluster).map(|(unit, object)| Outcome {
+            unit: unit.clone(),
+            cluster: cluster.to_owned(),
+            key: object.key.clone(),
+            error: None,
+        });
+        let changes = wanted.map(Change::Written).collect();
+        self.take_over(changes, None);
+    }
+
+    /// Nobody looks at a cluster that left, and what is in it may have gone when it comes back.
+    fn forget_foreign(&mut self, cluster: &str) {
+        let all = self.state.world().inputs.foreign.iter().filter(|(_, clusters)| clusters.contains_key(cluster));
+        let foreign = all.map(|(key, _)| Foreign { cluster: cluster.to_owned(), key: key.clone() });
+        let changes = foreign.map(|foreign| Change::Remove(InputKey::Foreign(foreign))).collect();
+        self.take_over(changes, None);
     }
 
     fn take_over(&mut self, changes: Vec<Change>, since: Option<Instant>) {

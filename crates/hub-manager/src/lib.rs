@@ -7,6 +7,7 @@
 //! * [`signing`] signs the authorities of meshes, and changes roots; [`telemetry`] is that of all clusters as one,
 //! * [`admission`] judges what people write, [`admin`] tells what is known, [`metrics`] counts,
 //! * [`retries`] has what is to be tried again,
+//! * [`plane`] says which plane this is, which marks what it writes,
 //! * [`manager`] wires this together, [`run`] is the program around it.
 
 pub mod admin;
@@ -20,6 +21,7 @@ pub mod lease;
 pub mod management;
 pub mod manager;
 pub mod metrics;
+pub mod plane;
 pub mod retries;
 pub mod run;
 pub mod signing;

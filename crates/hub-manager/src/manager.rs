@@ -17,6 +17,7 @@ use crate::event::{Event, Events};
 use crate::kinds::{Key, ResourceKind};
 use crate::management::{DISCOVERED, Outlets, follow_kind};
 use crate::metrics::Metrics;
+use crate::plane::Plane;
 use crate::signing::run::Signing;
 use crate::status::StatusWriter;
 use crate::write::{Command, Outcomes, Settings, Writer};
@@ -48,17 +49,17 @@ impl Manager {
     }
 
     /// Starts to work in a management cluster.
-    pub fn start(client: Client, namespace: &str) -> Self {
-        Self::start_with(client, namespace, Agents::default())
+    pub fn start(client: Client, plane: &Plane) -> Self {
+        Self::start_with(client, plane, Agents::default())
     }
 
     /// The same; where the agents are is told in `agents`.
-    pub fn start_with(client: Client, namespace: &str, agents: Agents) -> Self {
+    pub fn start_with(client: Client, plane: &Plane, agents: Agents) -> Self {
         let metrics = Arc::new(Metrics::default());
         let directory = Directory::default();
         let (events, receiver) = mpsc::unbounded_channel();
         let statuses = StatusWriter::start(client.clone(), Arc::clone(&metrics));
-        let discovered = discovered(namespace, &metrics, &client);
+        let discovered = discovered(plane, &metrics, &client);
         let (registrations, sights) = mpsc::unbounded_channel();
         let outlets = Outlets {
             events: events.clone(),
@@ -68,13 +69,13 @@ impl Manager {
         };
         let mut tasks = JoinSet::new();
         for kind in KINDS {
-            tasks.spawn(follow_kind(client.clone(), namespace.to_owned(), kind, outlets.clone()));
+            tasks.spawn(follow_kind(client.clone(), plane.clone(), kind, outlets.clone()));
         }
         drop(outlets);
         let management = client.clone();
         let shared = Shared {
             management: client,
-            namespace: namespace.to_owned(),
+            plane: plane.clone(),
             events: events.clone(),
             discovered,
             statuses: statuses.clone(),
@@ -83,10 +84,10 @@ impl Manager {
             agents: agents.clone(),
         };
         tasks.spawn(clusters::run(shared, sights));
-        let (began, core) = start_core(namespace, events.clone(), receiver, statuses, Arc::clone(&metrics));
+        let (began, core) = start_core(plane, events.clone(), receiver, statuses, Arc::clone(&metrics));
         let signing = Signing {
             management,
-            namespace: namespace.to_owned(),
+            plane: plane.clone(),
             events: events.clone(),
             agents: agents.clone(),
             began: began.clone(),
@@ -127,11 +128,11 @@ impl Manager {
 }
 
 /// The writer of what is discovered, into the management cluster.
-fn discovered(namespace: &str, metrics: &Arc<Metrics>, client: &Client) -> Writer<()> {
+fn discovered(plane: &Plane, metrics: &Arc<Metrics>, client: &Client) -> Writer<()> {
     let kinds: Vec<ResourceKind> = DISCOVERED.into_iter().map(ResourceKind::from).collect();
     let settings = Settings {
         cluster: "management".to_owned(),
-        owner: namespace.to_owned(),
+        owner: plane.identity.clone(),
         part: |there| there.cluster(),
         unheard: kinds.iter().copied().collect(),
         kinds,
@@ -152,13 +153,14 @@ impl Outcomes<()> for Silent {
 }
 
 fn start_core(
-    namespace: &str,
+    plane: &Plane,
     events: Events,
     receiver: mpsc::UnboundedReceiver<Event>,
     statuses: StatusWriter,
     metrics: Arc<Metrics>,
 ) -> (watch::Receiver<bool>, oneshot::Receiver<()>) {
-    let state = State::new(HubSettings { namespace: namespace.to_owned(), ..HubSettings::default() });
+    let (namespace, owner) = (plane.namespace.clone(), plane.identity.clone());
+    let state = State::new(HubSettings { namespace, owner, ..HubSettings::default() });
     let (begin, began) = watch::channel(false);
     // The core must not keep itself alive: it ends when everybody else has let go of its events.
     let weak = events.downgrade();

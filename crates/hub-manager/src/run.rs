@@ -15,6 +15,7 @@ use crate::admin::{self, Sources, View};
 use crate::clusters::Agents;
 use crate::event::Events;
 use crate::manager::Manager;
+use crate::plane::Plane;
 use crate::telemetry;
 use crate::{admission, lease};
 
@@ -121,7 +122,10 @@ struct Publish {
 /// Leads once it may, until it is cancelled or may not any longer; then it says why.
 async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &CancellationToken) -> Option<RunError> {
     let settings = lease::Settings::new(&options.namespace, names::MANAGER, &options.identity);
-    let acquire = lease::acquire(client.clone(), settings);
+    let acquire = async {
+        let plane = Plane::of(&client, &options.namespace).await;
+        (plane, lease::acquire(client.clone(), settings).await)
+    };
     let stand_by = async {
         // Whoever waits for the lease is as ready as it can be.
         pause::for_a(STAND_BY).await;
@@ -129,11 +133,11 @@ async fn lead(client: Client, options: &Options, mut publish: Publish, cancel: &
         publish.ready.send_replace(true);
         std::future::pending::<()>().await;
     };
-    let mut held = tokio::select! {
+    let (plane, mut held) = tokio::select! {
         held = cancel.run_until_cancelled(acquire) => held?,
         () = stand_by => return None,
     };
-    let mut manager = Manager::start_with(client, &options.namespace, publish.agents.clone());
+    let mut manager = Manager::start_with(client, &plane, publish.agents.clone());
     publish.view.send_replace(Some(manager.view()));
     publish.leads.send_replace(Some(manager.events.clone()));
     let mut began = manager.began.clone();

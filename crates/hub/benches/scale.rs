@@ -219,6 +219,7 @@ fn destination(cluster_index: usize, index: usize, generation: i64) -> Object<De
         subsets: [("version".to_owned(), ["v1", "v2"].map(str::to_owned).into())].into(),
         service_accounts: [app.clone()].into(),
         endpoints: (0..3).map(endpoint).collect(),
+        without_proxies: false,
         reference,
     };
     let name = mesh_types::hub::names::join(&[&app, &kube_service.reference.namespace, &cluster(cluster_index)]);

@@ -59,6 +59,8 @@ pub struct Addresses {
     pool: Pool,
     of_host: BTreeMap<String, Ipv4Addr>,
     taken: BTreeSet<Ipv4Addr>,
+    /// Hosts that found none free.
+    waiting: BTreeSet<String>,
 }
 
 impl Addresses {
@@ -76,6 +78,7 @@ impl Addresses {
     pub fn restore(&mut self, host: &str, address: Ipv4Addr) {
         if self.pool.contains(address) && !self.of_host.contains_key(host) && self.taken.insert(address) {
             self.of_host.insert(host.to_owned(), address);
+            self.waiting.remove(host);
         }
     }
 
@@ -87,14 +90,26 @@ impl Addresses {
         let digest = names::digest(host.as_bytes());
         let start = u32::try_from(digest % u64::from(self.pool.size)).unwrap_or_default();
         let candidates = (0..self.pool.size).map(|step| self.pool.at(start.wrapping_add(step)));
-        let address = candidates.into_iter().find(|address| !self.taken.contains(address))?;
+        let Some(address) = candidates.into_iter().find(|address| !self.taken.contains(address)) else {
+            self.waiting.insert(host.to_owned());
+            return None;
+        };
+        self.waiting.remove(host);
         self.taken.insert(address);
         self.of_host.insert(host.to_owned(), address);
         Some(address)
     }
 
+    /// Gives what became free to hosts that found none; says which got one.
+    pub fn serve_waiting(&mut self) -> Vec<String> {
+        let free = usize::try_from(self.pool.size).unwrap_or(usize::MAX).saturating_sub(self.taken.len());
+        let next: Vec<String> = self.waiting.iter().take(free).cloned().collect();
+        next.into_iter().filter(|host| self.allocate(host).is_some()).collect()
+    }
+
     /// Makes the address of a host free.
     pub fn release(&mut self, host: &str) {
+        self.waiting.remove(host);
         if let Some(address) = self.of_host.remove(host) {
             self.taken.remove(&address);
         }

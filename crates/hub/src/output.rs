@@ -112,7 +112,7 @@ pub struct Emitted {
 /// Renders objects on behalf of one owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Renderer<'a> {
-    /// Value of the label of the owner: the hub's namespace.
+    /// Value of the label of the owner: the plane's identity.
     pub owner: &'a str,
 }
 

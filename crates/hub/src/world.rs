@@ -19,15 +19,18 @@ use crate::output::{Clusters, ObjectKey, Renderer};
 /// What holds for the hub as a whole.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Namespace of the hub, which marks what it wrote.
+    /// Namespace of the hub.
     pub namespace: String,
+    /// Identity of the plane, which marks what it wrote.
+    pub owner: String,
     /// Addresses that stand for hosts of other clusters.
     pub pool: Pool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { namespace: "meshproof-hub".to_owned(), pool: Pool::default() }
+        let namespace = mesh_types::hub::names::NAMESPACE.to_owned();
+        Self { owner: namespace.clone(), namespace, pool: Pool::default() }
     }
 }
 
@@ -197,7 +200,7 @@ impl World {
 
     /// Renders on behalf of this hub.
     pub fn renderer(&self) -> Renderer<'_> {
-        Renderer { owner: &self.settings.namespace }
+        Renderer { owner: &self.settings.owner }
     }
 
     /// DNS domain of a cluster's Services.

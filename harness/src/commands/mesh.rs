@@ -66,9 +66,7 @@ impl Failure {
 
 async fn install(args: &InstallArgs) -> Result<RunOutcome, Failure> {
     let plane = Plane::of(&args.plane).await?;
-    if !hub::install_manager(&plane.management).await.map_err(Error::from)? {
-        eprintln!("note: the manager has signed no webhook: what is wrong with a resource stands in its status only");
-    }
+    hub::install_manager(&plane.management).await.map_err(Error::from)?;
     crate::cli::print(&format!("the management plane runs on {}\n", plane.management.name()));
     Ok(RunOutcome::Passed)
 }

@@ -13,8 +13,8 @@ use super::runner::{Done, Runner};
 use crate::check::convergence;
 use crate::cluster::{Cluster, chain};
 use crate::management::deregistration::{self, WRITTEN};
-use crate::management::registration;
 use crate::management::target::Target;
+use crate::management::{registration, resources};
 use crate::scenario::plan::{ClusterConvergence, ObjectRef, Register};
 
 /// Between two looks at the management cluster.
@@ -122,7 +122,8 @@ async fn gone(management: &Cluster, object: &ObjectRef, meshes: &[&Cluster]) -> 
         return Err(format!("{} is still there", object.key()));
     }
     let parent = object.key();
-    let owned = ListParams::default().labels(&format!("{}={}", names::LABEL_OWNER, names::NAMESPACE));
+    let owner = resources::identity(management).await.map_err(|error| chain(&error))?;
+    let owned = ListParams::default().labels(&format!("{}={owner}", names::LABEL_OWNER));
     for cluster in meshes {
         for (group, version, kind, plural) in WRITTEN {
             let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
-use kube::api::Api;
-use kube::runtime::wait::await_condition;
 use mesh_types::hub::names;
 use serde_json::{Value, json};
 
 use super::manifest::{self, Placeholders};
-use super::mesh::{Error, ROLLOUT, rolled_out};
+use super::mesh::{Error, rolled_out};
 use crate::cluster::Cluster;
 
 macro_rules! manifest {
@@ -42,15 +39,18 @@ const MANAGER: &[(&str, &str)] =
 const REMOTE: (&str, &str) = manifest!("40-remote.yaml");
 const AGENT: &[(&str, &str)] = &[manifest!("50-agent-rbac.yaml"), manifest!("51-agent.yaml")];
 
-/// How long a manager that is ready may take to sign its webhook.
-const SIGNED: Duration = Duration::from_secs(5);
+/// How long a manager that is ready may take until API servers ask its webhook.
+const JUDGES: Duration = Duration::from_secs(30);
+/// Between two questions.
+const STEP: Duration = Duration::from_millis(20);
+/// What only the webhook refuses, and how it says so.
+const REFUSED_FIELD: &str = "spec.policy.trafficShift.destinations";
 
-/// Installs the manager and waits until it is ready. Doing it again changes nothing. Returns whether it judges what people
-/// write when they write it.
+/// Installs the manager and waits until it is ready and judges what people write. Doing it again changes nothing.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn install_manager(cluster: &Cluster) -> Result<bool, Error> {
+pub async fn install_manager(cluster: &Cluster) -> Result<(), Error> {
     prepare(cluster).await?;
     start_manager(cluster).await
 }
@@ -66,64 +66,42 @@ pub async fn prepare(cluster: &Cluster) -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts the manager on a cluster that was prepared, and waits until it is ready. Returns whether it judges what people write
-/// when they write it; one that does not tells in statuses what is wrong.
+/// Starts the manager on a cluster that was prepared, and waits until it is ready and judges what people write.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn start_manager(cluster: &Cluster) -> Result<bool, Error> {
+pub async fn start_manager(cluster: &Cluster) -> Result<(), Error> {
     for (file, text) in MANAGER {
-        let mut objects = manifest::parse(file, text)?;
-        keep_authority(cluster, &mut objects).await?;
-        cluster.apply_all(&objects).await?;
+        cluster.apply_all(&manifest::parse(file, text)?).await?;
     }
     rolled_out(cluster, names::NAMESPACE, names::MANAGER).await?;
-    let judges = webhook_signed(cluster).await?;
-    if judges {
-        webhook_answers(cluster).await?;
-    }
-    Ok(judges)
+    webhook_judges(cluster).await
 }
 
-/// A webhook that the manager has made strict stays so while it is installed again.
-async fn keep_authority(cluster: &Cluster, objects: &mut [Value]) -> Result<(), Error> {
-    for object in objects.iter_mut().filter(|object| object["kind"] == "ValidatingWebhookConfiguration") {
-        let Some(there) = cluster.get(object).await? else { continue };
-        if let Some(policy) = there.data.pointer("/webhooks/0/failurePolicy") {
-            object["webhooks"][0]["failurePolicy"] = policy.clone();
-        }
-    }
-    Ok(())
-}
-
-/// Whether the manager has written who signed its certificate.
-async fn webhook_signed(cluster: &Cluster) -> Result<bool, Error> {
-    let api: Api<ValidatingWebhookConfiguration> = Api::all(cluster.client());
-    let signed = |configuration: Option<&ValidatingWebhookConfiguration>| {
-        let webhooks = configuration.and_then(|configuration| configuration.webhooks.as_ref());
-        webhooks.is_some_and(|webhooks| webhooks.iter().all(|webhook| webhook.client_config.ca_bundle.is_some()))
-    };
-    let name = cluster.name().to_owned();
-    match tokio::time::timeout(SIGNED, await_condition(api, names::WEBHOOK, signed)).await {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(source)) => Err(Error::Watch { cluster: name, source: Box::new(source) }),
-        Err(_elapsed) => Ok(false),
-    }
-}
-
-/// The webhook is reached, by a policy that is not stored: what is applied before would be refused for good.
-async fn webhook_answers(cluster: &Cluster) -> Result<(), Error> {
-    let policy = json!({
+/// Waits until the webhook refuses a policy that nothing else would refuse, and that would not be stored. One that is good
+/// tells nothing: it also passes where no webhook is asked.
+async fn webhook_judges(cluster: &Cluster) -> Result<(), Error> {
+    let wrong = json!({
         "apiVersion": "networking.meshproof.dev/v1", "kind": "TrafficPolicy",
         "metadata": { "name": "meshproof-admission", "namespace": names::NAMESPACE },
-        "spec": { "policy": { "requestTimeout": "1s" } },
+        "spec": { "policy": { "trafficShift": { "destinations": [
+            { "weight": 1, "kubeService": { "name": "nobody", "namespace": names::NAMESPACE, "clusterName": "nowhere" } },
+        ] } } },
     });
-    let what = format!("the webhook of the management plane on {} to answer", cluster.name());
-    eventually::poll(what, ROLLOUT, Duration::from_millis(20), async || {
-        cluster.would_apply(&policy).await.map_err(|error| crate::cluster::chain(&error))
-    })
-    .await
-    .map_err(|source| Error::Silent { cluster: cluster.name().to_owned(), source })
+    let what =
+        format!("the webhook of the management plane on {} to refuse a policy with wrong weights", cluster.name());
+    eventually::poll(what, JUDGES, STEP, async || refused(cluster.would_apply(&wrong).await))
+        .await
+        .map_err(|source| Error::Silent { cluster: cluster.name().to_owned(), source })
+}
+
+/// Whether an answer is the webhook's refusal; otherwise what it is.
+fn refused(answer: Result<(), crate::cluster::Error>) -> Result<(), String> {
+    match answer.map_err(|error| crate::cluster::chain(&error)) {
+        Ok(()) => Err("the policy was accepted: the API server does not ask the webhook, or has no answer".to_owned()),
+        Err(refusal) if refusal.contains(REFUSED_FIELD) => Ok(()),
+        Err(other) => Err(other),
+    }
 }
 
 /// What a cluster has because it is registered under a name, in the order in which it is applied. `mesh_namespace` is that
@@ -170,6 +148,27 @@ mod tests {
             rules.filter_map(|rule| rule["resources"].as_array()).flatten().filter_map(Value::as_str).collect();
         assert!(resources.contains(&"virtualservices"));
         assert!(!resources.iter().any(|name| name.contains("secret") || *name == "*"), "{resources:?}");
+    }
+
+    /// In a management cluster that is a member, its namespace has kubeconfigs and roots.
+    #[test]
+    fn the_agent_reads_no_secret_but_the_authority_of_its_mesh() {
+        let objects = registered("cluster1", "istio-system").expect("the manifests are right");
+        let of_agent = objects.iter().filter(|object| object["metadata"]["name"] == names::AGENT);
+        let mut named = Vec::new();
+        for role in of_agent.filter(|object| object["rules"].is_array()) {
+            let rules = role["rules"].as_array().expect("rules").iter();
+            for rule in
+                rules.filter(|rule| rule["resources"].as_array().expect("resources").contains(&json!("secrets")))
+            {
+                assert_eq!(role["metadata"]["namespace"], "istio-system", "{role}");
+                match rule["resourceNames"].as_array() {
+                    Some(names) => named.extend(names.iter().filter_map(Value::as_str)),
+                    None => assert_eq!(rule["verbs"], json!(["create"]), "{role}"),
+                }
+            }
+        }
+        assert_eq!(named, ["cacerts", "key--cacerts"]);
     }
 
     #[test]

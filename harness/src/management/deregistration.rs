@@ -56,6 +56,7 @@ pub async fn deregister(
     let registered = resources::registered(name);
     resources::list(management, Kind::KubernetesCluster).await?;
     let known = management.get(&registered).await?.is_some();
+    let leaving = Leaving { management, target, name, owner: resources::identity(management).await? };
     let mut removed = Removed::default();
     if !known && !force {
         return Err(Error::refused(
@@ -64,12 +65,12 @@ pub async fn deregister(
         ));
     }
     management.delete(&registered).await?;
-    if let Err(late) = withdrawn(management, target, name, deadline).await {
+    if let Err(late) = leaving.withdrawn(deadline).await {
         if !force {
             return Err(late);
         }
         removed.notes.push(format!("{late}; so it was removed without the management plane"));
-        withdraw(management, target, name).await?;
+        leaving.withdraw().await?;
     }
     management.delete(&secret_name(name)).await?;
     removed.objects += 2;
@@ -82,63 +83,88 @@ pub async fn deregister(
     Ok(removed)
 }
 
-/// Waits until nothing is left of what the manager wrote and found.
-async fn withdrawn(management: &Cluster, target: Option<&Target>, name: &str, deadline: Duration) -> Result<(), Error> {
-    let what = format!("the management plane to remove what it wrote for cluster {name}");
-    let look = async || {
-        let left = left(management, target, name).await.map_err(|error| chain(&error))?;
-        match left.first() {
-            None => Ok(()),
-            Some(first) => Err(format!("{} objects are left, such as {first}", left.len())),
-        }
-    };
-    eventually::poll(what, deadline, LOOK, look).await.map_err(|source| Error::Late {
-        source,
-        cure: "see by `meshproof mesh check` whether the manager runs; --force removes the objects in its place"
-            .to_owned(),
-    })
+/// A cluster that leaves a plane.
+struct Leaving<'clusters> {
+    management: &'clusters Cluster,
+    target: Option<&'clusters Target>,
+    name: &'clusters str,
+    /// What marks everything that the plane wrote.
+    owner: String,
 }
 
-/// What is left of what the manager wrote and found, in words.
-async fn left(management: &Cluster, target: Option<&Target>, name: &str) -> Result<Vec<String>, Error> {
-    let mut left = Vec::new();
-    if management.get(&resources::registered(name)).await?.is_some() {
-        left.push(format!("KubernetesCluster {name}"));
-    }
-    for kind in FOUND {
-        let found = list(management, &resources::resource(kind), &of_cluster(name)).await?;
-        left.extend(found.iter().map(|object| format!("{} {}", kind.name(), object.name_any())));
-    }
-    let Some(target) = target else { return Ok(left) };
-    for resource in written() {
-        let found = list(&target.cluster, &resource, &of_hub()).await?;
-        let shown = |object: &DynamicObject| {
-            let namespace = object.namespace().unwrap_or_default();
-            format!("{} {namespace}/{} of {name}", resource.kind, object.name_any())
+impl Leaving<'_> {
+    /// Waits until nothing is left of what the manager wrote and found.
+    async fn withdrawn(&self, deadline: Duration) -> Result<(), Error> {
+        let what = format!("the management plane to remove what it wrote for cluster {}", self.name);
+        let look = async || {
+            let left = self.left().await.map_err(|error| chain(&error))?;
+            match left.first() {
+                None => Ok(()),
+                Some(first) => Err(format!("{} objects are left, such as {first}", left.len())),
+            }
         };
-        left.extend(found.iter().map(shown));
+        eventually::poll(what, deadline, LOOK, look).await.map_err(|source| Error::Late {
+            source,
+            cure: "see by `meshproof mesh check` whether the manager runs; --force removes the objects in its place"
+                .to_owned(),
+        })
     }
-    Ok(left)
-}
 
-/// Does the manager's part.
-async fn withdraw(management: &Cluster, target: Option<&Target>, name: &str) -> Result<(), Error> {
-    let clusters = resources::api_in(management, Kind::KubernetesCluster, names::NAMESPACE);
-    let released = json!({ "metadata": { "finalizers": null } });
-    match clusters.patch(name, &PatchParams::default(), &Patch::Merge(&released)).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.is_not_found() => {}
-        Err(source) => return Err(management.api_error(format!("release KubernetesCluster {name}"), source).into()),
-    }
-    if let Some(target) = target {
-        for resource in written() {
-            remove(&target.cluster, &resource, &of_hub()).await?;
+    /// What is left of what the manager wrote and found, in words.
+    async fn left(&self) -> Result<Vec<String>, Error> {
+        let Self { management, name, .. } = self;
+        let mut left = Vec::new();
+        if management.get(&resources::registered(name)).await?.is_some() {
+            left.push(format!("KubernetesCluster {name}"));
         }
+        for kind in FOUND {
+            let found = list(management, &resources::resource(kind), &self.labels_here()).await?;
+            left.extend(found.iter().map(|object| format!("{} {}", kind.name(), object.name_any())));
+        }
+        let Some(target) = self.target else { return Ok(left) };
+        for resource in written() {
+            let found = list(&target.cluster, &resource, &self.labels_there()).await?;
+            let shown = |object: &DynamicObject| {
+                let namespace = object.namespace().unwrap_or_default();
+                format!("{} {namespace}/{} of {name}", resource.kind, object.name_any())
+            };
+            left.extend(found.iter().map(shown));
+        }
+        Ok(left)
     }
-    for kind in FOUND {
-        remove(management, &resources::resource(kind), &of_cluster(name)).await?;
+
+    /// Does the manager's part.
+    async fn withdraw(&self) -> Result<(), Error> {
+        let Self { management, name, .. } = self;
+        let clusters = resources::api_in(management, Kind::KubernetesCluster, names::NAMESPACE);
+        let released = json!({ "metadata": { "finalizers": null } });
+        match clusters.patch(name, &PatchParams::default(), &Patch::Merge(&released)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(source) => {
+                return Err(management.api_error(format!("release KubernetesCluster {name}"), source).into());
+            }
+        }
+        if let Some(target) = self.target {
+            for resource in written() {
+                remove(&target.cluster, &resource, &self.labels_there()).await?;
+            }
+        }
+        for kind in FOUND {
+            remove(management, &resources::resource(kind), &self.labels_here()).await?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Labels of what the plane wrote into the cluster.
+    fn labels_there(&self) -> String {
+        format!("{}={}", names::LABEL_OWNER, self.owner)
+    }
+
+    /// Labels of what it found in the cluster, in its own.
+    fn labels_here(&self) -> String {
+        format!("{},{}={}", self.labels_there(), names::LABEL_CLUSTER, self.name)
+    }
 }
 
 /// Deletes what registration made in the cluster, the last first, and waits until its namespace is gone.
@@ -190,14 +216,6 @@ fn written() -> impl Iterator<Item = ApiResource> {
     WRITTEN.into_iter().map(|(group, version, kind, plural)| {
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     })
-}
-
-fn of_hub() -> String {
-    format!("{}={}", names::LABEL_OWNER, names::NAMESPACE)
-}
-
-fn of_cluster(name: &str) -> String {
-    format!("{},{}={name}", of_hub(), names::LABEL_CLUSTER)
 }
 
 /// What has the labels; of a kind that is unknown there is nothing.

@@ -24,6 +24,17 @@ pub(super) fn resource(kind: Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&gvk, kind.plural())
 }
 
+/// What marks everything that the plane of a management cluster wrote, and nothing that another plane did.
+///
+/// # Errors
+/// [`Error::Refused`] where no plane is installed; else [`Error::Cluster`].
+pub async fn identity(management: &Cluster) -> Result<String, Error> {
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": names::NAMESPACE } });
+    let found = management.get(&namespace).await?.ok_or_else(|| not_installed(management))?;
+    let found = serde_json::to_value(found).unwrap_or_default();
+    names::identity(&found).map(str::to_owned).ok_or_else(|| not_installed(management))
+}
+
 /// All resources of a kind, by namespace and name.
 ///
 /// # Errors

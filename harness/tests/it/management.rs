@@ -163,7 +163,8 @@ async fn a_cluster_comes_and_goes_and_nothing_is_left() {
     assert!(refusal(registration::announce(hub, &east, "west").await).contains("registered already, as east"));
 
     // Somebody who is no manager wrote nothing; the manager's objects are removed only by force while it is down.
-    stage.apply("hub", discovered()).await;
+    let owner = resources::identity(hub).await.expect("the plane's namespace is there");
+    stage.apply("hub", discovered(&owner)).await;
     let unwilling = deregistration::deregister(hub, Some(&east), "east", false, Duration::from_millis(500)).await;
     let error = unwilling.expect_err("nobody removes the Mesh");
     assert!(error.to_string().contains("such as Mesh istiod--istio-system--east"), "{error}");
@@ -208,12 +209,12 @@ async fn what_others_made_stays_where_it_is() {
     stage.world.stop().await.expect("it ends");
 }
 
-fn discovered() -> Value {
+fn discovered(owner: &str) -> Value {
     json!({
         "apiVersion": Kind::Mesh.api_version(), "kind": "Mesh",
         "metadata": {
             "name": "istiod--istio-system--east", "namespace": names::NAMESPACE,
-            "labels": { names::LABEL_OWNER: names::NAMESPACE, names::LABEL_CLUSTER: "east" },
+            "labels": { names::LABEL_OWNER: owner, names::LABEL_CLUSTER: "east" },
         },
         "spec": { "istio": { "installation": { "cluster": "east" } } },
     })

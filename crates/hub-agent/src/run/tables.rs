@@ -1,18 +1,18 @@
 //! What the decisions about certificates look at, kept up to date by watches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::reflector::{ObjectRef as Reference, Store};
+use kube::runtime::reflector::ObjectRef as Reference;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
-use kube_support::table::{follow, follow_dynamic};
+use kube_support::table::{Table, follow, follow_dynamic};
 use mesh_types::hub::certificate::{CertificateRequest, IssuedCertificate, WorkloadRestart};
-use mesh_types::hub::{Kind, Object, ObjectRef, names};
+use mesh_types::hub::{Kind, Object, ObjectRef};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,19 +22,37 @@ use crate::restart::{self, Controller, daemon_set, deployment, stateful_set};
 use crate::trust::Published;
 use crate::view;
 
+/// How long is waited for a list that is neither given nor refused.
+const MOMENT: Duration = Duration::from_secs(5);
+
+/// Where an authority is installed.
+struct Place {
+    /// The Secret that the control plane signs with.
+    authority: Table<Secret>,
+    /// The Secret in which its key waits.
+    key: Table<Secret>,
+}
+
+/// A request whose certificate is not wanted any more.
+pub struct Orphan {
+    /// Its name.
+    pub name: String,
+    /// Where its authority was to be installed.
+    pub place: Option<ObjectRef>,
+}
+
 /// Everything that is watched.
 pub struct Tables {
     namespace: String,
-    certificates: Store<DynamicObject>,
-    requests: Store<DynamicObject>,
-    restarts: Store<DynamicObject>,
-    keys: Store<Secret>,
-    authorities: BTreeMap<ObjectRef, Store<Secret>>,
-    roots: Store<ConfigMap>,
+    certificates: Table<DynamicObject>,
+    requests: Table<DynamicObject>,
+    restarts: Table<DynamicObject>,
+    places: BTreeMap<ObjectRef, Place>,
+    roots: Table<ConfigMap>,
     pods: Pods,
-    deployments: Store<Deployment>,
-    stateful_sets: Store<StatefulSet>,
-    daemon_sets: Store<DaemonSet>,
+    deployments: Table<Deployment>,
+    stateful_sets: Table<StatefulSet>,
+    daemon_sets: Table<DaemonSet>,
 }
 
 impl Tables {
@@ -52,15 +70,13 @@ impl Tables {
             follow_dynamic(api, resource, changed, cancel)
         };
         let everything = watcher::Config::default;
-        let keys = everything().fields(&format!("type={}", names::TYPE_KEY));
         let roots = everything().fields(&format!("metadata.name={}", view::ROOT_CONFIG_MAP));
         Self {
             namespace: namespace.to_owned(),
             certificates: hub(Kind::IssuedCertificate),
             requests: hub(Kind::CertificateRequest),
             restarts: hub(Kind::WorkloadRestart),
-            keys: follow(Api::namespaced(client.clone(), namespace), keys, changed, cancel),
-            authorities: BTreeMap::new(),
+            places: BTreeMap::new(),
             roots: follow(Api::all(client.clone()), roots, changed, cancel),
             pods,
             deployments: follow(Api::all(client.clone()), everything(), changed, cancel),
@@ -69,40 +85,76 @@ impl Tables {
         }
     }
 
-    /// Waits until everything has been listed once. A cluster that refuses a list is asked again, and logged.
-    pub async fn ready(&self) {
-        // A writer ends only with its watch, and that only with the program.
-        let _ = tokio::join!(
-            self.certificates.wait_until_ready(),
-            self.requests.wait_until_ready(),
-            self.restarts.wait_until_ready(),
-            self.keys.wait_until_ready(),
-            self.roots.wait_until_ready(),
-            self.pods.ready(),
-            self.deployments.wait_until_ready(),
-            self.stateful_sets.wait_until_ready(),
-            self.daemon_sets.wait_until_ready(),
-        );
+    /// Waits until everything has been listed once, or that was refused, but no longer than a moment: whoever looks sees what is
+    /// still missing.
+    pub async fn asked(&self) {
+        let all = async {
+            tokio::join!(
+                self.certificates.asked(),
+                self.requests.asked(),
+                self.restarts.asked(),
+                self.roots.asked(),
+                self.pods.asked(),
+                self.deployments.asked(),
+                self.stateful_sets.asked(),
+                self.daemon_sets.asked(),
+            )
+        };
+        let _late = tokio::time::timeout(MOMENT, all).await;
     }
 
-    /// Watches the Secrets that certificates are installed in, each once it is named.
+    /// Why it is not known which certificates are wanted; `None` where it is.
+    pub fn unread(&self) -> Option<String> {
+        unread([("IssuedCertificates", self.certificates.unread())])
+    }
+
+    /// What a certificate depends on and cannot be read, with the reasons; `None` where everything is known.
+    pub fn unread_of(&self, certificate: &IssuedCertificate) -> Option<String> {
+        let place = &certificate.issued_certificate_secret;
+        let secret = |name: &str| format!("Secret {}/{name}", place.namespace);
+        let (authority, key) = (secret(&place.name), secret(&view::key_name(place)));
+        let tables = self.places.get(place);
+        unread([
+            ("CertificateRequests", self.requests.unread()),
+            ("ConfigMaps with roots", self.roots.unread()),
+            ("pods", self.pods.unread()),
+            (authority.as_str(), tables.and_then(|tables| tables.authority.unread())),
+            (key.as_str(), tables.and_then(|tables| tables.key.unread())),
+        ])
+    }
+
+    /// What restarts depend on and cannot be read, with the reasons; `None` where everything is known.
+    pub fn unread_of_restarts(&self) -> Option<String> {
+        unread([
+            ("WorkloadRestarts", self.restarts.unread()),
+            ("Deployments", self.deployments.unread()),
+            ("StatefulSets", self.stateful_sets.unread()),
+            ("DaemonSets", self.daemon_sets.unread()),
+        ])
+    }
+
+    /// Watches the Secrets that certificates are installed in, each once it is named. One that cannot be read holds up no other.
     pub async fn follow_places(
         &mut self,
         client: &Client,
         changed: &Arc<watch::Sender<()>>,
         cancel: &CancellationToken,
     ) {
-        for certificate in self.certificates() {
-            let place = certificate.spec.issued_certificate_secret;
-            if place.name.is_empty() || self.authorities.contains_key(&place) {
-                continue;
-            }
-            let only = watcher::Config::default().fields(&format!("metadata.name={}", place.name));
-            let table = follow(Api::namespaced(client.clone(), &place.namespace), only, changed, cancel);
-            // As in `ready`.
-            let _ = table.wait_until_ready().await;
-            self.authorities.insert(place, table);
-        }
+        let places = self.certificates().into_iter().map(|certificate| certificate.spec.issued_certificate_secret);
+        let new: BTreeSet<ObjectRef> =
+            places.filter(|place| !place.name.is_empty() && !self.places.contains_key(place)).collect();
+        let tables = new.into_iter().map(|place| {
+            let only = |name: &str| {
+                let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+                follow(Api::namespaced(client.clone(), &place.namespace), config, changed, cancel)
+            };
+            let (authority, key) = (only(&place.name), only(&view::key_name(&place)));
+            (place, Place { authority, key })
+        });
+        let tables: Vec<(ObjectRef, Place)> = tables.collect();
+        let asked = tables.iter().map(async |(_, place)| tokio::join!(place.authority.asked(), place.key.asked()));
+        let _late = tokio::time::timeout(MOMENT, futures::future::join_all(asked)).await;
+        self.places.extend(tables);
     }
 
     /// The certificates that are wanted and not being deleted.
@@ -117,10 +169,12 @@ impl Tables {
         view::resource(&*self.requests.get(&self.dynamic(Kind::CertificateRequest, certificate))?)
     }
 
-    /// Names of requests whose certificate is not wanted any more.
-    pub fn orphaned_requests(&self) -> Vec<String> {
+    /// Requests whose certificate is not wanted any more.
+    pub fn orphaned_requests(&self) -> Vec<Orphan> {
         let wanted = |name: &String| self.certificates.get(&self.dynamic(Kind::IssuedCertificate, name)).is_some();
-        self.requests.state().iter().map(|request| request.name_any()).filter(|name| !wanted(name)).collect()
+        let requests = self.requests.state();
+        let all = requests.iter().map(|request| Orphan { name: request.name_any(), place: view::place(request) });
+        all.filter(|orphan| !wanted(&orphan.name)).collect()
     }
 
     /// A restart by its name.
@@ -132,10 +186,10 @@ impl Tables {
         Reference::new_with(name, resource_of(kind)).within(&self.namespace)
     }
 
-    /// The key that waits for a certificate.
-    pub fn pending_key(&self, certificate: &str) -> Option<PendingKey> {
-        let reference = Reference::new(&view::key_name(certificate)).within(&self.namespace);
-        view::pending_key(&*self.keys.get(&reference)?)
+    /// The key that waits for the certificate of a place.
+    pub fn pending_key(&self, place: &ObjectRef) -> Option<PendingKey> {
+        let reference = Reference::new(&view::key_name(place)).within(&place.namespace);
+        view::pending_key(&*self.places.get(place)?.key.get(&reference)?)
     }
 
     /// What a control plane signs with.
@@ -149,7 +203,7 @@ impl Tables {
     }
 
     fn secret(&self, place: &ObjectRef) -> Option<Arc<Secret>> {
-        self.authorities.get(place)?.get(&Reference::new(&place.name).within(&place.namespace))
+        self.places.get(place)?.authority.get(&Reference::new(&place.name).within(&place.namespace))
     }
 
     /// The roots that a namespace hands out, PEM.
@@ -182,6 +236,13 @@ impl Tables {
         });
         all
     }
+}
+
+/// Says what cannot be read.
+fn unread<const MANY: usize>(all: [(&str, Option<String>); MANY]) -> Option<String> {
+    let reasons = all.into_iter().filter_map(|(what, reason)| Some(format!("{what}: {}", reason?)));
+    let reasons: Vec<String> = reasons.collect();
+    (!reasons.is_empty()).then(|| format!("cannot be read: {}", reasons.join("; ")))
 }
 
 /// How a kind of the hub is asked for.

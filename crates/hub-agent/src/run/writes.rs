@@ -10,7 +10,7 @@ use mesh_types::hub::certificate::IssuedCertificate;
 use mesh_types::hub::{Kind, Object, ObjectRef, Resource, names};
 use serde_json::{Value, json};
 
-use super::tables::resource_of;
+use super::tables::{Orphan, resource_of};
 use crate::certificate::{Installation, digest};
 use crate::restart::{self, WorkloadKind};
 use crate::view;
@@ -72,12 +72,12 @@ impl Writes {
     pub async fn make_key(&self, wanted: &Object<IssuedCertificate>) -> Result<(), WriteError> {
         let spec = &wanted.spec;
         let made = request::make(&spec.hosts, &spec.org_name)?;
-        let own = ObjectRef::new(&wanted.metadata.name, &self.namespace);
-        let body = view::key_secret(&own, &made, &digest(spec));
-        let name = view::key_name(&own.name);
+        let place = &spec.issued_certificate_secret;
+        let body = view::key_secret(place, &wanted.metadata.name, &made, &digest(spec));
+        let name = view::key_name(place);
         let parameters = PatchParams::apply(names::AGENT_FIELD_MANAGER).force();
-        let written = self.secrets(&self.namespace).patch(&name, &parameters, &Patch::Apply(body)).await;
-        told(written, || format!("Secret {}/{name}", self.namespace))
+        let written = self.secrets(&place.namespace).patch(&name, &parameters, &Patch::Apply(body)).await;
+        told(written, || format!("Secret {}/{name}", place.namespace))
     }
 
     /// Asks for a signature.
@@ -87,7 +87,11 @@ impl Writes {
         let body = json!({
             "apiVersion": kind.api_version(),
             "kind": kind.name(),
-            "metadata": { "name": name, "namespace": self.namespace },
+            "metadata": {
+                "name": name,
+                "namespace": self.namespace,
+                "annotations": { names::ANNOTATION_PLACE: view::place_text(&wanted.spec.issued_certificate_secret) },
+            },
             "spec": { "certificateSigningRequest": request },
         });
         let parameters = PatchParams::apply(names::AGENT_FIELD_MANAGER).force();
@@ -111,16 +115,19 @@ impl Writes {
     }
 
     /// Forgets the copy of a key that waited.
-    pub async fn drop_key(&self, certificate: &str) -> Result<(), WriteError> {
-        let name = view::key_name(certificate);
-        gone(self.secrets(&self.namespace).delete(&name, &DeleteParams::default()).await, || {
-            format!("Secret {}/{name}", self.namespace)
+    pub async fn drop_key(&self, place: &ObjectRef) -> Result<(), WriteError> {
+        let name = view::key_name(place);
+        gone(self.secrets(&place.namespace).delete(&name, &DeleteParams::default()).await, || {
+            format!("Secret {}/{name}", place.namespace)
         })
     }
 
     /// Deletes what belongs to a certificate that is not wanted any more. What the control plane signs with stays.
-    pub async fn forget(&self, certificate: &str) -> Result<(), WriteError> {
-        self.drop_key(certificate).await?;
+    pub async fn forget(&self, request: &Orphan) -> Result<(), WriteError> {
+        let certificate = &request.name;
+        if let Some(place) = &request.place {
+            self.drop_key(place).await?;
+        }
         let deleted = self.hub(Kind::CertificateRequest).delete(certificate, &DeleteParams::default()).await;
         gone(deleted, || format!("CertificateRequest {certificate}"))
     }

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use crate::world::{World, until};
 
+pub(crate) const CERTIFICATES: &str = "certificates.meshproof.dev/v1";
 const ID: &str = "spiffe://cluster.local/ns/istio-system/sa/istiod";
 
-fn root() -> Authority {
+pub(crate) fn root() -> Authority {
     Authority::generate(&terms()).unwrap()
 }
 
@@ -21,23 +22,31 @@ fn terms() -> Terms {
 }
 
 fn certificate(restart: bool) -> Value {
+    certificate_in("mesh1", "istio-system", restart)
+}
+
+pub(crate) fn certificate_in(name: &str, namespace: &str, restart: bool) -> Value {
     let mut spec = json!({
         "hosts": [ID], "orgName": "Istio", "ttlDays": 1, "secretRotationGracePeriodRatio": 0.1,
-        "issuedCertificateSecret": { "name": "cacerts", "namespace": "istio-system" },
+        "issuedCertificateSecret": { "name": "cacerts", "namespace": namespace },
         "signingCertificateSecret": { "name": "root", "namespace": "meshproof-hub" },
     });
     if restart {
         spec["workloadRestart"] = json!({ "name": "mesh1", "namespace": "meshproof-hub" });
     }
-    json!({ "metadata": { "name": "mesh1" }, "spec": spec })
+    json!({ "metadata": { "name": name }, "spec": spec })
 }
 
 /// Signs what the agent asks for, as the plane does.
 async fn sign(world: &World, root: &Authority, trusted: &[&Authority], again: bool) {
+    sign_for("mesh1", world, root, trusted, again).await;
+}
+
+pub(crate) async fn sign_for(name: &str, world: &World, root: &Authority, trusted: &[&Authority], again: bool) {
     let requests = world.hub(Kind::CertificateRequest);
     let unanswered =
         |object: &Value| again || object["status"]["observedGeneration"] != object["metadata"]["generation"];
-    let asked = until("a request", &requests, "mesh1", unanswered).await;
+    let asked = until("a request", &requests, name, unanswered).await;
     let csr = asked["spec"]["certificateSigningRequest"].as_str().unwrap();
     let requested = request::check(csr, &[ID.to_owned()]).unwrap();
     let status = json!({
@@ -46,7 +55,7 @@ async fn sign(world: &World, root: &Authority, trusted: &[&Authority], again: bo
         "signedCertificate": root.sign(&requested, &terms()).unwrap(),
         "signingRootCa": trusted.iter().map(|root| root.root_pem()).collect::<String>(),
     });
-    world.status(&requests, "mesh1", status).await;
+    world.status(&requests, name, status).await;
 }
 
 fn is_in(state: &'static str) -> impl FnMut(&Value) -> bool {
@@ -64,7 +73,7 @@ async fn issued_deleted_and_issued_again() {
     let _agent = world.agent();
     let certificates = world.hub(Kind::IssuedCertificate);
     let secrets = world.api("v1", "Secret", "istio-system");
-    world.create("certificates.meshproof.dev/v1", "IssuedCertificate", "meshproof-hub", certificate(false)).await;
+    world.create(CERTIFICATES, "IssuedCertificate", "meshproof-hub", certificate(false)).await;
     let root = root();
     sign(&world, &root, &[&root], false).await;
     let done = until("the certificate", &certificates, "mesh1", is_in("FINISHED")).await;
@@ -74,14 +83,13 @@ async fn issued_deleted_and_issued_again() {
     assert!(text(&secret, "ca-key.pem").contains("PRIVATE KEY"));
     let no_key = |value: &Value| !value.to_string().contains("PRIVATE KEY");
     assert!(no_key(&done));
-    let hub_secrets = world.api("v1", "Secret", "meshproof-hub");
     let waited = eventually::poll(
         "the waiting key to be dropped",
         Duration::from_secs(10),
         Duration::from_millis(20),
         async || {
-            let left = hub_secrets.list(&Default::default()).await.unwrap().items;
-            if left.is_empty() { Ok(()) } else { Err(format!("{} are left", left.len())) }
+            let left = secrets.get_opt("key--cacerts").await.unwrap();
+            if left.is_none() { Ok(()) } else { Err("it is there") }
         },
     );
     waited.await.unwrap();
@@ -105,7 +113,7 @@ async fn a_foreign_authority_stays_until_it_is_handed_over() {
     });
     world.create("v1", "Secret", "istio-system", foreign).await;
     let before = until("cacerts", &secrets, "cacerts", |_| true).await;
-    world.create("certificates.meshproof.dev/v1", "IssuedCertificate", "meshproof-hub", certificate(false)).await;
+    world.create(CERTIFICATES, "IssuedCertificate", "meshproof-hub", certificate(false)).await;
     let refused = until("the refusal", &certificates, "mesh1", is_in("FAILED")).await;
     assert!(refused["status"]["error"].as_str().unwrap().contains("istio-system/cacerts"), "{refused}");
     let after = until("cacerts", &secrets, "cacerts", |_| true).await;
@@ -131,8 +139,8 @@ async fn workloads_are_restarted_for_a_new_root_and_for_no_other_reason() {
         { "afterRootIn": after },
     ]);
     let restart = json!({ "metadata": { "name": "mesh1" }, "spec": { "steps": steps } });
-    world.create("certificates.meshproof.dev/v1", "WorkloadRestart", "meshproof-hub", restart).await;
-    world.create("certificates.meshproof.dev/v1", "IssuedCertificate", "meshproof-hub", certificate(true)).await;
+    world.create(CERTIFICATES, "WorkloadRestart", "meshproof-hub", restart).await;
+    world.create(CERTIFICATES, "IssuedCertificate", "meshproof-hub", certificate(true)).await;
     workload(&world, "istio-system", "istiod", "discovery").await;
     workload(&world, "bookinfo", "reviews", "istio-proxy").await;
     let (old, new) = (root(), root());

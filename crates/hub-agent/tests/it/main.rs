@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests do")]
 
 mod certificates;
+mod rights;
 mod telemetry;
 mod world;

@@ -25,7 +25,7 @@ const STEP: Duration = Duration::from_millis(20);
 /// A running API server; its agents end with it.
 pub(crate) struct World {
     pub(crate) client: Client,
-    _server: Arc<ApiServer>,
+    server: Arc<ApiServer>,
 }
 
 /// There are no nodes.
@@ -69,7 +69,7 @@ impl World {
         };
         let server = ApiServer::start(config).await.unwrap();
         let client = server.client("admin", &["system:masters"]);
-        let world = Self { client, _server: server };
+        let world = Self { client, server };
         for kind in [Kind::IssuedCertificate, Kind::CertificateRequest, Kind::WorkloadRestart] {
             world.create("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", crd::definition(kind)).await;
         }
@@ -81,10 +81,19 @@ impl World {
 
     /// An agent; it ends when this is dropped.
     pub(crate) fn agent(&self) -> DropGuard {
+        Self::agent_with(self.client.clone())
+    }
+
+    /// An agent with the rights of a user; it ends when this is dropped.
+    pub(crate) fn agent_as(&self, user: &str) -> DropGuard {
+        Self::agent_with(self.server.client(user, &["system:authenticated"]))
+    }
+
+    fn agent_with(client: Client) -> DropGuard {
         let cancel = CancellationToken::new();
         let settings = Settings { namespace: "meshproof-hub".to_owned(), cluster: "cluster1".to_owned() };
-        let pods = Pods::watch(self.client.clone(), &cancel);
-        tokio::spawn(run::run(self.client.clone(), pods, settings, cancel.clone()));
+        let pods = Pods::watch(client.clone(), &cancel);
+        tokio::spawn(run::run(client, pods, settings, cancel.clone()));
         cancel.drop_guard()
     }
 

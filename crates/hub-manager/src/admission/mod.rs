@@ -49,22 +49,24 @@ pub async fn run(
         WEBHOOK,
         current,
         root,
-        Some("Fail"),
+        // Policies wait for a manager that is gone; what is wrong with them stands in their status once it is back.
+        Some("Ignore"),
         in_step,
     );
+    let routes = router(namespace.clone(), leading);
     let renew = certificate::renew(client, namespace, served);
-    let serve = https::serve(listener, config, router(leading), cancel.clone());
+    let serve = https::serve(listener, config, routes, cancel.clone());
     tokio::join!(serve, cancel.run_until_cancelled(async { tokio::join!(follow, keep, renew) }));
 }
 
-/// The webhook's routes.
-pub fn router(leading: Leading) -> Router {
-    Router::new().route("/validate", post(validate)).with_state(leading)
+/// The webhook's routes, for a hub in a namespace.
+pub fn router(namespace: String, leading: Leading) -> Router {
+    Router::new().route("/validate", post(validate)).with_state((namespace, leading))
 }
 
-async fn validate(State(leading): State<Leading>, body: Bytes) -> Response {
+async fn validate(State((namespace, leading)): State<(String, Leading)>, body: Bytes) -> Response {
     let answer = match serde_json::from_slice::<Value>(&body) {
-        Ok(review) => judge(&review, leading).await,
+        Ok(review) => judge(&review, &namespace, leading).await,
         Err(error) => Err(error.to_string()),
     };
     match answer {
@@ -76,9 +78,9 @@ async fn validate(State(leading): State<Leading>, body: Bytes) -> Response {
     }
 }
 
-async fn judge(review: &Value, leading: Leading) -> Result<Value, String> {
+async fn judge(review: &Value, namespace: &str, leading: Leading) -> Result<Value, String> {
     let request = Request::read(review)?;
-    if let Some(refusal) = request.refusal() {
+    if let Some(refusal) = request.refusal(namespace) {
         return Ok(request.answer(Some(refusal), &[]));
     }
     let events = leading.borrow().clone();

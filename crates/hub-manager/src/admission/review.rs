@@ -35,9 +35,9 @@ impl<'a> Request<'a> {
         Ok(Self { review, uid: &request["uid"], object })
     }
 
-    /// Why the object is refused, field by field; `None` where it stands alone as it should.
-    pub fn refusal(&self) -> Option<String> {
-        let errors = mesh_types::hub::validate(self.object?).err()?;
+    /// Why the object is refused by a hub in a namespace, field by field; `None` where it stands alone as it should.
+    pub fn refusal(&self, hub_namespace: &str) -> Option<String> {
+        let errors = mesh_types::hub::validate_in(self.object?, hub_namespace).err()?;
         Some(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     }
 
@@ -119,19 +119,19 @@ mod tests {
     fn a_refusal_names_the_field() {
         let bad = review("CREATE", shift(90));
         let request = Request::read(&bad).unwrap();
-        let refusal = request.refusal().unwrap();
+        let refusal = request.refusal("hub").unwrap();
         assert!(refusal.contains("spec.policy.trafficShift.destinations"), "{refusal}");
         let answer = request.answer(Some(refusal), &[]);
         assert_eq!((&answer["response"]["uid"], &answer["response"]["allowed"]), (&json!("u1"), &json!(false)));
         let deleted = review("DELETE", shift(90));
-        assert_eq!(Request::read(&deleted).unwrap().refusal(), None);
+        assert_eq!(Request::read(&deleted).unwrap().refusal("hub"), None);
     }
 
     #[test]
     fn what_only_others_tell_is_a_warning() {
         let good = review("CREATE", shift(100));
         let request = Request::read(&good).unwrap();
-        assert_eq!(request.refusal(), None);
+        assert_eq!(request.refusal("hub"), None);
         let state = State::new(Settings::default());
         let warnings = warnings(copy(&state).unwrap(), request.input().unwrap());
         assert_eq!(warnings, ["no destination is selected"]);

@@ -90,7 +90,7 @@ fn finalizers(value: &Value) -> Vec<Value> {
 
 /// Gives a registration other finalizers, if it shall have others and as long as it is there.
 async fn change(shared: &Shared, cluster: &str, others: impl Fn(&Value) -> Option<Vec<Value>>) {
-    let api = registration_kind().in_namespace(shared.management.clone(), &shared.namespace);
+    let api = registration_kind().in_namespace(shared.management.clone(), &shared.plane.namespace);
     loop {
         let result = match api.get_opt(cluster).await {
             Ok(None) => return,
@@ -112,7 +112,7 @@ async fn change(shared: &Shared, cluster: &str, others: impl Fn(&Value) -> Optio
 }
 
 async fn finalize(shared: &Shared, cluster: &str, value: &Value, finalizers: Vec<Value>) -> Result<(), kube::Error> {
-    let api = registration_kind().in_namespace(shared.management.clone(), &shared.namespace);
+    let api = registration_kind().in_namespace(shared.management.clone(), &shared.plane.namespace);
     let metadata = json!({ "resourceVersion": value["metadata"]["resourceVersion"], "finalizers": finalizers });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     api.patch(cluster, &params, &Patch::Merge(json!({ "metadata": metadata }))).await.map(drop)

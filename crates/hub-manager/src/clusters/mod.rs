@@ -33,6 +33,7 @@ use crate::event::{Event, Events, ToCore};
 use crate::kinds::ResourceKind;
 use crate::management::Registration as Sight;
 use crate::metrics::Metrics;
+use crate::plane::Plane;
 use crate::status::StatusWriter;
 use crate::write::{Command, Settings, Writer};
 use report::{Directory, Reports};
@@ -46,8 +47,8 @@ const START: Duration = Duration::from_secs(15);
 pub struct Shared {
     /// The management cluster.
     pub management: Client,
-    /// Namespace of the hub.
-    pub namespace: String,
+    /// Which plane this is.
+    pub plane: Plane,
     /// The core.
     pub events: Events,
     /// Who writes what is discovered.
@@ -125,7 +126,7 @@ struct Registry {
 
 /// Keeps a session for each registered cluster, for as long as it is polled.
 pub async fn run(shared: Shared, mut sights: mpsc::UnboundedReceiver<Sight>) {
-    let api: Api<Secret> = Api::namespaced(shared.management.clone(), &shared.namespace);
+    let api: Api<Secret> = Api::namespaced(shared.management.clone(), &shared.plane.namespace);
     let changes = follow(api, watcher::Config::default(), kubeconfig);
     pin_mut!(changes);
     let (left, mut gone) = mpsc::unbounded_channel();
@@ -283,7 +284,7 @@ impl Registry {
         let (client, clients) = watch::channel(None);
         let reports = Reports {
             cluster: name.to_owned(),
-            namespace: shared.namespace.clone(),
+            namespace: shared.plane.namespace.clone(),
             registration: registrations.clone(),
             directory: shared.directory.clone(),
             statuses: shared.statuses.clone(),
@@ -292,7 +293,7 @@ impl Registry {
         };
         let session = Session {
             cluster: name.to_owned(),
-            namespace: shared.namespace.clone(),
+            plane: shared.plane.clone(),
             registration: registrations.clone(),
             events: shared.events.clone(),
             writer: writer.clone(),
@@ -302,7 +303,7 @@ impl Registry {
             client,
         };
         shared.agents.set(name, Some(places.clone()));
-        let follow = agent::follow(name.to_owned(), shared.namespace.clone(), places, writer.clone());
+        let follow = agent::follow(name.to_owned(), shared.plane.namespace.clone(), places, writer.clone());
         let renewal = token::keep(shared.clone(), name.to_owned(), registrations, clients.clone());
         let tasks = vec![
             tokio::spawn(session.run()).abort_handle(),
@@ -344,7 +345,7 @@ fn settings(shared: &Shared, cluster: &str) -> Settings<Unit> {
     let unheard = [OutputKind::IssuedCertificate, OutputKind::WorkloadRestart].map(ResourceKind::from);
     Settings {
         cluster: cluster.to_owned(),
-        owner: shared.namespace.clone(),
+        owner: shared.plane.identity.clone(),
         part: |_| "",
         unheard: unheard.into_iter().collect(),
         kinds: OutputKind::ALL.into_iter().map(ResourceKind::from).collect(),

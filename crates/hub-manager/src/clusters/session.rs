@@ -25,6 +25,7 @@ use super::report::{Health, Reports};
 use super::streams::{self, Seen};
 use crate::event::{Event, Events};
 use crate::kinds::{Key, ResourceKind};
+use crate::plane::Plane;
 use crate::write::observation::Observation;
 use crate::write::{Command, Writer};
 
@@ -57,8 +58,8 @@ pub type AgentPlace = Option<(Client, String)>;
 pub struct Session {
     /// Name of the cluster.
     pub cluster: String,
-    /// Namespace of the hub.
-    pub namespace: String,
+    /// Which plane this is.
+    pub plane: Plane,
     /// The registration as it is at the moment.
     pub registration: latest::Receiver<Registration>,
     /// The core.
@@ -301,21 +302,21 @@ impl Session {
     }
 
     fn foreign(&self, key: ObjectKey, there: Option<&Observation>, domain: &str, known: &mut Known) -> Option<Change> {
-        let foreign = there.filter(|there| !there.is_of(&self.namespace));
+        let foreign = there.filter(|there| !there.is_of(&self.plane.identity));
         let hosts = foreign.map(|there| foreign::hosts(key.kind, &key.namespace, domain, &there.spec));
         known.foreign.set(&self.cluster, key, hosts)
     }
 
     fn discover(&self, known: &mut Known) {
         let objects = known.tables.objects();
-        let discovered = discover(&self.cluster, &self.namespace, &objects);
+        let discovered = discover(&self.cluster, &self.plane.namespace, &self.plane.identity, &objects);
         if let Some(wanted) = known.found.take(discovered) {
             self.discovered.tell(Command::WantAll(self.cluster.clone(), wanted));
         }
     }
 
     fn announce_agent(&self, client: &Client, known: &Known) {
-        let agent = known.tables.ready_pod(&self.namespace, LABEL_AGENT);
+        let agent = known.tables.ready_pod(&self.plane.namespace, LABEL_AGENT);
         let place = agent.map(|pod| (client.clone(), pod));
         self.agent.send_if_modified(|now| {
             let same = now.as_ref().map(|(_, pod)| pod) == place.as_ref().map(|(_, pod)| pod);
@@ -323,7 +324,7 @@ impl Session {
             !same
         });
         if self.agent.borrow().is_none() {
-            let reason = format!("no pod of the hub's agent in namespace {} answers", self.namespace);
+            let reason = format!("no pod of the hub's agent in namespace {} answers", self.plane.namespace);
             self.writer.tell(Command::NoProxies(reason));
         }
     }

@@ -101,7 +101,7 @@ pub async fn keep(
 async fn renew(shared: &Shared, cluster: &Client, secret: &str, kubeconfig: &str, life: Life) {
     pause::for_a(life.until_half(Timestamp::now().as_second())).await;
     loop {
-        match replace(&shared.management, cluster, &shared.namespace, secret, kubeconfig).await {
+        match replace(&shared.management, cluster, &shared.plane.namespace, secret, kubeconfig).await {
             Ok(()) => {
                 tracing::info!(secret, "the token is renewed");
                 return std::future::pending().await;

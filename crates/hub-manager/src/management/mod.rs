@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::event::{Event, Events};
 use crate::kinds::{Key, ResourceKind};
+use crate::plane::Plane;
 use crate::status::StatusWriter;
 use crate::write::observation::Observation;
 use crate::write::{Command, Writer};
@@ -51,15 +52,15 @@ pub struct Outlets {
 }
 
 /// Watches a kind for as long as it is polled.
-pub async fn follow_kind(client: Client, namespace: String, kind: Kind, outlets: Outlets) {
+pub async fn follow_kind(client: Client, plane: Plane, kind: Kind, outlets: Outlets) {
     let resource = ResourceKind::from(kind);
     let api = match kind {
-        Kind::KubernetesCluster => resource.in_namespace(client, &namespace),
+        Kind::KubernetesCluster => resource.in_namespace(client, &plane.namespace),
         _ => resource.everywhere(client),
     };
     let changes = follow(api, watcher::Config::default(), value);
     pin_mut!(changes);
-    let mut table = Table::new(kind, &namespace);
+    let mut table = Table::new(kind, &plane.identity);
     let mut is_listed = false;
     while let Some(change) = changes.next().await {
         let since = Instant::now();

@@ -36,7 +36,7 @@ struct Known {
 }
 
 impl Table {
-    /// An empty table; what carries the label of `owner` was written by the hub.
+    /// An empty table; what carries the label of `owner` was written by this plane.
     pub fn new(kind: Kind, owner: &str) -> Self {
         Self { kind, owner: owner.to_owned(), known: BTreeMap::new() }
     }

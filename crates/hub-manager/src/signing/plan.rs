@@ -115,14 +115,14 @@ fn next_stored(inputs: &Inputs<'_>) -> Result<Moved, String> {
     match &stored.phase {
         Phase::Steady => steady(inputs, stored),
         Phase::Introduce(next) => {
-            let needed = [root(&stored.current)?, root(next)?];
+            let needed = [fingerprint(&stored.current)?, fingerprint(next)?];
             Ok(match unfinished(inputs.members, None, &needed) {
                 Some(member) => Moved::Stays { waiting: Some(member), again: None },
                 None => Moved::to(Stored { phase: Phase::Switch(next.clone()), ..stored.clone() }),
             })
         }
         Phase::Switch(next) => {
-            let needed = root(next)?;
+            let needed = fingerprint(next)?;
             Ok(match unfinished(inputs.members, Some(&needed), std::slice::from_ref(&needed)) {
                 Some(member) => Moved::Stays { waiting: Some(member), again: None },
                 None => Moved::to(Stored { current: next.clone(), phase: Phase::Steady, ..stored.clone() }),
@@ -149,7 +149,7 @@ fn steady(inputs: &Inputs<'_>, stored: &Stored) -> Result<Moved, String> {
         }
         Source::BroughtIn(held) => {
             let held = held.clone()?;
-            if root(&held)? != root(&stored.current)? {
+            if fingerprint(&held)? != fingerprint(&stored.current)? {
                 return fresh(inputs).map(introduce);
             }
             // Another signer under the same root: trust stays as it is.
@@ -181,7 +181,7 @@ fn digest(options: &CertificateOptions) -> String {
 }
 
 /// Fingerprint of an authority's root.
-fn root(held: &Held) -> Result<String, String> {
+pub(super) fn fingerprint(held: &Held) -> Result<String, String> {
     let certificates = pem::certificates(&held.root).map_err(|error| format!("the root {error}"))?;
     certificates.first().map(pem::fingerprint).ok_or_else(|| "the root is empty".to_owned())
 }

@@ -6,40 +6,43 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hub::output::OutputKind;
-use hub::state::State;
+use hub::state::{Change, State};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use kube_support::error::describe;
-use mesh_types::hub::certificate::{CertificateRequestStatus, IssuedCertificate};
+use mesh_types::hub::certificate::{CertificateRequestStatus, IssueState, IssuedCertificate};
 use mesh_types::hub::names::{ANNOTATION_PARENTS, ANNOTATION_ROTATE, FIELD_MANAGER};
-use mesh_types::hub::virtual_mesh::SharedTrust;
+use mesh_types::hub::virtual_mesh::{SharedTrust, TrustStatus};
 use mesh_types::hub::{Kind, Object, ObjectRef, VirtualMesh};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Decision, Member, Source};
-use super::stored::{self, Held};
+use super::progress;
+use super::stored::{self, Held, Stored};
 use super::tables::{Tables, root_name};
 use crate::clusters::Agents;
-use crate::event::{Events, ask};
+use crate::event::{Event, Events, ask};
 use crate::kinds::ResourceKind;
+use crate::plane::Plane;
 
 /// Pause after a write that failed; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a cluster may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Secrets of other namespaces are not watched; they are read this often.
+/// Even where nothing seems to change, clocks and watches are not trusted for longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// What signing needs.
 pub struct Signing {
     /// The management cluster.
     pub management: Client,
-    /// Namespace of the hub.
-    pub namespace: String,
+    /// Which plane this is.
+    pub plane: Plane,
     /// Who knows what each cluster shall have.
     pub events: Events,
     /// How clusters with an agent are reached.
@@ -73,7 +76,7 @@ impl Signing {
         if self.began.wait_for(|began| *began).await.is_err() {
             return;
         }
-        let mut tables = Tables::watch(&self.management, &self.namespace, &changed, &cancel);
+        let mut tables = Tables::watch(&self.management, &self.plane.namespace, &changed, &cancel);
         tables.ready().await;
         let mut pauses = BTreeMap::new();
         let mut told = BTreeMap::new();
@@ -112,7 +115,7 @@ impl Signing {
         &self,
         tables: &Tables,
         one: &Trusted,
-        told: &mut BTreeMap<ObjectRef, Option<String>>,
+        told: &mut BTreeMap<ObjectRef, TrustStatus>,
     ) -> Result<Option<SystemTime>, String> {
         let reference = one.virtual_mesh.reference();
         let name = root_name(&reference);
@@ -120,21 +123,32 @@ impl Signing {
         let stored = secret.as_deref().and_then(stored::read);
         let members = members(tables, one);
         let decision = plan::decide(&plan::Inputs {
-            source: self.source(tables, one).await,
+            source: self.source(tables, one),
             stored: stored.as_ref(),
             members: &members,
             now: SystemTime::now(),
         });
-        if told.insert(reference.clone(), decision.waiting.clone()).as_ref() != Some(&decision.waiting) {
-            let waiting = decision.waiting.as_deref().unwrap_or_default();
-            tracing::info!(virtual_mesh = reference.name, waiting, "the root of the virtual mesh");
-        }
+        self.tell_status(&reference, trust_of(tables, one, stored.as_ref(), &decision), told);
         let version = secret.and_then(|secret| secret.metadata.resource_version.clone());
         self.carry_out(tables, one, &name, version.as_deref(), &decision).await?;
         Ok(decision.again)
     }
 
-    async fn source<'a>(&self, tables: &Tables, one: &'a Trusted) -> Source<'a> {
+    /// Tells what the status of a VirtualMesh says of its trust, where that is another than before.
+    fn tell_status(&self, reference: &ObjectRef, trust: TrustStatus, told: &mut BTreeMap<ObjectRef, TrustStatus>) {
+        let before = told.insert(reference.clone(), trust.clone());
+        if before.as_ref() == Some(&trust) {
+            return;
+        }
+        if before.is_none_or(|before| (before.phase, &before.waiting) != (trust.phase, &trust.waiting)) {
+            let (phase, waiting) = (trust.phase, &trust.waiting);
+            tracing::info!(virtual_mesh = reference.name, ?phase, waiting, "the root of the virtual mesh");
+        }
+        let change = Change::Trust(reference.clone(), Box::new(trust));
+        let _stopping = self.events.send(Event::Changes(vec![change], Instant::now()));
+    }
+
+    fn source<'a>(&self, tables: &Tables, one: &'a Trusted) -> Source<'a> {
         let authority = &one.shared.root_certificate_authority;
         let Some(place) = &authority.secret else {
             let options = authority.generated.clone().unwrap_or_default();
@@ -142,19 +156,13 @@ impl Signing {
             let rotation = annotations.get(ANNOTATION_ROTATE).map_or("", String::as_str);
             return Source::Generated { options, rotation };
         };
-        Source::BroughtIn(self.brought_in(tables, place).await)
+        Source::BroughtIn(self.brought_in(tables, place))
     }
 
-    async fn brought_in(&self, tables: &Tables, place: &ObjectRef) -> Result<Held, String> {
-        let namespace = if place.namespace.is_empty() { &self.namespace } else { &place.namespace };
-        let title = format!("Secret {namespace}/{}", place.name);
-        let secret = if *namespace == self.namespace {
-            tables.secret(&place.name).map(|secret| (*secret).clone())
-        } else {
-            let secrets: Api<Secret> = Api::namespaced(self.management.clone(), namespace);
-            secrets.get_opt(&place.name).await.map_err(|error| format!("{title}: {}", describe(&error)))?
-        };
-        let secret = secret.ok_or_else(|| format!("{title} is missing"))?;
+    /// Validation refuses one in another namespace, where the manager has no rights.
+    fn brought_in(&self, tables: &Tables, place: &ObjectRef) -> Result<Held, String> {
+        let title = format!("Secret {}/{}", self.plane.namespace, place.name);
+        let secret = tables.secret(&place.name).ok_or_else(|| format!("{title} is missing"))?;
         stored::brought_in(&secret).map_err(|error| format!("{title}: {error}"))
     }
 
@@ -168,8 +176,8 @@ impl Signing {
     ) -> Result<(), String> {
         let words = |error: kube::Error| describe(&error);
         if let Some(next) = &decision.store {
-            let secrets: Api<Secret> = Api::namespaced(self.management.clone(), &self.namespace);
-            let body = stored::secret(&self.namespace, name, next, version);
+            let secrets: Api<Secret> = Api::namespaced(self.management.clone(), &self.plane.namespace);
+            let body = stored::secret(&self.plane, name, next, version);
             let body: Secret = serde_json::from_value(body).map_err(|error| error.to_string())?;
             let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
             // Somebody who was faster is not overwritten: there is another look at what he wrote.
@@ -241,6 +249,29 @@ fn members(tables: &Tables, one: &Trusted) -> Vec<Member> {
         certificate: None,
     }));
     members
+}
+
+/// What the status of a VirtualMesh says of its trust.
+fn trust_of(tables: &Tables, one: &Trusted, stored: Option<&Stored>, decision: &Decision) -> TrustStatus {
+    let mut trust = progress::of(stored, decision.waiting.as_deref());
+    for mesh in &one.virtual_mesh.spec.meshes {
+        let wanted = one.certificates.iter().find(|wanted| wanted.name == mesh.name);
+        let seen = wanted.and_then(|wanted| {
+            let cluster = tables.cluster(&wanted.cluster)?;
+            let certificate: Object<IssuedCertificate> = cluster.get(&wanted.name, &wanted.namespace)?;
+            let restart = certificate.spec.workload_restart.as_ref();
+            let restart = restart.and_then(|restart| cluster.get(&restart.name, &wanted.namespace));
+            let mut status = certificate.status;
+            if status.observed_generation != certificate.metadata.generation.unwrap_or_default() {
+                // It is about an earlier form.
+                status.state = IssueState::Pending;
+            }
+            Some((status, restart))
+        });
+        let (certificate, restart) = seen.unzip();
+        trust.meshes.insert(mesh.to_string(), progress::member(certificate, restart.flatten()));
+    }
+    trust
 }
 
 /// What the hub wants in clusters, by VirtualMesh (`namespace/name`).

@@ -10,6 +10,8 @@ use mesh_certificates::{Authority, AuthorityError};
 use mesh_types::hub::names::{ANNOTATION_OPTIONS, ANNOTATION_ROTATE, LABEL_OWNER, TYPE_ROOT};
 use serde_json::{Value, json};
 
+use crate::plane::Plane;
+
 const PHASE: &str = "certificates.meshproof.dev/phase";
 
 /// An authority as texts.
@@ -120,7 +122,7 @@ pub fn brought_in(secret: &Secret) -> Result<Held, AuthorityError> {
 }
 
 /// The Secret that remembers it; `version` is that of the Secret whose place it takes.
-pub fn secret(namespace: &str, name: &str, stored: &Stored, version: Option<&str>) -> Value {
+pub fn secret(plane: &Plane, name: &str, stored: &Stored, version: Option<&str>) -> Value {
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let mut data: BTreeMap<&str, ByteString> = BTreeMap::new();
     let mut hold = |held: &Held, names: [&'static str; 3]| {
@@ -146,9 +148,9 @@ pub fn secret(namespace: &str, name: &str, stored: &Stored, version: Option<&str
         "type": TYPE_ROOT,
         "metadata": {
             "name": name,
-            "namespace": namespace,
+            "namespace": plane.namespace,
             "resourceVersion": version,
-            "labels": { LABEL_OWNER: namespace },
+            "labels": { LABEL_OWNER: plane.identity },
             "annotations": { PHASE: phase, ANNOTATION_OPTIONS: stored.options, ANNOTATION_ROTATE: stored.rotation },
         },
         "data": data,
@@ -166,12 +168,17 @@ mod tests {
             key: key.map(str::to_owned),
             root: format!("{name} root"),
         };
+        let plane = Plane { namespace: "hub".to_owned(), identity: "1".to_owned() };
         for phase in [Phase::Steady, Phase::Introduce(held("new", Some("key"))), Phase::Switch(held("new", None))] {
             let stored =
                 Stored { current: held("old", Some("key")), phase, options: "o".to_owned(), rotation: "r".to_owned() };
-            let written: Secret = serde_json::from_value(secret("hub", "root", &stored, Some("7"))).unwrap();
+            let written: Secret = serde_json::from_value(secret(&plane, "root", &stored, Some("7"))).unwrap();
             assert_eq!(read(&written), Some(stored));
             assert_eq!(written.metadata.resource_version.as_deref(), Some("7"));
+            assert_eq!(
+                (written.metadata.namespace.as_deref(), &written.metadata.labels.unwrap()[LABEL_OWNER]),
+                (Some("hub"), &plane.identity)
+            );
         }
     }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DynamicObject;
-use kube::runtime::reflector::{ObjectRef as Reference, Store};
+use kube::runtime::reflector::ObjectRef as Reference;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use kube_support::table::{follow, follow_dynamic};
+use kube_support::table::{Table, follow, follow_dynamic};
 use mesh_types::hub::{Kind, Object, ObjectRef, Resource, VirtualMesh, names};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,8 @@ use crate::kinds::ResourceKind;
 /// Everything that is watched.
 pub(super) struct Tables {
     namespace: String,
-    secrets: Store<Secret>,
-    virtual_meshes: Store<DynamicObject>,
+    secrets: Table<Secret>,
+    virtual_meshes: Table<DynamicObject>,
     clusters: Arc<Mutex<BTreeMap<String, Cluster>>>,
     followed: BTreeMap<String, CancellationToken>,
 }
@@ -30,8 +30,9 @@ pub(super) struct Tables {
 #[derive(Clone)]
 pub(super) struct Cluster {
     pub(super) client: Client,
-    certificates: Store<DynamicObject>,
-    requests: Store<DynamicObject>,
+    certificates: Table<DynamicObject>,
+    requests: Table<DynamicObject>,
+    restarts: Table<DynamicObject>,
 }
 
 impl Tables {
@@ -53,9 +54,9 @@ impl Tables {
         }
     }
 
+    /// Waits until the management cluster was read: which roots there are is not guessed.
     pub(super) async fn ready(&self) {
-        // A writer ends only with its watch, and that only with the manager.
-        let _ = tokio::join!(self.secrets.wait_until_ready(), self.virtual_meshes.wait_until_ready(),);
+        tokio::join!(self.secrets.listed(), self.virtual_meshes.listed());
     }
 
     /// Watches the registered clusters, and no others.
@@ -119,7 +120,11 @@ fn lock(clusters: &Mutex<BTreeMap<String, Cluster>>) -> MutexGuard<'_, BTreeMap<
 impl Cluster {
     /// A resource that the agent or the hub wrote; nothing before the cluster was read.
     pub(super) fn get<R: Resource>(&self, name: &str, namespace: &str) -> Option<Object<R>> {
-        let table = if R::KIND == Kind::IssuedCertificate { &self.certificates } else { &self.requests };
+        let table = match R::KIND {
+            Kind::IssuedCertificate => &self.certificates,
+            Kind::WorkloadRestart => &self.restarts,
+            _ => &self.requests,
+        };
         let reference = Reference::new_with(name, ResourceKind::from(R::KIND).api_resource()).within(namespace);
         read(&*table.get(&reference)?)
     }
@@ -153,7 +158,9 @@ impl Following {
                         follow_dynamic(api, resource.api_resource(), &self.changed, &until)
                     };
                     let (certificates, requests) = (follow(Kind::IssuedCertificate), follow(Kind::CertificateRequest));
-                    lock(&self.clusters).insert(self.cluster.clone(), Cluster { client, certificates, requests });
+                    let restarts = follow(Kind::WorkloadRestart);
+                    let cluster = Cluster { client: client.clone(), certificates, requests, restarts };
+                    lock(&self.clusters).insert(self.cluster.clone(), cluster);
                 }
                 None => drop(lock(&self.clusters).remove(&self.cluster)),
             }

@@ -56,9 +56,14 @@ impl Observation {
         observation
     }
 
-    /// Whether the hub of a namespace wrote it.
+    /// Whether the plane of this identity wrote it.
     pub fn is_of(&self, owner: &str) -> bool {
-        self.labels.get(LABEL_OWNER).and_then(Value::as_str) == Some(owner)
+        self.plane() == Some(owner)
+    }
+
+    /// The plane that wrote it, if one did.
+    pub fn plane(&self) -> Option<&str> {
+        self.labels.get(LABEL_OWNER).and_then(Value::as_str)
     }
 
     /// Which registered cluster it was discovered in.

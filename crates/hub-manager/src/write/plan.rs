@@ -35,9 +35,12 @@ pub fn step(owner: &str, wanted: Option<&Value>, there: Option<&Observation>, co
         (None, Some(there)) if collect && there.is_of(owner) && !there.deleting => Step::Delete,
         (None, Some(_)) => Step::Nothing,
         (Some(_), None) => Step::Apply { new: true, force: false, replace: false },
-        (Some(_), Some(there)) if !there.is_of(owner) => {
-            Step::Refuse("somebody else's object of this name is there; it is left as it is".to_owned())
-        }
+        (Some(_), Some(there)) if !there.is_of(owner) => Step::Refuse(match there.plane() {
+            Some(plane) => {
+                format!("an object of this name is there of another management plane ({plane}); it is left as it is")
+            }
+            None => "somebody else's object of this name is there; it is left as it is".to_owned(),
+        }),
         (Some(_), Some(there)) if there.deleting => {
             Step::Refuse("it is being deleted, and something holds that up".to_owned())
         }
@@ -75,7 +78,12 @@ mod tests {
 
     #[test]
     fn what_is_somebody_elses_is_neither_written_nor_deleted() {
-        assert!(matches!(step("hub", Some(&wanted(1)), Some(&of("other", 1)), true), Step::Refuse(_)));
+        let refusal = |there: &Observation| match step("hub", Some(&wanted(1)), Some(there), true) {
+            Step::Refuse(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(refusal(&of("other", 1)).contains("another management plane (other)"));
+        assert!(refusal(&Observation::default()).contains("somebody else's"));
         assert_eq!(step("hub", None, Some(&of("other", 1)), true), Step::Nothing);
         assert_eq!(step("hub", None, Some(&Observation::default()), true), Step::Nothing);
     }

@@ -56,10 +56,11 @@ pub async fn create(client: Client, key: &Key, manifest: &Value) -> Result<Obser
     Err(Failure::Surprised(Some(Box::new(observed(&restored)))))
 }
 
-/// Writes an object that is there.
+/// Writes an object that is there, in the state that it was judged by: what somebody made of it meanwhile, or in its place, is
+/// looked at first.
 ///
 /// # Errors
-/// The API server refuses or does not answer.
+/// The API server refuses or does not answer, or the object is another.
 pub async fn update(
     client: Client,
     key: &Key,
@@ -69,11 +70,37 @@ pub async fn update(
     replace: bool,
 ) -> Result<Observation, Failure> {
     let api = key.kind.in_namespace(client, &key.namespace);
+    let mut version = there.resource_version.clone();
     if replace {
-        take_back(&api, key, manifest, there).await?;
+        let taken_back = take_back(&api, key, manifest, there).await;
+        version = judged(&api, key, there, taken_back).await?.resource_version;
     }
     let params = PatchParams { force, ..PatchParams::apply(FIELD_MANAGER) };
-    Ok(observed(&api.patch(&key.name, &params, &Patch::Apply(manifest)).await?))
+    let mut manifest = manifest.clone();
+    manifest["metadata"]["resourceVersion"] = version.into();
+    let applied = api.patch(&key.name, &params, &Patch::Apply(&manifest)).await;
+    judged(&api, key, there, applied).await
+}
+
+/// The answer to a write that is conditional on what was there; a conflict is a surprise where something else is there now, and
+/// a refusal otherwise: somebody owns the fields.
+async fn judged(
+    api: &Api<DynamicObject>,
+    key: &Key,
+    there: &Observation,
+    answer: Result<DynamicObject, kube::Error>,
+) -> Result<Observation, Failure> {
+    match answer {
+        Ok(object) => Ok(observed(&object)),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let now = api.get_opt(&key.name).await?.as_ref().map(observed);
+            match now {
+                Some(now) if now.resource_version == there.resource_version => Err(kube::Error::Api(status).into()),
+                now => Err(Failure::Surprised(now.map(Box::new))),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Replaces the specification, for fields that others added stay when one applies.
@@ -82,29 +109,34 @@ async fn take_back(
     key: &Key,
     manifest: &Value,
     there: &Observation,
-) -> Result<(), kube::Error> {
+) -> Result<DynamicObject, kube::Error> {
+    // A merge cannot take fields away.
     let operations = json!([
-        { "op": "test", "path": "/metadata/uid", "value": there.uid },
+        { "op": "add", "path": "/metadata/resourceVersion", "value": there.resource_version },
         { "op": "add", "path": "/spec", "value": manifest["spec"] },
     ]);
     let operations = serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch(&key.name, &params, &Patch::<()>::Json(operations)).await.map(drop)
+    api.patch(&key.name, &params, &Patch::<()>::Json(operations)).await
 }
 
-/// Deletes an object, this one and no later one of the same name.
+/// Deletes an object in the state that it was judged by: no later one of the same name, and none that became another's meanwhile.
 ///
 /// # Errors
-/// The API server refuses or does not answer.
+/// The API server refuses or does not answer, or the object is another.
 pub async fn delete(client: Client, key: &Key, there: &Observation) -> Result<(), Failure> {
     let api = key.kind.in_namespace(client, &key.namespace);
-    let preconditions =
-        Preconditions { uid: Some(there.uid.clone()).filter(|uid| !uid.is_empty()), ..Preconditions::default() };
+    let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let preconditions = Preconditions { uid: known(&there.uid), resource_version: known(&there.resource_version) };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match api.delete(&key.name, &params).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(error.into()),
         Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let now = api.get_opt(&key.name).await?;
+            Err(Failure::Surprised(now.as_ref().map(|now| Box::new(observed(now)))))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

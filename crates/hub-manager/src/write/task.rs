@@ -342,7 +342,7 @@ impl<T: Clone + Ord + Send + Sync + 'static> Desk<T> {
         let metrics = Arc::clone(&self.settings.metrics);
         match result {
             // Its answer comes later than the sight of its end. Was it the end of an earlier object, a look will tell.
-            Ok(Some(_)) if vanished => self.enqueue(key),
+            Ok(Some(_)) | Err(Failure::Surprised(Some(_))) if vanished => self.enqueue(key),
             Ok(Some(there)) if manifest.as_ref().is_some_and(|manifest| !there.is_as(manifest)) => {
                 metrics.written(&self.settings.cluster, false, since.elapsed());
                 self.there.insert(key.clone(), there);

@@ -92,3 +92,23 @@ async fn a_policy_is_active_once_every_proxy_has_it() {
     assert!(told.to_string().contains("a.bookinfo refused it: no such cluster"), "{told}");
     manager.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_silence_of_its_cluster_the_agent_is_asked_again() {
+    let (management, mut one) = one_cluster().await;
+    let manager = manager(&management).await;
+    let agent = Agent::start(&one).await;
+    management.create(timeout("quick", 2)).await;
+    routed(&one, Some("2s")).await;
+    agent.tell(&json!({ ROUTE: { "resourceVersion": version(&one).await, "acknowledged": true } }));
+    policy(&management, "quick", "ACTIVE").await;
+    one.fall_silent();
+    let name = ("multicluster.meshproof.dev/v1", "KubernetesCluster", HUB, "cluster1");
+    status(&management, name, |status| status["state"] == "FAILED").await;
+    let name = ("networking.meshproof.dev/v1", "TrafficPolicy", "bookinfo", "quick");
+    status(&management, name, |status| reason(status, "Acknowledged") == "NobodyTells").await;
+    // Nothing has changed meanwhile but that nobody was heard.
+    one.answer().await;
+    policy(&management, "quick", "ACTIVE").await;
+    manager.stop().await;
+}

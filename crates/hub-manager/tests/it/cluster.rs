@@ -100,10 +100,15 @@ impl Cluster {
 
     /// Answers again, at the same address.
     pub(crate) async fn answer(&mut self) {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(self.address).unwrap();
-        self.listen(socket.listen(64).unwrap());
+        let address = self.address;
+        let listen = || {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(64)
+        };
+        // Who listened before ends a moment after it was told to.
+        self.listen(crate::world::until("the address to be free", async || listen()).await);
     }
 
     async fn define(&self) {

@@ -9,6 +9,7 @@ mod discovery;
 mod leading;
 mod ownership;
 mod resilience;
+mod spy;
 mod trust;
 mod webhook;
 mod world;

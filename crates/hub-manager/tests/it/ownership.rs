@@ -1,10 +1,12 @@
 //! What is whose: foreign objects stay as they are, the hub's are put right, what nobody wants any more is deleted.
 
+use hub_manager::plane::Plane;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::world::{
-    DISCOVERY, HUB, ISTIO, MULTICLUSTER, has, join, manager, one_cluster, policy, routed, status, timeout, until, yaml,
+    DISCOVERY, HUB, ISTIO, MULTICLUSTER, bookinfo, has, join, management, manager, one_cluster, policy, register,
+    routed, status, timeout, until, yaml,
 };
 
 const SLICE: &str = "discovery.k8s.io/v1";
@@ -95,7 +97,9 @@ async fn what_is_no_longer_wanted_of_an_object_goes() {
 async fn what_was_left_from_before_is_collected_at_a_start() {
     let (management, one) = one_cluster().await;
     let mut left = foreign();
-    left["metadata"] = json!({ "name": "left", "namespace": "bookinfo", "labels": { "hub.meshproof.dev/owner": HUB } });
+    let plane = Plane::of(&management.client, HUB).await;
+    let labels = json!({ "hub.meshproof.dev/owner": plane.identity });
+    left["metadata"] = json!({ "name": "left", "namespace": "bookinfo", "labels": labels });
     one.create(left.clone()).await;
     left["metadata"] =
         json!({ "name": "other", "namespace": "bookinfo", "labels": { "hub.meshproof.dev/owner": "another-hub" } });
@@ -161,4 +165,41 @@ async fn a_destination_by_hand_is_respected() {
     one.delete("v1", "Service", "bookinfo", "reviews").await;
     has(&management, DISCOVERY, "Destination", &["meshproof-hub/machine"]).await;
     manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_planes_of_one_name_over_a_cluster_leave_each_others_objects() {
+    let (first, second, shared) = tokio::join!(management(), management(), bookinfo("cluster1", 1));
+    for management in [&first, &second] {
+        register(management, "cluster1", &shared.kubeconfig()).await;
+    }
+    let manager_of_first = manager(&first).await;
+    first.create(timeout("quick", 2)).await;
+    routed(&shared, Some("2s")).await;
+    // The second collects its garbage at its start, and wants an object that the first has.
+    let manager_of_second = manager(&second).await;
+    second.create(timeout("slow", 9)).await;
+    let told = policy(&second, "slow", "INVALID").await;
+    assert!(told["errors"][0].as_str().unwrap().contains("VirtualService bookinfo/reviews in cluster1"), "{told}");
+    routed(&shared, Some("2s")).await;
+    policy(&first, "quick", "ACCEPTED").await;
+
+    second.delete(MULTICLUSTER, "KubernetesCluster", HUB, "cluster1").await;
+    has(&second, MULTICLUSTER, "KubernetesCluster", &[]).await;
+    routed(&shared, Some("2s")).await;
+    // What the first gives up another may have.
+    register_again(&second).await;
+    first.delete(crate::world::NETWORKING, "TrafficPolicy", "bookinfo", "quick").await;
+    routed(&shared, Some("9s")).await;
+    policy(&second, "slow", "ACCEPTED").await;
+    manager_of_first.stop().await;
+    routed(&shared, Some("9s")).await;
+    manager_of_second.stop().await;
+}
+
+/// Registers a cluster again whose Secret is still there.
+async fn register_again(management: &crate::cluster::Cluster) {
+    let registration = json!({ "apiVersion": MULTICLUSTER, "kind": "KubernetesCluster",
+        "metadata": { "name": "cluster1", "namespace": HUB }, "spec": { "secretName": "cluster1" } });
+    management.create(registration).await;
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cluster::Cluster;
-use crate::world::{HUB, NETWORKING, bookinfo, management, manager, register, until};
+use crate::world::{HUB, NETWORKING, bookinfo, management, manager, reason, register, status, until};
 
 const CERTIFICATES: &str = "certificates.meshproof.dev/v1";
 const CLUSTERS: [&str; 2] = ["cluster1", "cluster2"];
@@ -96,6 +96,11 @@ async fn members_sign_under_one_root_and_keys_stay_where_they_are() {
     let (one, two) = (member(&management, CLUSTERS[0], 1).await, member(&management, CLUSTERS[1], 2).await);
     trust(&management, json!({ "generated": { "ttlDays": 30 } })).await;
     let root = one_root(&[&one, &two], &[]).await;
+    let settled = |status: &Value| reason(status, "Trusted") == "Settled";
+    let told = status(&management, (NETWORKING, "VirtualMesh", HUB, "all"), settled).await;
+    let of_one = &told["trust"]["meshes"]["istiod--istio-system--cluster1.meshproof-hub"];
+    assert_eq!((&told["trust"]["rootFingerprint"], &of_one["trustedRoots"]), (&json!(root[0]), &json!(root)));
+    assert!(of_one["notAfter"].is_string(), "{told}");
     let secret = management.get("v1", "Secret", HUB, "root--all--meshproof-hub").await.unwrap();
     assert_eq!(
         pem::certificates(&text(&secret, "ca.crt")).unwrap().iter().map(pem::fingerprint).collect::<Vec<_>>(),
@@ -144,6 +149,8 @@ async fn an_authority_that_is_brought_in_is_waited_for_and_used() {
     let (one, two) = (member(&management, CLUSTERS[0], 1).await, member(&management, CLUSTERS[1], 2).await);
     trust(&management, json!({ "secret": { "name": "own", "namespace": HUB } })).await;
     let name = "istiod--istio-system--cluster1";
+    let waits = |status: &Value| status["trust"]["waiting"] == format!("Secret {HUB}/own is missing");
+    status(&management, (NETWORKING, "VirtualMesh", HUB, "all"), waits).await;
     until("the reason", async || {
         let request = one.cluster.get(CERTIFICATES, "CertificateRequest", HUB, name).await.unwrap_or_default();
         let error = request["status"]["error"].as_str().unwrap_or_default().to_owned();

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use hub_manager::manager::Manager;
+use hub_manager::plane::Plane;
+use kube::Client;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -66,7 +68,13 @@ pub(crate) async fn join(management: &Cluster, clusters: &[&str]) {
 
 /// A manager that works.
 pub(crate) async fn manager(management: &Cluster) -> Manager {
-    let manager = Manager::start(management.client.clone(), HUB);
+    manager_with(management.client.clone()).await
+}
+
+/// A manager that works with this client of the management cluster.
+pub(crate) async fn manager_with(client: Client) -> Manager {
+    let plane = Plane::of(&client, HUB).await;
+    let manager = Manager::start(client, &plane);
     let mut began = manager.began.clone();
     let waited = tokio::time::timeout(PATIENCE, began.wait_for(|began| *began)).await;
     waited.expect("the work begins in time").expect("the manager works");

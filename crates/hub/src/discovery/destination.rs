@@ -32,9 +32,10 @@ pub(super) fn all(
         let mut workloads: Vec<_> = behind_proxies.iter().copied().filter(selected).collect();
         let annotations = service.metadata.annotations.as_ref();
         let asked_for = annotations.and_then(|all| all.get(ANNOTATION_DISCOVER)).is_some_and(|value| value == "true");
-        if workloads.is_empty() && asked_for {
+        let without_proxies = workloads.is_empty();
+        if without_proxies && asked_for {
             workloads = templates.iter().filter(selected).collect();
-        } else if workloads.is_empty() {
+        } else if without_proxies {
             return None;
         }
         let slices = known.slices.get(&(namespace.clone(), name.clone())).map_or(&[][..], Vec::as_slice);
@@ -50,6 +51,7 @@ pub(super) fn all(
                 .collect(),
             endpoints: endpoints(&known, objects, service, slices, &selector),
             workload_selector_labels: selector,
+            without_proxies,
         };
         Some(place.object(&[&name, &namespace, place.cluster], Destination { kube_service, mesh: place.mesh.clone() }))
     };

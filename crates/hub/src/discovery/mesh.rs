@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use mesh_types::hub::mesh::{AgentInfo, GatewayPort, IngressGateway, Installation, Istio};
-use mesh_types::hub::{Mesh, Object, ObjectRef};
+use mesh_types::hub::{Mesh, Object};
 use mesh_types::names::LABEL_REGION;
 use serde_json::Value;
 
@@ -16,12 +16,7 @@ use super::{ClusterObjects, Labels, Place, is_selected};
 const AGENT: (&str, &str) = ("app.kubernetes.io/name", "meshproof-hub-agent");
 const DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
 
-pub(super) fn of(
-    cluster: &str,
-    hub_namespace: &str,
-    objects: &ClusterObjects,
-    templates: &[Template],
-) -> Option<Object<Mesh>> {
+pub(super) fn of(place: &Place<'_>, objects: &ClusterObjects, templates: &[Template]) -> Option<Object<Mesh>> {
     let (deployment, container) = objects.deployments.iter().find_map(|one| Some((one, control_plane(one)?)))?;
     let namespace = deployment.metadata.namespace.clone().unwrap_or_default();
     let name = deployment.metadata.name.clone().unwrap_or_default();
@@ -37,7 +32,7 @@ pub(super) fn of(
     let istio = Istio {
         installation: Installation {
             namespace: namespace.clone(),
-            cluster: cluster.to_owned(),
+            cluster: place.cluster.to_owned(),
             pod_labels: deployment.spec.selector.match_labels.clone().unwrap_or_default(),
             version: version(container),
             region: region(objects),
@@ -47,8 +42,7 @@ pub(super) fn of(
         ingress_gateways: gateways(objects, templates),
         smart_dns_proxying_enabled: captures(&config["defaultConfig"]) || defaults.as_ref().is_some_and(captures),
     };
-    let place = Place { cluster, hub_namespace, mesh: ObjectRef::default() };
-    Some(place.object(&[&name, &namespace, cluster], Mesh { istio, agent_info: agent(objects) }))
+    Some(place.object(&[&name, &namespace, place.cluster], Mesh { istio, agent_info: agent(objects) }))
 }
 
 /// The container of a control plane: it stands in a Deployment of the label that all installations give, under a name that

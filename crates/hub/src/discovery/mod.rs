@@ -52,12 +52,14 @@ pub struct Discovered {
     pub destinations: Vec<hub::Object<Destination>>,
 }
 
-/// Looks at the objects of a cluster; what is found is for the namespace of the hub. Without a control plane nothing is found.
-pub fn discover(cluster: &str, hub_namespace: &str, objects: &ClusterObjects) -> Discovered {
+/// Looks at the objects of a cluster; what is found is for the namespace of the hub, and marked as that of the plane `owner`.
+/// Without a control plane nothing is found.
+pub fn discover(cluster: &str, hub_namespace: &str, owner: &str, objects: &ClusterObjects) -> Discovered {
     let templates = workload::templates(objects);
-    let Some(mesh) = mesh::of(cluster, hub_namespace, objects, &templates) else { return Discovered::default() };
+    let place = Place { cluster, hub_namespace, owner, mesh: hub::ObjectRef::default() };
+    let Some(mesh) = mesh::of(&place, objects, &templates) else { return Discovered::default() };
     let behind_proxies: Vec<_> = templates.iter().filter(|one| one.has_proxy && !one.is_gateway).collect();
-    let place = Place { cluster, hub_namespace, mesh: mesh.reference() };
+    let place = Place { mesh: mesh.reference(), ..place };
     Discovered {
         workloads: workload::all(&place, &behind_proxies),
         destinations: destination::all(&place, objects, &behind_proxies, &templates),
@@ -69,6 +71,7 @@ pub fn discover(cluster: &str, hub_namespace: &str, objects: &ClusterObjects) ->
 struct Place<'a> {
     cluster: &'a str,
     hub_namespace: &'a str,
+    owner: &'a str,
     mesh: hub::ObjectRef,
 }
 
@@ -76,7 +79,7 @@ impl Place<'_> {
     /// A resource for something of this cluster.
     fn object<R: hub::Resource>(&self, parts: &[&str], spec: R) -> hub::Object<R> {
         let mut object = hub::Object::new(&hub::names::join(parts), self.hub_namespace, spec);
-        object.metadata.labels.insert(hub::names::LABEL_OWNER.to_owned(), self.hub_namespace.to_owned());
+        object.metadata.labels.insert(hub::names::LABEL_OWNER.to_owned(), self.owner.to_owned());
         object.metadata.labels.insert(hub::names::LABEL_CLUSTER.to_owned(), self.cluster.to_owned());
         object
     }

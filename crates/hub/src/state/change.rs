@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mesh_types::hub::virtual_mesh::TrustStatus;
 use mesh_types::hub::{
     AccessPolicy, ClusterObjectRef, Destination, KubernetesCluster, Mesh, Object, ObjectRef, TrafficPolicy,
     VirtualDestination, VirtualMesh, Workload,
@@ -22,6 +23,8 @@ pub enum Change {
     Written(Outcome),
     /// Objects of a unit got further in a cluster, or are held up there.
     Progress(Report),
+    /// The shared trust of a virtual mesh got further, or is held up.
+    Trust(ObjectRef, Box<TrustStatus>),
 }
 
 impl Change {

@@ -22,6 +22,12 @@ impl State {
                     self.mark_progress(&unit, dirty);
                 }
             }
+            Change::Trust(virtual_mesh, trust) => {
+                if self.trust.get(&virtual_mesh) != Some(&*trust) {
+                    self.trust.insert(virtual_mesh.clone(), *trust);
+                    dirty.statuses.insert(Subject::VirtualMesh(virtual_mesh));
+                }
+            }
         }
     }
 
@@ -58,12 +64,15 @@ impl State {
                 }
             }
             Input::VirtualMesh(object) => {
-                if !put_checked(&mut inputs.virtual_meshes, object) {
+                if let Some(trust) = &object.status.trust {
+                    self.trust.entry(object.reference()).or_insert_with(|| trust.clone());
+                }
+                if !put_checked(&mut inputs.virtual_meshes, object, &self.world.settings.namespace) {
                     return;
                 }
             }
             Input::TrafficPolicy(object) => {
-                if !put_checked(&mut inputs.traffic_policies, object) {
+                if !put_checked(&mut inputs.traffic_policies, object, &self.world.settings.namespace) {
                     return;
                 }
             }
@@ -75,12 +84,13 @@ impl State {
                     self.virtual_hosts.insert(host);
                 }
                 self.mark_rivals(&key, dirty);
-                if !put_checked(&mut self.world.inputs.virtual_destinations, object) {
+                let namespace = &self.world.settings.namespace;
+                if !put_checked(&mut self.world.inputs.virtual_destinations, object, namespace) {
                     return;
                 }
             }
             Input::AccessPolicy(object) => {
-                if !put_checked(&mut inputs.access_policies, object) {
+                if !put_checked(&mut inputs.access_policies, object, &self.world.settings.namespace) {
                     return;
                 }
             }
@@ -246,7 +256,8 @@ impl State {
             }
         };
         if changed {
-            self.mark_statuses(&unit, dirty);
+            // Also those of policies that need it, such as for a subset.
+            self.mark_progress(&unit, dirty);
         }
     }
 
@@ -369,13 +380,13 @@ fn unchanged<R: Resource>(before: Option<&Object<R>>, now: &Object<R>) -> bool {
 }
 
 /// Whether something changed.
-fn put_checked<R: Resource>(all: &mut BTreeMap<ObjectRef, Checked<R>>, object: Object<R>) -> bool {
+fn put_checked<R: Resource>(all: &mut BTreeMap<ObjectRef, Checked<R>>, object: Object<R>, hub_namespace: &str) -> bool {
     let reference = object.reference();
     if unchanged(all.get(&reference).map(|checked| &checked.object), &object) {
         return false;
     }
     let errors = match object.manifest() {
-        Ok(manifest) => mesh_types::hub::validate(&manifest).err().unwrap_or_default(),
+        Ok(manifest) => mesh_types::hub::validate_in(&manifest, hub_namespace).err().unwrap_or_default(),
         Err(error) => vec![mesh_types::FieldError { path: "spec".to_owned(), message: error.to_string() }],
     };
     let errors = errors.iter().map(ToString::to_string).collect();

@@ -15,11 +15,12 @@ mod stages;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mesh_types::hub::ClusterObjectRef;
+use mesh_types::hub::virtual_mesh::TrustStatus;
+use mesh_types::hub::{ClusterObjectRef, ObjectRef};
 
 pub use change::{Action, Change, Effects, Input, InputKey, Outcome, Subject, Unit, Write};
 
-use crate::output::{Desired, Emitted, ObjectKey};
+use crate::output::{Desired, Emitted, ObjectKey, OutputKind};
 use crate::progress::{Board, Progress};
 use crate::status::{self, Status};
 use crate::translate::Translation;
@@ -40,6 +41,8 @@ pub struct State {
     virtual_hosts: BTreeSet<String>,
     failures: BTreeMap<Unit, BTreeMap<(String, ObjectKey), String>>,
     board: Board,
+    /// How far the shared trust of virtual meshes is, as it was told last.
+    trust: BTreeMap<ObjectRef, TrustStatus>,
     revision: u64,
 }
 
@@ -97,8 +100,14 @@ impl State {
 
     /// Why objects of a unit could not be written, with cluster and object.
     pub(crate) fn failures(&self, unit: &Unit) -> impl Iterator<Item = String> {
+        self.failures.get(unit).into_iter().flatten().map(failure)
+    }
+
+    /// The same of the objects that have subsets, for whoever needs one of them.
+    pub(crate) fn rule_failures(&self, unit: &Unit) -> impl Iterator<Item = String> {
         let of_unit = self.failures.get(unit).into_iter().flatten();
-        of_unit.map(|((cluster, key), error)| format!("{key} cannot be written in {cluster}: {error}"))
+        let rules = of_unit.filter(|((_, key), _)| key.kind == OutputKind::DestinationRule);
+        rules.map(failure)
     }
 
     /// Everything that could not be written, with cluster and object.
@@ -112,6 +121,11 @@ impl State {
         all.max_by_key(|(_, progress)| *progress)
     }
 
+    /// How far the shared trust of a virtual mesh is.
+    pub(crate) fn trust(&self, virtual_mesh: &ObjectRef) -> Option<&TrustStatus> {
+        self.trust.get(virtual_mesh)
+    }
+
     /// Destinations that a policy selects.
     pub(crate) fn traffic_targets(&self) -> &Attachments {
         &self.traffic
@@ -121,4 +135,8 @@ impl State {
     pub(crate) fn access_targets(&self) -> &Attachments {
         &self.access
     }
+}
+
+fn failure(((cluster, key), error): (&(String, ObjectKey), &String)) -> String {
+    format!("{key} cannot be written in {cluster}: {error}")
 }

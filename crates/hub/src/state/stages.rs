@@ -10,7 +10,7 @@ use super::compare;
 use super::dirty::Dirty;
 use crate::output::Emitted;
 use crate::translate::{access_policy, destination, federation, membership, mesh, traffic_policy, virtual_destination};
-use crate::world::Target;
+use crate::world::{Memberships, Target};
 
 impl State {
     pub(super) fn work_out(&mut self, mut dirty: Dirty) -> Effects {
@@ -19,7 +19,7 @@ impl State {
         }
         self.attachments(&mut dirty);
         self.federation(&mut dirty);
-        self.addresses(&dirty);
+        self.addresses(&mut dirty);
         self.plans(&mut dirty);
         self.acceptance(&mut dirty);
         let writes = self.objects(&mut dirty);
@@ -35,10 +35,16 @@ impl State {
         let after = membership::all(&self.world.inputs, &before.claims);
         let mut meshes = std::mem::take(&mut dirty.changed_meshes);
         let mut virtual_meshes = dirty.virtual_meshes.clone();
+        // Their objects stand in other namespaces, where others' objects may be.
+        let mut moved = BTreeSet::new();
+        let namespaces = |of: &Memberships, reference: &ObjectRef| Some(of.members.get(reference)?.namespaces.clone());
         for (reference, members) in before.members.iter().chain(&after.members) {
             let same = before.members.get(reference) == after.members.get(reference);
             if !same {
                 virtual_meshes.insert(reference.clone());
+            }
+            if namespaces(&before, reference) != namespaces(&after, reference) {
+                moved.extend(members.meshes.iter().cloned());
             }
             if !same || dirty.virtual_meshes.contains(reference) {
                 meshes.extend(members.meshes.iter().cloned());
@@ -56,6 +62,9 @@ impl State {
             if meshes.contains(&destination.spec.mesh) {
                 dirty.federation.insert(service.clone());
                 dirty.destinations.insert(service.clone());
+            }
+            if moved.contains(&destination.spec.mesh) {
+                self.mark_known(service, dirty);
             }
         }
         if !virtual_meshes.is_empty() {
@@ -158,7 +167,7 @@ impl State {
     }
 
     /// Gives every host an address, those of before first.
-    fn addresses(&mut self, dirty: &Dirty) {
+    fn addresses(&mut self, dirty: &mut Dirty) {
         let world = &mut self.world;
         let good = world.inputs.virtual_destinations.values().filter(|checked| checked.errors.is_empty());
         let wanted: BTreeSet<&String> = good.map(|checked| &checked.object.spec.hostname).collect();
@@ -178,6 +187,16 @@ impl State {
         for host in hosts {
             // Without an address the unit says so.
             let _none_free = world.addresses.allocate(host);
+        }
+        for host in self.world.addresses.serve_waiting() {
+            match self.world.hosts.get(&host).cloned() {
+                Some(service) => drop(dirty.destinations.insert(service)),
+                None => {
+                    let all = self.world.inputs.virtual_destinations.iter();
+                    let of_host = all.filter(|(_, checked)| checked.object.spec.hostname == host);
+                    dirty.plans.extend(of_host.map(|(reference, _)| reference.clone()));
+                }
+            }
         }
     }
 

@@ -68,16 +68,22 @@ fn severity(state: State) -> u8 {
     }
 }
 
-/// The conditions that go with a state. When they changed last is added by whoever writes them.
-fn conditions(generation: i64, state: State, message: &str, reached: Reached<'_>) -> Vec<Condition> {
-    let condition = |kind: &str, status: &str, reason: &str, message: &str| Condition {
+/// A condition. When it changed last is added by whoever writes it.
+fn condition(generation: i64, kind: &str, status: &str, reason: &str, message: &str) -> Condition {
+    Condition {
         kind: kind.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
         message: message.to_owned(),
         observed_generation: generation,
         last_transition_time: None,
-    };
+    }
+}
+
+/// The conditions that go with a state. When they changed last is added by whoever writes them.
+fn conditions(generation: i64, state: State, message: &str, reached: Reached<'_>) -> Vec<Condition> {
+    let condition =
+        |kind: &str, status: &str, reason: &str, message: &str| condition(generation, kind, status, reason, message);
     if state == State::Invalid {
         return vec![condition("Accepted", "False", "Invalid", message)];
     }

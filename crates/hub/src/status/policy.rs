@@ -1,6 +1,6 @@
 //! Statuses of policies, gathered from their targets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_types::hub::status::{Approval, PolicyStatus, State};
 use mesh_types::hub::{ClusterObjectRef, Object, ObjectRef, Resource};
@@ -19,11 +19,13 @@ pub(super) fn traffic(state: &state::State, reference: &ObjectRef) -> Option<Pol
     let approval = |service: &ClusterObjectRef| {
         let acceptance = state.world().acceptances.get(service)?;
         let applied = acceptance.applied.iter().find(|applied| applied.reference == *reference)?;
-        let failures: Vec<_> = state.failures(&Unit::Destination(service.clone())).collect();
         let errors = acceptance.errors.get(reference).cloned().unwrap_or_default();
         // Subsets that it needs of others are in their objects.
         let needed = acceptance.requires.keys().map(unit_of);
-        let units: Vec<_> = needed.chain([Unit::Destination(service.clone())]).collect();
+        let units: BTreeSet<_> = needed.chain([Unit::Destination(service.clone())]).collect();
+        let own = Unit::Destination(service.clone());
+        let rules = units.iter().filter(|unit| **unit != own).flat_map(|unit| state.rule_failures(unit));
+        let failures: Vec<_> = state.failures(&own).chain(rules).collect();
         let reached = state.progress(&units).map(|(cluster, progress)| (cluster.to_owned(), progress.clone()));
         let approval = Approval {
             acceptance_order: applied.acceptance_order,

@@ -2,12 +2,12 @@
 
 use mesh_types::hub::destination::{DestinationStatus, Federation};
 use mesh_types::hub::mesh::MeshStatus;
-use mesh_types::hub::status::{Approval, State};
+use mesh_types::hub::status::{Approval, Condition, State};
 use mesh_types::hub::virtual_destination::VirtualDestinationStatus;
-use mesh_types::hub::virtual_mesh::VirtualMeshStatus;
+use mesh_types::hub::virtual_mesh::{RootPhase, TrustStatus, VirtualMeshStatus};
 use mesh_types::hub::{ClusterObjectRef, ObjectRef};
 
-use super::{Reached, conditions, severity, state_of};
+use super::{Reached, condition, conditions, severity, state_of};
 use crate::state::{self, Unit};
 use crate::translate::gateway;
 use crate::world::Federated;
@@ -101,7 +101,31 @@ pub(super) fn virtual_mesh(state: &state::State, reference: &ObjectRef) -> Optio
     let troubled = status.meshes.values().flat_map(|approval| &approval.errors);
     let message = status.errors.first().or_else(|| troubled.into_iter().next()).cloned().unwrap_or_default();
     status.conditions = conditions(status.observed_generation, status.state, &message, reached);
+    let shares = checked.object.spec.mtls_config.as_ref().is_some_and(|config| config.shared.is_some());
+    if shares && status.state != State::Invalid {
+        status.trust = state.trust(reference).cloned();
+        status.conditions.push(trusted(status.observed_generation, status.trust.as_ref()));
+    }
     Some(status)
+}
+
+/// Whether every member has arrived at the root in force; else what is waited for.
+fn trusted(generation: i64, trust: Option<&TrustStatus>) -> Condition {
+    let (status, reason, message) = match trust {
+        None => ("Unknown", "Pending", "nothing is known of the certificates yet".to_owned()),
+        Some(trust) if trust.is_settled() => ("True", "Settled", String::new()),
+        Some(trust) => {
+            let reason = match trust.phase {
+                RootPhase::Steady => "Issuing",
+                RootPhase::Introduce => "IntroducingRoot",
+                RootPhase::Switch => "SwitchingRoot",
+            };
+            let held_up = trust.meshes.iter().find(|(_, mesh)| !mesh.error.is_empty());
+            let held_up = held_up.map(|(name, mesh)| format!("{name}: {}", mesh.error)).unwrap_or_default();
+            ("False", reason, if trust.waiting.is_empty() { held_up } else { trust.waiting.clone() })
+        }
+    };
+    condition(generation, "Trusted", status, reason, &message)
 }
 
 fn approval(state: &state::State, virtual_mesh: &ObjectRef, member: &ObjectRef) -> Approval {

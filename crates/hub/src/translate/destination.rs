@@ -1,5 +1,6 @@
 //! What follows from a destination: how its own cluster, its gateways and other clusters see it.
 
+use mesh_types::hub::traffic_policy::TlsMode;
 use mesh_types::hub::virtual_mesh::FederationConfig;
 use mesh_types::hub::{ClusterObjectRef, Destination, Kind, Mesh, Object};
 use serde::Serialize;
@@ -124,6 +125,11 @@ impl Unit<'_> {
             let problem = format!("no address is free for {}: the pool is used up", federated.hostname);
             return self.translation.problems.push(problem);
         }
+        if self.destination.kube_service.without_proxies && !config.flat_network {
+            let problem =
+                format!("{} has no proxies, and nobody else takes what a gateway passes through", self.service());
+            return self.translation.problems.push(problem);
+        }
         let gateways = gateway::selected(&mesh.spec, config, &self.service().cluster_name);
         if gateways.is_empty() && !config.flat_network {
             return self.translation.problems.push(format!("mesh {} has no gateway", mesh.reference()));
@@ -142,8 +148,13 @@ impl Unit<'_> {
         let world = self.world;
         let target = Target::Service(self.service().clone());
         let entry = federation::remote_entry(world, federated, self.destination, mesh, config);
+        let mode = match self.destination.kube_service.without_proxies {
+            true => TlsMode::Disable,
+            false => TlsMode::IstioMutual,
+        };
         let rule = destination_rule::remote(
             &federated.hostname,
+            mode,
             &self.joined.connections,
             config.tcp_keepalive.as_ref(),
             world.subsets_of(&target),

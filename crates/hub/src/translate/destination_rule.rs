@@ -51,9 +51,10 @@ pub fn at_gateway<'a>(
     Some(DestinationRule { export_to: vec![".".to_owned()], ..rule })
 }
 
-/// For callers in other clusters. It is mutual TLS always: nothing else passes a gateway.
+/// For callers in other clusters. It is mutual TLS wherever a proxy takes it: nothing else passes a gateway.
 pub fn remote<'a>(
     host: &str,
+    mode: TlsMode,
     policy: &ConnectionPolicy,
     keepalive: Option<&virtual_mesh::TcpKeepalive>,
     subsets: impl IntoIterator<Item = &'a Subset>,
@@ -61,7 +62,7 @@ pub fn remote<'a>(
     DestinationRule {
         host: host.to_owned(),
         traffic_policy: traffic(TrafficPolicy {
-            tls: Some(tls(TlsMode::IstioMutual, None)),
+            tls: Some(tls(mode, None)),
             outlier_detection: policy.outlier_detection.as_ref().map(outlier),
             connection_pool: keepalive.map(connection_pool),
             ..TrafficPolicy::default()

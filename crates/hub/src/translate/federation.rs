@@ -111,6 +111,9 @@ pub fn local_entry(hostname: &str, service: &KubeService, namespaces: Vec<String
 
 /// Identities that the workloads of a Service may have, so that nobody else can pretend to be them.
 pub fn identities(mesh: &Mesh, service: &KubeService) -> Vec<String> {
+    if service.without_proxies {
+        return Vec::new();
+    }
     let namespace = &service.reference.namespace;
     let of = |account: &String| SpiffeId::new(&mesh.istio.trust_domain, namespace, account).to_string();
     service.service_accounts.iter().map(of).collect()
@@ -162,7 +165,7 @@ pub fn direct(service: &KubeService, endpoint: &Endpoint) -> WorkloadEntry {
     WorkloadEntry {
         address: endpoint.ip_address.clone(),
         ports: service.tcp_ports().map(target).collect(),
-        labels: with_tls_mode(&endpoint.labels),
+        labels: if service.without_proxies { endpoint.labels.clone() } else { with_tls_mode(&endpoint.labels) },
         locality: endpoint.locality.clone(),
         ..WorkloadEntry::default()
     }

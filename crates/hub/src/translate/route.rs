@@ -51,6 +51,45 @@ impl Group {
         self.sources == policy.source_selector && self.matchers == policy.http_request_matchers
     }
 
+    /// Whether in some cluster both have a condition that is the same once it is written: for such requests both hold at once.
+    pub fn meets(&self, other: &Self) -> bool {
+        let callers = |group: &Self| group.sources.iter().map(callers).collect::<Vec<_>>();
+        let any = (Vec::new(), vec![HttpMatch::default()]);
+        let (own, others) = (callers(self), callers(other));
+        let own = if own.is_empty() { vec![any.clone()] } else { own };
+        let others = if others.is_empty() { vec![any] } else { others };
+        let same_callers = own.iter().any(|(clusters, conditions)| {
+            others.iter().any(|(their_clusters, their_conditions)| {
+                let everywhere = clusters.is_empty() || their_clusters.is_empty();
+                (everywhere || clusters.iter().any(|cluster| their_clusters.contains(cluster)))
+                    && conditions.iter().any(|condition| their_conditions.contains(condition))
+            })
+        });
+        same_callers && {
+            let theirs = other.requests();
+            self.requests().iter().any(|request| theirs.contains(request))
+        }
+    }
+
+    /// The conditions for its requests, by which callers they may come.
+    fn requests(&self) -> Vec<HttpMatch> {
+        if self.matchers.is_empty() {
+            return vec![HttpMatch::default()];
+        }
+        self.matchers.iter().map(|matcher| nameless(of_request(matcher, HttpMatch::default()))).collect()
+    }
+
+    /// Takes over what another group does, for requests that both are about. They do not contradict each other.
+    pub fn add(&mut self, other: &Self) {
+        take(&mut self.shift, other.shift.as_ref());
+        take(&mut self.fault, other.fault.as_ref());
+        take(&mut self.timeout, other.timeout.as_ref());
+        take(&mut self.retries, other.retries.as_ref());
+        take(&mut self.cors, other.cors.as_ref());
+        take(&mut self.mirror, other.mirror.as_ref());
+        take(&mut self.headers, other.headers.as_ref());
+    }
+
     /// Takes the fields of a policy over.
     ///
     /// # Errors
@@ -129,6 +168,32 @@ fn take<T: Clone + PartialEq>(field: &mut Option<T>, value: Option<&T>) -> bool 
             false
         }
     }
+}
+
+/// The conditions of callers in a cluster, each with what groups that have it do together, in the order in which they come.
+pub fn by_condition<'a>(groups: impl Iterator<Item = &'a Group>, cluster: &str) -> Vec<(HttpMatch, Group)> {
+    let mut all: Vec<(HttpMatch, Group)> = Vec::new();
+    for group in groups {
+        for condition in group.conditions(cluster) {
+            let same = nameless(condition.clone());
+            match all.iter_mut().find(|(other, _)| nameless(other.clone()) == same) {
+                Some((_, together)) => together.add(group),
+                None => all.push((condition, group.clone())),
+            }
+        }
+    }
+    all
+}
+
+/// A condition without its name, which decides about nothing.
+fn nameless(condition: HttpMatch) -> HttpMatch {
+    HttpMatch { name: None, ..condition }
+}
+
+/// The clusters that callers are limited to, and their conditions there.
+fn callers(source: &WorkloadSelector) -> (Vec<String>, Vec<HttpMatch>) {
+    let clusters = source.kube_workload_matcher.as_ref().map(|matcher| matcher.clusters.clone());
+    (clusters.unwrap_or_default(), of_source(source))
 }
 
 fn of_source(source: &WorkloadSelector) -> Vec<HttpMatch> {

@@ -42,6 +42,12 @@ impl Joined {
                 joined.groups.len() - 1
             });
             conflicts.extend(joined.groups[position].join(&policy.policy).err().into_iter().flatten());
+            let own = Group::of(policy);
+            let others = joined.groups.iter().enumerate().filter(|(at, group)| *at != position && group.meets(&own));
+            let contradicted = others.filter_map(|(_, group)| group.clone().join(&policy.policy).err()).flatten();
+            conflicts.extend(contradicted);
+            conflicts.sort_unstable();
+            conflicts.dedup();
         }
         if conflicts.is_empty() {
             *self = joined;

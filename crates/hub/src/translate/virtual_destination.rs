@@ -134,6 +134,9 @@ fn backends(world: &World, spec: &VirtualDestination, virtual_mesh: &ObjectRef, 
             Some(known) if world.memberships.of_mesh.get(&known.spec.mesh) != Some(virtual_mesh) => {
                 plan.errors.push(format!("destination {backend} is not of VirtualMesh {virtual_mesh}"));
             }
+            Some(known) if known.spec.kube_service.without_proxies => {
+                plan.errors.push(format!("destination {backend} has no proxies, and nobody else takes mutual TLS"));
+            }
             Some(known) if port_of(spec, &known.spec.kube_service).is_none() => {
                 plan.errors.push(format!("destination {backend} has no port {}", wanted_port(spec)));
             }

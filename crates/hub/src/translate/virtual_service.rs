@@ -16,8 +16,10 @@ use crate::world::{Subset, World};
 pub fn translate(world: &World, destination: &Destination, groups: &[Group], cluster: &str) -> Option<VirtualService> {
     let service = &destination.kube_service;
     let host = world.host_in(&service.reference, cluster)?;
-    let here = || groups.iter().filter(|group| group.concerns(cluster));
-    here().next()?;
+    let conditions = route::by_condition(groups.iter().filter(|group| group.concerns(cluster)), cluster);
+    if conditions.is_empty() {
+        return None;
+    }
     let ports: Vec<_> = service.tcp_ports().filter(|one| port::carries_requests(one)).collect();
     let several = service.tcp_ports().count() > 1;
     let mut http = Vec::new();
@@ -25,15 +27,13 @@ pub fn translate(world: &World, destination: &Destination, groups: &[Group], clu
         let place = Place { world, cluster, host: &host, port: one };
         let on_port = several.then(|| u32::from(one.port));
         let mut unconditional = false;
-        for group in here() {
+        for (condition, group) in &conditions {
             let Some(route) = place.route(group) else { continue };
-            for condition in group.conditions(cluster) {
-                let plain = HttpMatch { name: None, ..condition.clone() } == HttpMatch::default();
-                unconditional |= plain;
-                let condition = HttpMatch { port: on_port, ..condition };
-                let matches = if condition == HttpMatch::default() { Vec::new() } else { vec![condition] };
-                http.push(HttpRoute { matches, ..route.clone() });
-            }
+            let plain = HttpMatch { name: None, ..condition.clone() } == HttpMatch::default();
+            unconditional |= plain;
+            let condition = HttpMatch { port: on_port, ..condition.clone() };
+            let matches = if condition == HttpMatch::default() { Vec::new() } else { vec![condition] };
+            http.push(HttpRoute { matches, ..route });
         }
         // What no policy is about goes where it would go without policies.
         if !unconditional {

@@ -28,7 +28,7 @@ fn objects(text: &str) -> ClusterObjects {
 }
 
 fn found(text: &str) -> Discovered {
-    discover("cluster1", "hub", &objects(text))
+    discover("cluster1", "hub", "hub", &objects(text))
 }
 
 fn shown<R: Resource>(object: &Object<R>) -> String {

@@ -4,7 +4,7 @@ use hub::state::Subject;
 use hub::status::Status;
 use insta::assert_snapshot;
 
-use crate::support::{TWO_CLUSTERS, VIRTUAL_MESH, names, object, put, reviews, shown, state};
+use crate::support::{TWO_CLUSTERS, VIRTUAL_MESH, names, object, put, read, reviews, shown, state};
 
 const REMOTE: &str = "ServiceEntry istio-system/reviews.bookinfo.svc.cluster2.global";
 
@@ -125,4 +125,56 @@ fn trust_is_asked_for_where_an_agent_runs() {
     let show = |name: &str| serde_saphyr::to_string(&object(&state, "cluster1", name).unwrap()["spec"]).unwrap();
     assert_snapshot!("issued_certificate", show("IssuedCertificate meshproof-agent/istiod--istio-system--cluster1"));
     assert_snapshot!("workload_restart", show("WorkloadRestart meshproof-agent/istiod--istio-system--cluster1"));
+}
+
+#[test]
+fn a_service_without_proxies_is_promised_mutual_tls_by_nobody() {
+    let host = "reviews.bookinfo.svc.cluster2.global";
+    let second = "name: reviews, namespace: bookinfo, clusterName: cluster2 }";
+    let bare = TWO_CLUSTERS.replace(second, &format!("{second}\n    withoutProxies: true"));
+    let through_gateways = state(&[&bare, VIRTUAL_MESH]);
+    assert_eq!(object(&through_gateways, "cluster1", REMOTE), None);
+    let subject = Subject::Destination(reviews("cluster2"));
+    let Some(Status::Destination(status)) = through_gateways.status(&subject) else { panic!() };
+    assert_eq!(
+        status.errors,
+        ["reviews.bookinfo.cluster2 has no proxies, and nobody else takes what a gateway passes through"]
+    );
+    let flat = state(&[&bare, &VIRTUAL_MESH.replace("permissive: {}", "permissive: {}, flatNetwork: true")]);
+    let entry = object(&flat, "cluster1", REMOTE).unwrap();
+    let rule = object(&flat, "cluster1", &format!("DestinationRule istio-system/{host}")).unwrap();
+    assert_eq!(rule["spec"]["trafficPolicy"]["tls"]["mode"], "DISABLE");
+    assert_eq!(entry["spec"]["subjectAltNames"], serde_json::Value::Null);
+    assert!(!entry.to_string().contains("security.istio.io/tlsMode"), "{entry:#}");
+}
+
+#[test]
+fn an_address_that_becomes_free_is_given_at_once_to_a_host_that_waits() {
+    let destination = |number: u32| {
+        format!(
+            "apiVersion: discovery.meshproof.dev/v1\nkind: Destination\nmetadata: {{ name: s{number}--bookinfo--cluster2, namespace: hub }}\n\
+             spec:\n  kubeService:\n    ref: {{ name: s{number}, namespace: bookinfo, clusterName: cluster2 }}\n    ports: [{{ port: 80, name: http, protocol: TCP }}]\n\
+             \x20 mesh: {{ name: istiod--istio-system--cluster2, namespace: hub }}\n"
+        )
+    };
+    // Two of reviews, and one more than the others of the pool.
+    let pool = hub::address::Pool::parse("241.0.0.0/28").unwrap();
+    let settings = hub::world::Settings { pool, ..hub::world::Settings::default() };
+    let mut state = hub::state::State::new(settings);
+    let many: Vec<String> = (0..13).map(destination).collect();
+    let texts = [TWO_CLUSTERS, VIRTUAL_MESH].into_iter().chain(many.iter().map(String::as_str));
+    state.apply(texts.flat_map(read));
+    let of = |number: u32| mesh_types::hub::ClusterObjectRef::new(&format!("s{number}"), "bookinfo", "cluster2");
+    let address = |state: &hub::state::State, number: u32| match state.status(&Subject::Destination(of(number))) {
+        Some(Status::Destination(status)) => status.federation.map(|federation| federation.address).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let waiting: Vec<u32> = (0..13).filter(|number| address(&state, *number).is_empty()).collect();
+    let [waiting] = waiting.as_slice() else { panic!("{waiting:?}") };
+    let leaves = (waiting + 1) % 13;
+    let effects = state.apply([hub::state::Change::Remove(hub::state::InputKey::Destination(of(leaves)))]);
+    assert_ne!(address(&state, *waiting), "");
+    assert!(effects.statuses.contains(&Subject::Destination(of(*waiting))));
+    let entry = format!("ServiceEntry istio-system/s{waiting}.bookinfo.svc.cluster2.global");
+    assert!(object(&state, "cluster1", &entry).is_some());
 }

@@ -9,5 +9,6 @@ mod failover;
 mod federation;
 mod history;
 mod shift;
+mod statuses;
 mod support;
 mod universe;

@@ -9,7 +9,7 @@ use mesh_types::hub::{Object, ObjectRef, Resource};
 use serde_json::{Value, json};
 
 /// How many things there can be.
-pub(crate) const THINGS: usize = 30;
+pub(crate) const THINGS: usize = 32;
 /// How many forms each has; form 0 is that it is not there.
 pub(crate) const FORMS: usize = 7;
 
@@ -135,6 +135,7 @@ fn destination(cluster: usize, service: usize, form: usize, generation: i64) -> 
             "ref": { "name": name, "namespace": "ns", "clusterName": CLUSTERS[cluster] },
             "workloadSelectorLabels": selector, "labels": labels, "ports": ports,
             "subsets": { "version": versions }, "serviceAccounts": [name], "endpoints": endpoints,
+            "withoutProxies": form == 6 && service == 1,
         }, "mesh": mesh(cluster) }),
     ))
 }
@@ -262,6 +263,9 @@ fn foreign(index: usize, form: usize) -> Input {
         0 => (OutputKind::VirtualService, "ns", "reviews"),
         1 => (OutputKind::DestinationRule, "team", "own"),
         2 => (OutputKind::ServiceEntry, "istio-system", "reviews.ns.svc.c2.global"),
+        // Where routes and subsets of the hub stand once a mesh has another root namespace.
+        4 => (OutputKind::VirtualService, "mesh-root", "reviews.ns.svc.c2.global"),
+        5 => (OutputKind::DestinationRule, "mesh-root", "reviews.ns.svc.c1.global"),
         _ => (OutputKind::AuthorizationPolicy, "istio-system", "global-access-control"),
     };
     let host = match form {

@@ -45,6 +45,9 @@ pub struct KubeService {
     /// What answers at present.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
+    /// Whether no proxy stands before what answers, so that nobody there takes mutual TLS.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub without_proxies: bool,
 }
 
 /// A port of a Service.

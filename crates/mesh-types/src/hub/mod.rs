@@ -33,7 +33,7 @@ pub use mesh::Mesh;
 pub use object::{Object, Resource};
 pub use reference::{ClusterObjectRef, ObjectRef};
 pub use traffic_policy::TrafficPolicy;
-pub use validate::validate;
+pub use validate::{validate, validate_in};
 pub use virtual_destination::VirtualDestination;
 pub use virtual_mesh::VirtualMesh;
 pub use workload::Workload;

@@ -1,6 +1,6 @@
 //! Labels, annotations and names that the management plane gives.
 
-/// Which hub wrote an object: the namespace of the hub. What does not carry it is foreign and left alone.
+/// Which plane wrote an object: its [`identity`]. What does not carry it is foreign and left alone.
 pub const LABEL_OWNER: &str = "hub.meshproof.dev/owner";
 /// Which registered cluster an object was written into, or discovered in.
 pub const LABEL_CLUSTER: &str = "hub.meshproof.dev/cluster";
@@ -25,6 +25,8 @@ pub const LABEL_ISSUED: &str = "certificates.meshproof.dev/issued-certificate";
 pub const ANNOTATION_ADOPT: &str = "certificates.meshproof.dev/adopt";
 /// On such a Secret, and on the Secret of a key: digest of the options that it was made for.
 pub const ANNOTATION_OPTIONS: &str = "certificates.meshproof.dev/options";
+/// On a CertificateRequest: the Secret that its authority is for, `namespace/name`.
+pub const ANNOTATION_PLACE: &str = "certificates.meshproof.dev/place";
 /// On such a Secret: when it was written last.
 pub const ANNOTATION_INSTALLED: &str = "certificates.meshproof.dev/installed-at";
 /// On such a Secret: fingerprints of roots from before that are trusted until everything was restarted, separated by commas.
@@ -72,6 +74,18 @@ pub const PORT_MANAGER_WEBHOOK: u16 = 9443;
 /// Port of manager and agent for the kubelet's probes.
 pub const PORT_PROBE: u16 = 8080;
 
+/// On the namespace of the hub in the management cluster: the identity of a plane that was moved here from another management
+/// cluster, and takes over what it wrote.
+pub const ANNOTATION_PLANE: &str = "hub.meshproof.dev/identity";
+
+/// Which plane this is, by the namespace of its hub: no two namespaces of the world have the same uid, so that of two planes over
+/// one cluster neither takes the other's objects for its own. `None` of what is no stored namespace.
+pub fn identity(namespace: &serde_json::Value) -> Option<&str> {
+    let metadata = &namespace["metadata"];
+    let given = metadata["annotations"][ANNOTATION_PLANE].as_str().filter(|given| !given.is_empty());
+    given.or_else(|| metadata["uid"].as_str().filter(|uid| !uid.is_empty()))
+}
+
 /// Longest name of an object that also is a label value.
 const LONGEST: usize = 63;
 
@@ -103,6 +117,18 @@ pub fn digest(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plane_is_its_namespace_or_the_one_that_it_takes_the_place_of() {
+        let namespace = |metadata: serde_json::Value| serde_json::json!({ "kind": "Namespace", "metadata": metadata });
+        let own = namespace(serde_json::json!({ "name": "hub", "uid": "1" }));
+        assert_eq!(identity(&own), Some("1"));
+        let moved = namespace(serde_json::json!({ "uid": "2", "annotations": { ANNOTATION_PLANE: "1" } }));
+        assert_eq!(identity(&moved), Some("1"));
+        let empty = namespace(serde_json::json!({ "uid": "2", "annotations": { ANNOTATION_PLANE: "" } }));
+        assert_eq!(identity(&empty), Some("2"));
+        assert_eq!(identity(&namespace(serde_json::json!({ "name": "hub" }))), None);
+    }
 
     #[test]
     fn long_names_stay_different() {

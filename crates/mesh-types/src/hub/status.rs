@@ -28,7 +28,7 @@ pub enum State {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Condition {
-    /// `Accepted`, `Written` or `Acknowledged`.
+    /// `Accepted`, `Written` or `Acknowledged`; `Trusted` of a VirtualMesh that shares its trust.
     #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.

@@ -40,6 +40,24 @@ pub fn validate(object: &Value) -> Result<(), Vec<FieldError>> {
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
+/// The same for a plane whose hub is in a namespace. Of Secrets it may read only those that are there.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_in(object: &Value, hub_namespace: &str) -> Result<(), Vec<FieldError>> {
+    validate(object)?;
+    let path = "spec.mtlsConfig.shared.rootCertificateAuthority.secret.namespace";
+    let is_virtual_mesh = object["kind"] == Kind::VirtualMesh.name();
+    match object.pointer(&format!("/{}", path.replace('.', "/"))).and_then(Value::as_str) {
+        Some(namespace) if is_virtual_mesh && namespace != hub_namespace => {
+            let why = "the only one whose Secrets the management plane may read";
+            let message = format!("must be {hub_namespace}, {why}, and is {namespace}");
+            Err(vec![FieldError { path: path.to_owned(), message }])
+        }
+        _ => Ok(()),
+    }
+}
+
 fn meaning(kind: Kind, spec: &Value, errors: &mut Errors) {
     match kind {
         Kind::KubernetesCluster => typed::<KubernetesCluster>(spec, errors, mesh::cluster),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::IssueState;
 use super::kind::Kind;
 use super::object::Resource;
 use super::reference::ObjectRef;
@@ -58,7 +59,7 @@ pub struct RootCertificateAuthority {
     /// The plane makes one, and keeps its key in the management cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generated: Option<CertificateOptions>,
-    /// A Secret of the management cluster, with `tls.crt`, `tls.key` and, for an authority that is no root, `ca.crt`.
+    /// A Secret in the namespace of the hub, with `tls.crt`, `tls.key` and, for an authority that is no root, `ca.crt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<ObjectRef>,
 }
@@ -185,9 +186,78 @@ pub struct VirtualMeshStatus {
     pub meshes: BTreeMap<String, Approval>,
     /// How many destinations are known to other members.
     pub federated_destinations: u32,
+    /// How far the shared trust is; none where the members share none, or nothing is known of it yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustStatus>,
     /// Standard conditions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// How far a change of the root is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RootPhase {
+    /// There is one root.
+    #[default]
+    Steady,
+    /// Members sign under the root in force, and learn to trust the next one.
+    Introduce,
+    /// Members sign under the next root, and trust the one before still.
+    Switch,
+}
+
+/// How far the shared trust of a VirtualMesh is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrustStatus {
+    /// How far a change of the root is.
+    pub phase: RootPhase,
+    /// SHA-256 of the root in force, in hexadecimal.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub root_fingerprint: String,
+    /// SHA-256 of the root that takes its place.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub next_root_fingerprint: String,
+    /// Whom the change waits for, or why nothing can be signed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub waiting: String,
+    /// How far each member (`name.namespace`) is.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub meshes: BTreeMap<String, MeshTrust>,
+}
+
+/// How far the authority of a member is, and the restart of what has to use it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MeshTrust {
+    /// How far its certificate got; `FINISHED` once everything that has to use it does.
+    pub state: IssueState,
+    /// Why it does not go on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    /// SHA-256 of the root that it signs under.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub root_fingerprint: String,
+    /// SHA-256 of every root that it trusts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_roots: Vec<String>,
+    /// When its certificate ends, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<String>,
+    /// Steps of its restart; none where nobody restarts anything.
+    pub restart_steps: u32,
+    /// Steps that are done for the roots that it trusts now.
+    pub restart_steps_done: u32,
+}
+
+impl TrustStatus {
+    /// Whether every member signs under the root in force, and everything uses what it signs.
+    pub fn is_settled(&self) -> bool {
+        let done =
+            |mesh: &MeshTrust| mesh.state == IssueState::Finished && mesh.root_fingerprint == self.root_fingerprint;
+        self.phase == RootPhase::Steady && !self.root_fingerprint.is_empty() && self.meshes.values().all(done)
+    }
 }
 
 impl FederationConfig {

@@ -88,7 +88,7 @@ impl Context<'_> {
             }
         }
         for root in documents.into_iter().filter(|_| sound) {
-            let errors = hub::validate(&root.to_json()).err().unwrap_or_default();
+            let errors = hub::validate_in(&root.to_json(), hub::names::NAMESPACE).err().unwrap_or_default();
             let source = Source { name: file.name.clone(), text: file.text.clone() };
             let document = Document::assembled(vec![source], root);
             for error in errors {
@@ -110,7 +110,9 @@ impl Context<'_> {
                 if name.kind == "VirtualService" {
                     self.route_weights(path, &object);
                 }
-                for error in hub::validate(&object).err().filter(|_| sound).unwrap_or_default() {
+                for error in
+                    hub::validate_in(&object, hub::names::NAMESPACE).err().filter(|_| sound).unwrap_or_default()
+                {
                     let place = path.join(&Path::of_field(&error.path));
                     self.error(&place, format!("{}: {}", error.path, error.message));
                 }

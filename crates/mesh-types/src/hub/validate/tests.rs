@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::validate;
+use super::{validate, validate_in};
 use crate::hub::Kind;
 
 fn errors(kind: Kind, spec: Value) -> Vec<String> {
@@ -186,4 +186,21 @@ fn access_policies_are_checked() {
 #[test]
 fn other_kinds_are_not_judged() {
     assert!(validate(&json!({ "apiVersion": "networking.mesh.gloo.solo.io/v1", "kind": "TrafficPolicy" })).is_ok());
+}
+
+#[test]
+fn a_root_is_where_the_plane_may_read_it() {
+    let virtual_mesh = |namespace: &str| {
+        let secret = json!({ "name": "root", "namespace": namespace });
+        json!({ "apiVersion": Kind::VirtualMesh.api_version(), "kind": "VirtualMesh", "spec": {
+            "meshes": [{ "name": "m", "namespace": "hub" }],
+            "mtlsConfig": { "shared": { "rootCertificateAuthority": { "secret": secret } } } } })
+    };
+    assert_eq!(validate_in(&virtual_mesh("hub"), "hub"), Ok(()));
+    let errors = validate_in(&virtual_mesh("vault"), "hub").unwrap_err();
+    assert_eq!(
+        errors[0].to_string(),
+        "spec.mtlsConfig.shared.rootCertificateAuthority.secret.namespace: must be hub, the only one whose Secrets the \
+         management plane may read, and is vault"
+    );
 }
