@@ -16,10 +16,12 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::Mutex;
 
 mod forward;
+pub mod ledger;
 #[cfg(test)]
 mod samples;
 
 pub use forward::PodPort;
+use ledger::Ledger;
 
 /// Field manager of everything that the harness applies.
 pub const FIELD_MANAGER: &str = "meshproof";
@@ -34,6 +36,17 @@ pub enum Error {
         cluster: String,
         /// What was tried, as "apply Service bookinfo/reviews".
         action: String,
+        /// The client's error.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server has no such kind.
+    #[error("{cluster}: cannot find the kind {kind}")]
+    UnknownKind {
+        /// Name of the cluster.
+        cluster: String,
+        /// The kind.
+        kind: String,
         /// The client's error.
         #[source]
         source: Box<kube::Error>,
@@ -99,6 +112,7 @@ pub struct Cluster {
     network: Arc<str>,
     access: Arc<Access>,
     client: Client,
+    ledger: Option<Ledger>,
     forwards: forward::Forwards,
     resources: Arc<Mutex<HashMap<GroupVersionKind, (ApiResource, ApiCapabilities)>>>,
 }
@@ -131,9 +145,16 @@ impl Cluster {
             network: network.into(),
             access: Arc::new(access),
             client,
+            ledger: None,
             forwards: forward::Forwards::default(),
             resources: Arc::default(),
         }
+    }
+
+    /// Writes down what is made from here on, as a cluster of somebody else needs it.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Ledger) -> Self {
+        Self { ledger: Some(ledger), ..self }
     }
 
     /// Its name in the topology.
@@ -160,11 +181,26 @@ impl Cluster {
         self.client.clone()
     }
 
-    /// Applies one manifest by server-side apply, taking over fields that someone else owns.
+    /// Applies one manifest by server-side apply, taking over fields that someone else owns. On a cluster with a ledger an
+    /// object that somebody else made may be left as it is.
     ///
     /// # Errors
-    /// [`Error::Object`] for a manifest without kind or name, [`Error::Api`] where the API server refuses.
+    /// [`Error::Object`] for a manifest without kind or name, or that cannot be written down, [`Error::Api`] where the API
+    /// server refuses.
     pub async fn apply(&self, manifest: &Value) -> Result<DynamicObject, Error> {
+        let Some(ledger) = &self.ledger else { return self.apply_now(manifest).await };
+        let manifest = match self.get(manifest).await? {
+            Some(there) if ledger.leaves(&there) => return Ok(there),
+            Some(there) => ledger.kept(&there, manifest),
+            None => ledger.record(&self.name, manifest).map_err(|error| Error::Object {
+                cluster: self.name.to_string(),
+                message: format!("nothing is made that cannot be written down first: {error}"),
+            })?,
+        };
+        self.apply_now(&manifest).await
+    }
+
+    async fn apply_now(&self, manifest: &Value) -> Result<DynamicObject, Error> {
         let (api, name, what) = self.locate(manifest).await?;
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         api.patch(&name, &parameters, &Patch::Apply(manifest))
@@ -336,11 +372,21 @@ impl Cluster {
         if let Some(found) = known.get(gvk) {
             return Ok(found.clone());
         }
-        let found = discovery::pinned_kind(&self.client, gvk)
-            .await
-            .map_err(|source| self.api_error(format!("find the kind {}", gvk.kind), source))?;
+        let found = discovery::pinned_kind(&self.client, gvk).await.map_err(|source| self.no_kind(gvk, source))?;
         known.insert(gvk.clone(), found.clone());
         Ok(found)
+    }
+
+    fn no_kind(&self, gvk: &GroupVersionKind, source: kube::Error) -> Error {
+        match &source {
+            kube::Error::Api(status) if !status.is_not_found() => {}
+            kube::Error::Api(_) | kube::Error::Discovery(_) => {
+                let (cluster, kind) = (self.name.to_string(), gvk.kind.clone());
+                return Error::UnknownKind { cluster, kind, source: Box::new(source) };
+            }
+            _ => {}
+        }
+        self.api_error(format!("find the kind {}", gvk.kind), source)
     }
 
     /// Wraps a client error with the name of this cluster.

@@ -113,8 +113,8 @@ impl Environment {
         let _turn = take_turn(&files)?;
         let runtime = tokio::runtime::Runtime::new().map_err(io_error("start a runtime"))?;
         let outcome = runtime.block_on(async {
-            let (name, world) = self.attach(&programs, &files).await?;
-            recording::run(world, &name, test, plan, &files.join(folder_of(test))).await
+            let (name, fleet) = self.attach(&programs, &files).await?;
+            recording::run(fleet, &name, test, plan, &files.join(folder_of(test))).await
         });
         // A thread that waits for input must not keep the process.
         runtime.shutdown_background();
@@ -152,8 +152,8 @@ impl Environment {
         if !directory.is_complete() {
             self.bring_up(programs, &directory, runner, &name, &files.join("environment.log")).await?;
         }
-        let world = World::attach(directory.path())?;
-        world.map(|world| (name, world)).ok_or_else(|| Error::NotUp("it has ended".to_owned()))
+        let fleet = Fleet::attach(directory.path())?;
+        fleet.map(|fleet| (name, fleet)).ok_or_else(|| Error::NotUp("it has ended".to_owned()))
     }
 
     async fn bring_up(

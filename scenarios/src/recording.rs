@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 
 /// Runs a scenario and writes its events, its report and what it leaves for finding causes below `folder`.
 pub(crate) async fn run(
-    world: World,
+    fleet: Fleet,
     environment: &str,
     test: &str,
     plan: &Plan,
@@ -50,7 +50,7 @@ pub(crate) async fn run(
     });
     events.send(EventKind::TopologyKnown { topology: (&plan.topology).into() });
     let name = environment.to_owned();
-    let stages = [Stage { name, world, topology: Some(plan.topology.name.clone()) }];
+    let stages = [Stage { name, fleet, topology: Some(plan.topology.name.clone()) }];
     let plans = std::slice::from_ref(plan);
     let outcome = run::run_on_kept(&stages, plans, Manner::default(), folder, &events, &interruption).await;
     let outcome = interruption.outcome().unwrap_or(outcome);

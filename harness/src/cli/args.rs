@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::existing::ExistingArgs;
 use super::filter::Filter;
 use super::manner::{JobsArgs, MannerArgs};
 use super::mesh::{DebugArgs, MeshArgs};
@@ -156,6 +157,9 @@ pub struct E2eArgs {
     /// Where clusters come from, in place of what the topology says
     #[arg(long, value_enum)]
     pub provider: Option<Provider>,
+    /// For clusters that are there.
+    #[command(flatten)]
+    pub existing: ExistingArgs,
 }
 
 /// Options of `up`.
@@ -173,6 +177,9 @@ pub struct UpArgs {
     /// Where clusters come from, in place of what the topology says
     #[arg(long, value_enum)]
     pub provider: Option<Provider>,
+    /// For clusters that are there.
+    #[command(flatten)]
+    pub existing: ExistingArgs,
     /// Folder for report.html, junit.xml, report.json and events.jsonl; by default only events.jsonl is written
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,

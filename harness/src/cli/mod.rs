@@ -5,6 +5,7 @@
 
 pub mod args;
 mod beside;
+pub mod existing;
 pub mod files;
 pub mod filter;
 mod generate;

@@ -11,6 +11,7 @@ use super::{complain_kept, root};
 use crate::cli::args::{E2eArgs, RunArgs, Selection};
 use crate::cli::filter::Filter;
 use crate::cli::{files, plan};
+use crate::environment::Given;
 use crate::report::{EventKind, RunOutcome};
 use crate::run::{self, Job, Manner, Stage};
 use crate::scenario::Plan;
@@ -26,7 +27,8 @@ pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
     if let Some(provider) = args.provider {
         plans.iter_mut().for_each(|plan| plan.topology.provider = provider);
     }
-    let task = Task { command: "e2e", out: args.out.as_deref(), manner: args.manner.manner() };
+    let (out, manner, given) = (args.out.as_deref(), args.manner.manner(), args.existing.given());
+    let task = Task { command: "e2e", out, manner, given };
     in_own_environments(&task, plans, args.keep).await.outcome
 }
 
@@ -38,6 +40,8 @@ pub(super) struct Task<'args> {
     pub(super) out: Option<&'args Utf8Path>,
     /// How many at once, and how often.
     pub(super) manner: Manner,
+    /// What was said of clusters that are there.
+    pub(super) given: Given,
 }
 
 /// What came of a task.
@@ -61,7 +65,7 @@ pub(super) async fn in_own_environments(task: &Task<'_>, plans: Vec<Plan>, keep:
     let mut ran = Ran::refused(RunOutcome::Passed);
     for (topology, plans) in groups {
         let out = task.out.map(|out| if several { out.join(&topology.name) } else { out.to_owned() });
-        let one = one(&Task { out: out.as_deref(), ..*task }, &topology, plans, keep).await;
+        let one = one(&Task { out: out.as_deref(), given: task.given.clone(), ..*task }, &topology, plans, keep).await;
         ran.outcome = ran.outcome.worse(one.outcome);
         ran.folders.extend(one.folders);
         let failed = task.manner.rounds.until_fail && one.outcome != RunOutcome::Passed;
@@ -92,6 +96,7 @@ async fn one(task: &Task<'_>, topology: &Topology, plans: Vec<Plan>, keep_it: bo
         manner: task.manner,
         out: session.out.clone(),
         state_root: session.state_root.clone(),
+        given: task.given.clone(),
     };
     let outcome =
         if keep_it { keep(&job, &session).await } else { run::e2e(&job, &session.events, &session.interruption).await };
@@ -106,10 +111,10 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
     }
     let help = format!("it stays up; `meshproof down --name {}` takes it down", job.environment);
     session.events.warn(format!("environment {} was asked to be kept", job.environment), Some(help));
-    match run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world) {
-        Ok(world) => {
+    match run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_fleet) {
+        Ok(fleet) => {
             let name = job.environment.clone();
-            let stages = [Stage { name, world, topology: Some(job.topology.name.clone()) }];
+            let stages = [Stage { name, fleet, topology: Some(job.topology.name.clone()) }];
             run::run_on_kept(&stages, &job.plans, job.manner, &job.out, &session.events, &session.interruption).await
         }
         Err(error) => {
@@ -126,7 +131,7 @@ pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
         Ok(plans) => plans,
         Err(outcome) => return outcome,
     };
-    let task = Task { command: "run", out: args.out.as_deref(), manner: args.manner.manner() };
+    let task = Task { command: "run", out: args.out.as_deref(), manner: args.manner.manner(), given: Given::default() };
     on_kept(&task, &plans, &args.name).await.outcome
 }
 
@@ -149,7 +154,7 @@ pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], names: &[String]) -
 /// The kept environments of these names, or the only one there is, and all names in one line.
 fn stages(names: &[String]) -> Result<(Vec<Stage>, String), RunOutcome> {
     let root = root()?;
-    // One that is named twice is one world all the same.
+    // One that is named twice is one all the same.
     let distinct: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let mut wanted: Vec<Option<&str>> = distinct.into_iter().map(Some).collect();
     if wanted.is_empty() {
@@ -163,7 +168,7 @@ fn stages(names: &[String]) -> Result<(Vec<Stage>, String), RunOutcome> {
         // What an older version kept may not say; then every scenario is tried.
         let topology = files::topology(&kept.directory.topology()).ok().map(|topology| topology.name);
         let name = kept.name.clone();
-        stages.push(Stage { name, world: kept.into_world().map_err(|error| complain_kept(&error))?, topology });
+        stages.push(Stage { name, fleet: kept.into_fleet().map_err(|error| complain_kept(&error))?, topology });
     }
     Ok((stages, found.join(", ")))
 }

@@ -1,7 +1,7 @@
 //! `meshproof kubeconfig`: credentials for kubectl and others.
 
+use camino::Utf8PathBuf;
 use serde_json::{Value, json};
-use substrate_config::ClusterState;
 
 use super::{complain, complain_kept, kept};
 use crate::cli::args::KubeconfigArgs;
@@ -14,16 +14,16 @@ pub(super) fn run(args: &KubeconfigArgs) -> RunOutcome {
         Err(outcome) => return outcome,
     };
     let name = kept.name.clone();
-    let world = match kept.into_world() {
-        Ok(world) => world,
+    let fleet = match kept.into_fleet() {
+        Ok(fleet) => fleet,
         Err(error) => return complain_kept(&error),
     };
-    let clusters = &world.state().clusters;
-    let chosen: Vec<&ClusterState> =
-        clusters.iter().filter(|cluster| args.cluster.as_ref().is_none_or(|name| *name == cluster.name)).collect();
+    let clusters = fleet.kubeconfigs();
+    let wanted = |name: &String| args.cluster.as_ref().is_none_or(|wanted| wanted == name);
+    let chosen: Vec<&Utf8PathBuf> = clusters.iter().filter(|(name, _)| wanted(name)).map(|(_, path)| path).collect();
     if chosen.is_empty() {
         let wanted = args.cluster.as_deref().unwrap_or("");
-        let help = suggest::help(wanted, clusters.iter().map(|cluster| cluster.name.as_str()));
+        let help = suggest::help(wanted, clusters.iter().map(|(name, _)| name.as_str()));
         eprintln!("error: environment {name} has no cluster `{wanted}`\n  help: {help}");
         return RunOutcome::WrongUsage;
     }
@@ -38,15 +38,15 @@ pub(super) fn run(args: &KubeconfigArgs) -> RunOutcome {
 }
 
 /// Joined as `KUBECONFIG` wants several.
-fn paths(clusters: &[&ClusterState]) -> String {
-    let paths: Vec<&str> = clusters.iter().map(|cluster| cluster.kubeconfig.as_str()).collect();
+fn paths(kubeconfigs: &[&Utf8PathBuf]) -> String {
+    let paths: Vec<&str> = kubeconfigs.iter().map(|path| path.as_str()).collect();
     format!("{}\n", paths.join(":"))
 }
 
-fn content(clusters: &[&ClusterState]) -> std::io::Result<String> {
+fn content(kubeconfigs: &[&Utf8PathBuf]) -> std::io::Result<String> {
     let mut configs = Vec::new();
-    for cluster in clusters {
-        let text = std::fs::read_to_string(&cluster.kubeconfig)?;
+    for path in kubeconfigs {
+        let text = std::fs::read_to_string(path)?;
         let config: Value = serde_saphyr::from_str(&text).map_err(std::io::Error::other)?;
         configs.push(config);
     }

@@ -40,11 +40,11 @@ fn of_environment(kept: &Kept) -> RunOutcome {
 
 async fn of_cluster(kept: Kept, name: &str, args: &LogsArgs) -> RunOutcome {
     let environment = kept.name.clone();
-    let world = match kept.into_world() {
-        Ok(world) => world,
+    let fleet = match kept.into_fleet() {
+        Ok(fleet) => fleet,
         Err(error) => return complain_kept(&error),
     };
-    let clusters = match world.clusters().await {
+    let clusters = match fleet.clusters().await {
         Ok(clusters) => clusters,
         Err(error) => return complain(&error, RunOutcome::EnvironmentFailed),
     };

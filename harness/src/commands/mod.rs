@@ -86,7 +86,7 @@ fn complain_kept(error: &KeptError) -> RunOutcome {
         | KeptError::None
         | KeptError::Left(_)
         | KeptError::InUse(_) => RunOutcome::WrongUsage,
-        KeptError::Embedded(_) | KeptError::State { .. } => RunOutcome::EnvironmentFailed,
+        KeptError::Fleet(_) | KeptError::TakeDown(_) | KeptError::State { .. } => RunOutcome::EnvironmentFailed,
     };
     complain(error, outcome)
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::e2e::{Ran, Task, in_own_environments, on_kept, selected};
 use super::report::read;
 use crate::cli::args::{Format, Selection, SelftestArgs};
+use crate::environment::Given;
 use crate::report::selftest::{self as report, Row, Verdict, rows};
 use crate::report::{Record, RunOutcome};
 use crate::scenario::Plan;
@@ -39,7 +40,8 @@ pub(super) async fn run(args: &SelftestArgs) -> RunOutcome {
 }
 
 async fn carry_out(args: &SelftestArgs, plans: Vec<Plan>) -> Ran {
-    let task = Task { command: "selftest", out: args.out.as_deref(), manner: args.jobs.manner() };
+    let task =
+        Task { command: "selftest", out: args.out.as_deref(), manner: args.jobs.manner(), given: Given::default() };
     if args.name.is_empty() {
         in_own_environments(&task, plans, false).await
     } else {

@@ -8,7 +8,7 @@ use super::{complain_kept, root};
 use crate::cli::args::{Format, StatusArgs};
 use crate::cli::files;
 use crate::cluster::Cluster;
-use crate::provider::embedded::World;
+use crate::provider::fleet::Fleet;
 use crate::report::RunOutcome;
 use crate::run::{self, Kept};
 use crate::topology::Vm;
@@ -40,25 +40,25 @@ pub(super) async fn run(args: &StatusArgs) -> RunOutcome {
 
 async fn environment(kept: &Kept) -> Value {
     let facts = json!({ "name": kept.name, "directory": kept.directory.path() });
-    let world = match kept.world() {
-        Ok(Some(world)) => world,
+    let fleet = match kept.fleet() {
+        Ok(Some(fleet)) => fleet,
         Ok(None) => return merged(facts, json!({ "running": false })),
         Err(error) => return merged(facts, json!({ "running": null, "error": crate::cluster::chain(error) })),
     };
-    let clusters = match world.clusters().await {
+    let clusters = match fleet.clusters().await {
         Ok(clusters) => futures::future::join_all(clusters.iter().map(cluster)).await,
         Err(error) => vec![json!({ "name": "?", "error": crate::cluster::chain(&error) })],
     };
-    let machines = futures::future::join_all(machines(kept, world).iter().map(machine)).await;
-    let run = &world.state().run_id;
+    let machines = futures::future::join_all(machines(kept, fleet).iter().map(machine)).await;
+    let run = fleet.run_id();
     merged(facts, json!({ "running": true, "runId": run, "clusters": clusters, "vms": machines }))
 }
 
 /// The virtual machines of the topology that it was brought up from.
-fn machines(kept: &Kept, world: &World) -> Vec<(Vm, Machine)> {
+fn machines(kept: &Kept, fleet: &Fleet) -> Vec<(Vm, Machine)> {
     let topology = files::topology(&kept.directory.topology()).ok();
     let vms = topology.map(|topology| topology.vms).unwrap_or_default();
-    let Some(links) = world.links() else { return Vec::new() };
+    let Some(links) = fleet.links() else { return Vec::new() };
     vms.into_iter().map(|vm| (vm.clone(), links.machine(&vm.name))).collect()
 }
 

@@ -5,6 +5,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::session::{Reports, Session, new_run_id};
 use crate::cli::args::{DemoArgs, UpArgs};
 use crate::cli::{files, plan};
+use crate::environment::Given;
+use crate::provider::fleet::Fleet;
 use crate::report::{EventKind, RunOutcome, runs};
 use crate::run::{self, Job};
 use crate::topology::validate::dns_label;
@@ -21,10 +23,11 @@ pub(super) async fn run(args: &UpArgs) -> RunOutcome {
         Err(outcome) => return outcome,
     };
     topology.provider = args.provider.unwrap_or(topology.provider);
-    let (session, job) = match begin("up", topology, text, args.name.as_deref(), args.out.as_deref()) {
+    let (session, mut job) = match begin("up", topology, text, args.name.as_deref(), args.out.as_deref()) {
         Ok(begun) => begun,
         Err(outcome) => return outcome,
     };
+    job.given = args.existing.given();
     if let Some(process) = args.while_runs {
         let outcome = run::up_while(process, &job, &session.events, &session.interruption).await;
         return session.finish(outcome).await;
@@ -96,15 +99,16 @@ fn begin(
         manner: run::Manner::default(),
         out: session.out.clone(),
         state_root: session.state_root.clone(),
+        given: Given::default(),
     };
     Ok((session, job))
 }
 
 fn tell_kubeconfigs(session: &Session, job: &Job) {
-    let kept = run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_world).ok();
-    for cluster in kept.iter().flat_map(|world| &world.state().clusters) {
-        let what = format!("kubeconfig of {}", cluster.name);
-        session.events.send(EventKind::FileWritten { what, path: cluster.kubeconfig.to_string() });
+    let kept = run::find(&job.state_root, Some(&job.environment)).and_then(run::Kept::into_fleet).ok();
+    for (name, path) in kept.iter().flat_map(Fleet::kubeconfigs) {
+        let what = format!("kubeconfig of {name}");
+        session.events.send(EventKind::FileWritten { what, path: path.to_string() });
     }
 }
 

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use substrate_config::{WorldConfig, WorldEvent};
 use tokio_util::sync::CancellationToken;
 
+use super::existing::{MeshSource, Refused};
 use super::first_request::{self, first_request};
 use super::plane::Plane;
+use super::take_down::Left;
 use crate::cluster::Cluster;
 use crate::install::echo::Certificate;
+use crate::install::manifest::Placeholders;
 use crate::install::{apps, hub, mesh, remote_secret};
-use crate::links;
+use crate::links::{self, Links};
 use crate::management;
 use crate::provider::embedded::{self, World};
+use crate::provider::fleet::{self, Fleet};
 use crate::provider::memory;
 use crate::provider::programs::Programs;
 use crate::report::RunOutcome;
@@ -24,9 +28,18 @@ use crate::vm::join;
 /// An environment could not be brought up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The clusters did not come up.
+    /// The clusters did not come up, or cannot be used.
     #[error(transparent)]
-    Embedded(#[from] embedded::Error),
+    Fleet(#[from] fleet::Error),
+    /// Something stands in the way of using clusters that are there.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Something that was made on clusters of somebody else could not be removed.
+    #[error(transparent)]
+    Left(#[from] Left),
+    /// The user ended the bring-up.
+    #[error("interrupted")]
+    Interrupted,
     /// Something could not be installed on them.
     #[error(transparent)]
     Install(#[from] mesh::Error),
@@ -50,7 +63,10 @@ impl Error {
             Self::Crossing(first_request::Error::NotCarried(_) | first_request::Error::Identity(_)) => {
                 RunOutcome::MeshFailed
             }
-            Self::Embedded(_)
+            Self::Refused(_) => RunOutcome::WrongUsage,
+            Self::Fleet(_)
+            | Self::Left(_)
+            | Self::Interrupted
             | Self::Install(_)
             | Self::Management(_)
             | Self::Machine(_)
@@ -62,7 +78,11 @@ impl Error {
     #[must_use]
     pub fn cure(&self) -> Option<String> {
         match self {
-            Self::Embedded(embedded::Error::Failed { cure, .. }) if !cure.is_empty() => Some(cure.clone()),
+            Self::Fleet(fleet::Error::Embedded(embedded::Error::Failed { cure, .. })) if !cure.is_empty() => {
+                Some(cure.clone())
+            }
+            Self::Refused(refused) => Some(refused.cure()),
+            Self::Left(_) => Some("delete by hand what is named, or try `meshproof down` again".to_owned()),
             Self::Install(error) => error.cure(),
             Self::Management(error) => error.cure(),
             _ => None,
@@ -81,23 +101,27 @@ pub async fn bring_up(
     programs: &Programs,
     events: &EventSender,
     cancel: &CancellationToken,
-) -> Result<(World, Vec<Cluster>), Error> {
+) -> Result<(Fleet, Vec<Cluster>), Error> {
     let world = start_clusters(config, programs, events, cancel).await?;
-    let installed = world.while_alive(install(topology, &world, events));
+    let installed = world.while_alive(async {
+        let clusters = world.clusters().await.map_err(fleet::Error::from)?;
+        install(topology, &clusters, world.links().as_ref(), MeshSource::Embedded, events).await?;
+        Ok::<_, Error>(clusters)
+    });
     let failure = match cancel.run_until_cancelled(installed).await {
         Some(Ok(Ok(clusters))) => {
             match memory::measure(world.state().process_id) {
                 Ok(memory) => events.send(EventKind::MemoryMeasured { memory }),
                 Err(error) => events.warn(format!("memory was not measured: {error}"), None),
             }
-            return Ok((world, clusters));
+            return Ok((Fleet::Embedded(world), clusters));
         }
         // Nothing can be installed on a world that died.
-        Some(Ok(Err(error))) => world.died().await.map_or(error, Error::from),
-        Some(Err(died)) => died.into(),
-        None => embedded::Error::Interrupted.into(),
+        Some(Ok(Err(error))) => world.died().await.map_or(error, |died| fleet::Error::from(died).into()),
+        Some(Err(died)) => fleet::Error::from(died).into(),
+        None => Error::Interrupted,
     };
-    world.stop().await?;
+    world.stop().await.map_err(fleet::Error::from)?;
     Err(failure)
 }
 
@@ -118,18 +142,24 @@ async fn start_clusters(
                 events.send(EventKind::PhaseProgress { phase: "clusters".to_owned(), message });
             }
         };
-        let world = World::start(&programs.substrate, config, progress, cancel).await?;
+        let world = World::start(&programs.substrate, config, progress, cancel).await.map_err(fleet::Error::from)?;
         let names: Vec<&str> = config.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         Ok((world, names.join(", ")))
     })
     .await
 }
 
-async fn install(topology: &Topology, world: &World, events: &EventSender) -> Result<Vec<Cluster>, Error> {
-    let clusters = world.clusters().await?;
+/// Everything that a topology puts onto its clusters, up to a first request across them.
+pub(super) async fn install(
+    topology: &Topology,
+    clusters: &[Cluster],
+    links: Option<&Links>,
+    source: MeshSource,
+    events: &EventSender,
+) -> Result<(), Error> {
     let authorities = mesh::authorities(topology)?;
     let certificate = Certificate::of(topology).map_err(mesh::Error::from)?;
-    let plane = Plane::of(topology, &clusters);
+    let plane = Plane::of(topology, clusters);
     if let Some(plane) = &plane {
         hub::prepare(plane.management).await?;
     }
@@ -137,6 +167,7 @@ async fn install(topology: &Topology, world: &World, events: &EventSender) -> Re
         clusters.iter().filter(|cluster| topology.meshed().any(|meshed| meshed.name == cluster.name())).collect();
     let installs = meshed.iter().map(|cluster| {
         let authority = authorities.get(cluster.name());
+        let authority = Authority { source, data: authority };
         install_cluster(topology, cluster, authority, certificate.as_ref(), plane.as_ref(), events)
     });
     let manager = async {
@@ -149,10 +180,10 @@ async fn install(topology: &Topology, world: &World, events: &EventSender) -> Re
     if let Some(plane) = &plane {
         plane.join(topology, events).await?;
     }
-    let machines = topology.vms.iter().map(|vm| join_machine(vm, &clusters, world, events));
+    let machines = topology.vms.iter().map(|vm| join_machine(vm, clusters, links, events));
     let machines = futures::future::try_join_all(machines);
-    futures::future::try_join(machines, connect(topology, &clusters, &meshed, events)).await?;
-    Ok(clusters)
+    futures::future::try_join(machines, connect(topology, clusters, &meshed, events)).await?;
+    Ok(())
 }
 
 /// Lets the clusters know of each other, and proves that they do.
@@ -175,26 +206,44 @@ async fn connect(
     Ok(())
 }
 
+/// Where a cluster's mesh comes from, and the authority that it is given, if it is given one.
+#[derive(Clone, Copy)]
+struct Authority<'data> {
+    source: MeshSource,
+    data: Option<&'data BTreeMap<String, String>>,
+}
+
 async fn install_cluster(
     topology: &Topology,
     cluster: &Cluster,
-    authority: Option<&BTreeMap<String, String>>,
+    authority: Authority<'_>,
     certificate: Option<&Certificate>,
     plane: Option<&Plane<'_>>,
     events: &EventSender,
 ) -> Result<(), Error> {
     let name = cluster.name();
     let placeholders = mesh::placeholders(cluster, topology);
-    phase(events, format!("mesh/{name}"), format!("install the mesh on {name}"), async {
-        mesh::prepare(cluster, authority).await?;
-        mesh::install_control_plane(cluster, &placeholders).await?;
+    let title = match authority.source {
+        MeshSource::Embedded => format!("install the mesh on {name}"),
+        MeshSource::Present => format!("look at the mesh of {name}"),
+    };
+    phase(events, format!("mesh/{name}"), title, async {
+        match authority.source {
+            MeshSource::Embedded => {
+                mesh::prepare(cluster, authority.data).await?;
+                mesh::install_control_plane(cluster, &placeholders).await?;
+            }
+            MeshSource::Present => mesh::present(cluster, topology).await?,
+        }
         Ok(((), "control plane ready".to_owned()))
     })
     .await?;
-    let gateways = phase(events, format!("gateways/{name}"), format!("start the gateways of {name}"), async {
-        let count = mesh::install_gateways(cluster, topology, &placeholders).await?;
-        Ok(((), format!("{count} gateways ready")))
-    });
+    let gateways = async {
+        match authority.source {
+            MeshSource::Embedded => gateways(topology, cluster, &placeholders, events).await,
+            MeshSource::Present => Ok(()),
+        }
+    };
     let applications = phase(events, format!("apps/{name}"), format!("start the applications of {name}"), async {
         let objects = apps::objects(topology, cluster, &placeholders, certificate)?;
         cluster.apply_all(&objects).await.map_err(mesh::Error::from)?;
@@ -211,16 +260,30 @@ async fn install_cluster(
     Ok(())
 }
 
-async fn join_machine(vm: &Vm, clusters: &[Cluster], world: &World, events: &EventSender) -> Result<(), Error> {
+async fn join_machine(vm: &Vm, clusters: &[Cluster], links: Option<&Links>, events: &EventSender) -> Result<(), Error> {
     let title = format!("let the virtual machine {} join {}", vm.name, vm.cluster);
     phase(events, format!("vm/{}", vm.name), title, async {
         let lacking = || links::Error::Refused("the embedded world has no control socket".to_owned());
-        let links = world.links().ok_or_else(lacking).map_err(join::Error::from)?;
+        let links = links.ok_or_else(lacking).map_err(join::Error::from)?;
         let cluster = clusters.iter().find(|cluster| cluster.name() == vm.cluster);
         let cluster = cluster.expect("invariant: a checked topology has the cluster of each machine");
         join::join(vm, cluster, &links.machine(&vm.name)).await?;
         let evidence = if vm.health.is_some() { "registered and healthy" } else { "registered" };
         Ok(((), format!("{evidence} as {}", vm.entry())))
+    })
+    .await
+}
+
+async fn gateways(
+    topology: &Topology,
+    cluster: &Cluster,
+    placeholders: &Placeholders,
+    events: &EventSender,
+) -> Result<(), Error> {
+    let name = cluster.name();
+    phase(events, format!("gateways/{name}"), format!("start the gateways of {name}"), async {
+        let count = mesh::install_gateways(cluster, topology, placeholders).await?;
+        Ok(((), format!("{count} gateways ready")))
     })
     .await
 }

@@ -2,10 +2,14 @@
 
 mod bring_up;
 mod directory;
+mod existing;
 mod first_request;
 mod plane;
+mod take_down;
 mod world;
 
 pub use bring_up::{Error, bring_up};
 pub use directory::{Claim, Directory, state_root};
+pub use existing::{Given, MeshSource, Refused, begin, bring_up_on};
+pub use take_down::take_down;
 pub use world::world_config;

@@ -55,6 +55,19 @@ impl Endpoint {
     }
 }
 
+/// Whether an address leads back to the machine that asks it, so that another cluster would ask itself.
+#[must_use]
+pub fn is_loopback(server: &str) -> bool {
+    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    let address: Option<std::net::IpAddr> = host.parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback() || address.is_unspecified())
+}
+
 /// A token for an account, for so many seconds.
 ///
 /// # Errors
@@ -128,5 +141,17 @@ mod tests {
         assert_eq!(error, "context `nowhere` names a cluster that is not there");
         let none = Kubeconfig { current_context: None, ..config() };
         assert!(Endpoint::of(&none, None).expect_err("no context").contains("no current context"));
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_known() {
+        for here in ["https://127.0.0.1:6443", "https://localhost", "https://[::1]:443/path", "https://0.0.0.0:1"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for there in
+            ["https://172.30.2.1:6443", "https://api.example:6443", "https://[fd00::1]", "https://localhost.example"]
+        {
+            assert!(!is_loopback(there), "{there}");
+        }
     }
 }

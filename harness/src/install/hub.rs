@@ -66,6 +66,18 @@ pub async fn prepare(cluster: &Cluster) -> Result<(), Error> {
     Ok(())
 }
 
+/// Everything that the management cluster has of the plane, in the order in which it is applied.
+///
+/// # Errors
+/// Where a manifest of ours is broken.
+pub fn objects() -> Result<Vec<Value>, manifest::Error> {
+    let mut objects = Vec::new();
+    for (file, text) in DEFINITIONS.iter().chain([&NAMESPACE]).chain(MANAGER) {
+        objects.extend(manifest::parse(file, text)?);
+    }
+    Ok(objects)
+}
+
 /// Starts the manager on a cluster that was prepared, and waits until it is ready and judges what people write.
 ///
 /// # Errors

@@ -146,6 +146,48 @@ pub async fn prepare(cluster: &Cluster, authority: Option<&BTreeMap<String, Stri
     Ok(())
 }
 
+/// Everything that the mesh puts onto a cluster, in the order in which it is applied.
+///
+/// # Errors
+/// [`Error::Manifest`] where a manifest of ours is broken.
+pub fn objects(
+    cluster: &Cluster,
+    topology: &Topology,
+    authority: Option<&BTreeMap<String, String>>,
+) -> Result<Vec<Value>, Error> {
+    let placeholders = placeholders(cluster, topology);
+    let mut objects = vec![namespace(cluster)];
+    objects.extend(authority.map(cacerts));
+    let gateways = topology.mesh.gateways.iter().flat_map(|gateway| gateway_manifests(*gateway));
+    for (file, text) in DEFINITIONS.iter().chain(CONTROL_PLANE).chain(gateways).chain(exposed(topology)) {
+        objects.extend(manifest::render(file, text, &placeholders)?);
+    }
+    Ok(objects)
+}
+
+fn gateway_manifests(gateway: GatewayKind) -> &'static [(&'static str, &'static str)] {
+    match gateway {
+        GatewayKind::Ingress => INGRESS,
+        GatewayKind::Eastwest => EAST_WEST,
+    }
+}
+
+fn exposed(topology: &Topology) -> &'static [(&'static str, &'static str)] {
+    let eastwest = topology.mesh.gateways.contains(&GatewayKind::Eastwest);
+    if eastwest && topology.discovery != Discovery::Hub { EXPOSE } else { &[] }
+}
+
+/// Waits until the mesh that is there is complete: the control plane and the gateways that a topology has.
+///
+/// # Errors
+/// [`Error::Rollout`] for the first that is not available.
+pub async fn present(cluster: &Cluster, topology: &Topology) -> Result<(), Error> {
+    rolled_out(cluster, ISTIO_SYSTEM, "istiod").await?;
+    let gateways = topology.mesh.gateways.iter();
+    let waits = gateways.map(|gateway| rolled_out(cluster, ISTIO_SYSTEM, gateway.deployment()));
+    futures::future::try_join_all(waits).await.map(drop)
+}
+
 /// Installs the control plane and waits until it can inject, validate and serve.
 ///
 /// # Errors
@@ -190,15 +232,9 @@ pub async fn install_gateways(
 ) -> Result<usize, Error> {
     let gateways = &topology.mesh.gateways;
     for gateway in gateways {
-        let manifests = match gateway {
-            GatewayKind::Ingress => INGRESS,
-            GatewayKind::Eastwest => EAST_WEST,
-        };
-        apply(cluster, manifests, placeholders).await?;
+        apply(cluster, gateway_manifests(*gateway), placeholders).await?;
     }
-    if gateways.contains(&GatewayKind::Eastwest) && topology.discovery != Discovery::Hub {
-        apply(cluster, EXPOSE, placeholders).await?;
-    }
+    apply(cluster, exposed(topology), placeholders).await?;
     let waits = gateways.iter().map(|gateway| rolled_out(cluster, ISTIO_SYSTEM, gateway.deployment()));
     futures::future::try_join_all(waits).await?;
     Ok(gateways.len())

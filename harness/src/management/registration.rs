@@ -12,7 +12,7 @@ use mesh_types::hub::{Kind, names};
 use serde_json::{Value, json};
 
 use super::resources::{self, text};
-use super::target::{self, Target};
+use super::target::Target;
 use super::{Error, table};
 use crate::cluster::Cluster;
 use crate::install::{credential, hub, mesh};
@@ -101,7 +101,7 @@ async fn look(management: &Cluster, target: &Target, name: &str) -> Result<Found
     .await?;
     not_taken(&clusters, name, &identity)?;
     let server = &target.endpoint.server;
-    if target::is_loopback(server) && identity != own {
+    if credential::is_loopback(server) && identity != own {
         return Err(Error::refused(
             format!("the API server of {name} is known as {server}, which the management cluster cannot reach"),
             "say by --api-server-address which address the management cluster reaches it at",

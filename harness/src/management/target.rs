@@ -74,32 +74,3 @@ impl Target {
         self
     }
 }
-
-/// Whether an address leads back to the machine that asks it, so that another cluster would ask itself.
-pub(super) fn is_loopback(server: &str) -> bool {
-    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
-    };
-    let address: Option<std::net::IpAddr> = host.parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.is_loopback() || address.is_unspecified())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_this_machine_are_known() {
-        for here in ["https://127.0.0.1:6443", "https://localhost", "https://[::1]:443/path", "https://0.0.0.0:1"] {
-            assert!(is_loopback(here), "{here}");
-        }
-        for there in
-            ["https://172.30.2.1:6443", "https://api.example:6443", "https://[fd00::1]", "https://localhost.example"]
-        {
-            assert!(!is_loopback(there), "{there}");
-        }
-    }
-}

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::patience::Patience;
+use super::client;
 use crate::cluster::{Access, Cluster};
 use crate::links::Links;
 
@@ -92,13 +92,8 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// A kubeconfig that the supervisor wrote cannot be used.
-    #[error("cannot use {path}: {message}")]
-    Kubeconfig {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The cause.
-        message: String,
-    },
+    #[error(transparent)]
+    Kubeconfig(#[from] client::Error),
 }
 
 /// File of the supervisor's standard error in the folder of the environment.
@@ -220,7 +215,7 @@ impl World {
                 kubeconfig: cluster.kubeconfig.clone(),
                 server_for_other_clusters: cluster.server_for_other_clusters.clone(),
             };
-            let client = client(&cluster.kubeconfig, ANSWER).await?;
+            let client = client::of_file(&cluster.kubeconfig).await?;
             clusters.push(Cluster::new(&cluster.name, &cluster.network, access, client));
         }
         Ok(clusters)
@@ -332,22 +327,6 @@ async fn wait_until_ready(
     Ok(None)
 }
 
-/// How long an API server may take to answer: longer than one is paused by a fault.
-const ANSWER: Duration = Duration::from_secs(60);
-
-async fn client(path: &Utf8Path, answer: Duration) -> Result<kube::Client, Error> {
-    let broken = |message: String| Error::Kubeconfig { path: path.to_owned(), message };
-    let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(|error| broken(error.to_string()))?;
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
-        .await
-        .map_err(|error| broken(error.to_string()))?;
-    // A retry inside the client would hide what a verdict is about.
-    config.default_retry = false;
-    // Not the client's own limits: those end streams that are silent.
-    let builder = kube::client::ClientBuilder::try_from(config).map_err(|error| broken(error.to_string()))?;
-    Ok(builder.with_layer(&Patience(answer)).build())
-}
-
 /// Creates a folder that only its owner can look into.
 ///
 /// # Errors
@@ -369,8 +348,6 @@ fn is_alive(state: &WorldState) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
-
     use super::*;
 
     #[test]
@@ -380,41 +357,6 @@ mod tests {
         assert_eq!(last_words(&log), "supervisor.log is empty");
         std::fs::write(&log, "started\ncannot go on\n\n").expect("written");
         assert_eq!(last_words(&log), "supervisor.log ends with `cannot go on`");
-    }
-
-    /// What becomes of a question to an API server that says so much and then nothing more.
-    async fn asked(words: &'static [u8]) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let server = format!("http://{}", listener.local_addr().expect("an address"));
-        let directory = tempfile::tempdir().expect("a folder");
-        let kubeconfig = Utf8Path::from_path(directory.path()).expect("UTF-8").join("kubeconfig");
-        let text = format!(
-            "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \
-             clusters: [{{name: a, cluster: {{server: '{server}'}}}}], users: [{{name: a, user: {{token: a}}}}]}}"
-        );
-        std::fs::write(&kubeconfig, text).expect("written");
-        let client = client(&kubeconfig, Duration::from_millis(200)).await.expect("a client");
-        let speak = async {
-            let (mut stream, _) = listener.accept().await.expect("it is asked");
-            assert!(stream.read(&mut [0; 4096]).await.expect("a question") > 0);
-            stream.write_all(words).await.expect("it listens");
-            stream
-        };
-        let ask = tokio::time::timeout(Duration::from_secs(30), client.apiserver_version());
-        let (answer, _stream) = tokio::join!(ask, speak);
-        crate::cluster::chain(&answer.expect("nobody waits without end").expect_err("nobody answers"))
-    }
-
-    #[tokio::test]
-    async fn an_api_server_that_never_answers_is_not_waited_for_without_end() {
-        let error = asked(b"").await;
-        assert!(error.contains("did not begin to answer within 0.2 s"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_stops_half_way_is_not_waited_for_without_end() {
-        let error = asked(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\ncontent-type: application/json\r\n\r\n{").await;
-        assert!(error.contains("began to answer, and had not ended after 0.2 s"), "{error}");
     }
 
     #[tokio::test]

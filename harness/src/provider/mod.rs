@@ -1,7 +1,10 @@
 //! Where clusters come from. After provisioning, code sees [`crate::cluster::Cluster`] handles and never a provider.
 
+pub mod client;
 pub mod embedded;
 pub mod envoy;
+pub mod existing;
+pub mod fleet;
 pub mod images;
 pub mod memory;
 mod patience;

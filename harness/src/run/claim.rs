@@ -4,7 +4,7 @@ use camino::Utf8Path;
 
 use super::{Job, fail};
 use crate::environment::{Claim, Directory};
-use crate::provider::embedded::World;
+use crate::provider::fleet::Fleet;
 use crate::report::RunOutcome;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
@@ -36,7 +36,7 @@ pub(super) fn claim(job: &Job, directory: &Directory, events: &EventSender) -> R
         let cure = "wait until that has ended, or choose another name with --name".to_owned();
         return Err(refused("is in use by another command", cure));
     };
-    if World::attach(directory.path()).map_err(|error| failed(&error))?.is_some() {
+    if Fleet::attach(directory.path()).map_err(|error| failed(&error))?.is_some() {
         let cure = format!("`meshproof down --name {0}`, or `--name …` for another", job.environment);
         return Err(refused("runs already", cure));
     }
@@ -50,18 +50,35 @@ fn sweep(state_root: &Utf8Path, events: &EventSender) {
     let names = Directory::list(state_root).unwrap_or_default();
     for name in names.iter().filter(|name| name.starts_with(OWN_PREFIX)) {
         let directory = Directory::new(state_root, name);
-        if let Err(error) = sweep_one(&directory) {
-            let help = format!("remove {} by hand", directory.path());
-            events.warn(format!("what a killed run left could not be removed: {error}"), Some(help));
+        match sweep_one(&directory) {
+            Ok(Swept::All) => {}
+            Ok(Swept::Foreign) => {
+                let help = format!("`meshproof down --name {name}` removes it");
+                events.warn(format!("run {name} was killed, and what it made on clusters is still there"), Some(help));
+            }
+            Err(error) => {
+                let help = format!("remove {} by hand", directory.path());
+                events.warn(format!("what a killed run left could not be removed: {error}"), Some(help));
+            }
         }
     }
 }
 
-fn sweep_one(directory: &Directory) -> std::io::Result<()> {
-    let Some(_claim) = directory.reclaim()? else { return Ok(()) };
-    match World::attach(directory.path()) {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => directory.remove(),
+/// What became of the folder of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Swept {
+    /// Somebody uses it, or it is gone.
+    All,
+    /// It says what is left on clusters of somebody else, which takes longer than one may wait here.
+    Foreign,
+}
+
+fn sweep_one(directory: &Directory) -> std::io::Result<Swept> {
+    let Some(_claim) = directory.reclaim()? else { return Ok(Swept::All) };
+    match Fleet::attach(directory.path()) {
+        Ok(Some(Fleet::Existing(_))) => Ok(Swept::Foreign),
+        Ok(Some(Fleet::Embedded(_))) => Ok(Swept::All),
+        Ok(None) => directory.remove().map(|()| Swept::All),
         Err(error) => Err(std::io::Error::other(error)),
     }
 }
@@ -69,6 +86,7 @@ fn sweep_one(directory: &Directory) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::existing::Existing;
 
     #[test]
     fn only_what_nobody_uses_is_swept() {
@@ -81,9 +99,19 @@ mod tests {
         std::fs::write(abandoned.path().join("config.json"), "{}").expect("written");
         std::fs::create_dir(foreign.path()).expect("created");
         for directory in [&used, &abandoned, &foreign] {
-            sweep_one(directory).expect("swept");
+            assert_eq!(sweep_one(directory).expect("swept"), Swept::All);
         }
         assert!(used.path().exists() && foreign.path().exists());
         assert!(!abandoned.path().exists());
+    }
+
+    #[test]
+    fn what_says_what_is_left_on_clusters_is_never_swept() {
+        let root = tempfile::tempdir().expect("a folder");
+        let killed = Directory::new(Utf8Path::from_path(root.path()).expect("UTF-8"), "e2e-killed");
+        drop(killed.claim().expect("claimed").expect("free"));
+        Existing::begin(killed.path(), "1a2b", &[]).expect("begun");
+        assert_eq!(sweep_one(&killed).expect("looked at"), Swept::Foreign);
+        assert!(killed.path().exists());
     }
 }

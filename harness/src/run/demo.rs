@@ -26,13 +26,13 @@ const ROUND_SECONDS: u32 = 2;
 ///
 /// `rate` is in requests a second, from each cluster that has a probe.
 pub async fn demo(job: &Job, rate: u32, events: &EventSender, interruption: &Interruption) -> RunOutcome {
-    let show = async |Temporary { world, clusters, .. }: Temporary<'_>| {
+    let show = async |Temporary { fleet, clusters, .. }: Temporary<'_>| {
         show(&clusters, events).await;
         let traffic = async {
             interruption.token().run_until_cancelled(steady_traffic(job, rate, &clusters, events)).await;
             RunOutcome::Passed
         };
-        run_while_alive(world, traffic, events).await
+        run_while_alive(fleet, traffic, events).await
     };
     in_temporary(job, events, interruption, show).await
 }

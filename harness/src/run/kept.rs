@@ -6,8 +6,8 @@ use super::prepare::Prepared;
 use super::scenarios::{run_all, run_while_all_alive};
 use super::{Interruption, Job, Manner, fail, not_up};
 use crate::engine::Environment;
-use crate::environment::Directory;
-use crate::provider::embedded::{self, World};
+use crate::environment::{self, Directory, take_down};
+use crate::provider::fleet::{self, Fleet};
 use crate::report::RunOutcome;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
@@ -19,24 +19,24 @@ pub struct Kept {
     pub name: String,
     /// Its folder.
     pub directory: Directory,
-    world: Result<Option<World>, embedded::Error>,
+    fleet: Result<Option<Fleet>, fleet::Error>,
 }
 
 impl Kept {
-    /// The running world, or `None` where only files are left of it.
+    /// Its clusters, or `None` where only files are left of it.
     ///
     /// # Errors
     /// Where its state cannot be read.
-    pub fn world(&self) -> Result<Option<&World>, &embedded::Error> {
-        self.world.as_ref().map(Option::as_ref)
+    pub fn fleet(&self) -> Result<Option<&Fleet>, &fleet::Error> {
+        self.fleet.as_ref().map(Option::as_ref)
     }
 
-    /// The running world, for those that can do nothing without.
+    /// Its clusters, for those that can do nothing without.
     ///
     /// # Errors
-    /// [`KeptError::None`] and [`KeptError::Embedded`].
-    pub fn into_world(self) -> Result<World, KeptError> {
-        self.world?.ok_or(KeptError::None)
+    /// [`KeptError::None`] and [`KeptError::Fleet`].
+    pub fn into_fleet(self) -> Result<Fleet, KeptError> {
+        self.fleet?.ok_or(KeptError::None)
     }
 }
 
@@ -65,7 +65,10 @@ pub enum KeptError {
     Left(String),
     /// Its state cannot be read.
     #[error(transparent)]
-    Embedded(#[from] embedded::Error),
+    Fleet(#[from] fleet::Error),
+    /// It could not be ended.
+    #[error(transparent)]
+    TakeDown(#[from] Box<environment::Error>),
     /// The state folder cannot be read.
     #[error("cannot read {path}")]
     State {
@@ -88,8 +91,8 @@ pub fn list(state_root: &camino::Utf8Path) -> Result<Vec<Kept>, KeptError> {
     for name in names {
         let directory = Directory::new(state_root, &name);
         // One that is damaged is no reason to say nothing of the others.
-        let world = World::attach(directory.path());
-        all.push(Kept { name, directory, world });
+        let fleet = Fleet::attach(directory.path());
+        all.push(Kept { name, directory, fleet });
     }
     Ok(all)
 }
@@ -109,7 +112,7 @@ pub fn find(state_root: &camino::Utf8Path, name: Option<&str>) -> Result<Kept, K
             if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
         return Err(KeptError::Unknown { name: name.to_owned(), known });
     }
-    let mut running: Vec<Kept> = all.into_iter().filter(|kept| matches!(kept.world, Ok(Some(_)))).collect();
+    let mut running: Vec<Kept> = all.into_iter().filter(|kept| matches!(kept.fleet, Ok(Some(_)))).collect();
     match running.len() {
         0 => Err(KeptError::None),
         1 => Ok(running.swap_remove(0)),
@@ -125,8 +128,8 @@ pub async fn up(job: &Job, events: &EventSender, interruption: &Interruption) ->
     };
     let directory = &prepared.directory;
     match prepared.bring_up(job, events, interruption).await {
-        Ok((world, _)) => match remember(directory, job, events) {
-            Ok(()) => keep(world, events).await,
+        Ok((fleet, _)) => match remember(directory, job, events) {
+            Ok(()) => keep(fleet, events).await,
             Err(outcome) => outcome,
         },
         Err(error) => {
@@ -149,8 +152,8 @@ pub(super) fn remember(directory: &Directory, job: &Job, events: &EventSender) -
     })
 }
 
-async fn keep(world: World, events: &EventSender) -> RunOutcome {
-    match world.keep().await {
+async fn keep(fleet: Fleet, events: &EventSender) -> RunOutcome {
+    match fleet.keep().await {
         Ok(()) => RunOutcome::Passed,
         Err(error) => {
             fail(events, &error, None, Vec::new());
@@ -159,12 +162,12 @@ async fn keep(world: World, events: &EventSender) -> RunOutcome {
     }
 }
 
-/// A world that stays, to run scenarios on.
+/// An environment that stays, to run scenarios on.
 pub struct Stage {
-    /// Name of the environment.
+    /// Its name.
     pub name: String,
-    /// The running world.
-    pub world: World,
+    /// Its clusters.
+    pub fleet: Fleet,
     /// Name of the topology that it was brought up from, where that is known: only scenarios for it run there.
     pub topology: Option<String>,
 }
@@ -179,10 +182,10 @@ pub async fn run_on_kept(
     interruption: &Interruption,
 ) -> RunOutcome {
     let mut environments = Vec::with_capacity(stages.len());
-    for Stage { name, world, topology } in stages {
-        match world.clusters().await {
+    for Stage { name, fleet, topology } in stages {
+        match fleet.clusters().await {
             Ok(clusters) => {
-                let environment = Environment::new(clusters, world.links()).with_artifacts(out);
+                let environment = Environment::new(clusters, fleet.links()).with_artifacts(out);
                 // Where there is but one, the run's own name of it says all.
                 let name = (stages.len() > 1).then(|| name.clone());
                 environments.push(environment.named(name).of_topology(topology.clone()));
@@ -193,8 +196,8 @@ pub async fn run_on_kept(
             }
         }
     }
-    let worlds: Vec<&World> = stages.iter().map(|stage| &stage.world).collect();
-    run_while_all_alive(&worlds, run_all(&environments, plans, manner, events, interruption), events).await
+    let fleets: Vec<&Fleet> = stages.iter().map(|stage| &stage.fleet).collect();
+    run_while_all_alive(&fleets, run_all(&environments, plans, manner, events, interruption), events).await
 }
 
 /// Ends an environment and removes its files.
@@ -205,8 +208,8 @@ pub async fn down(kept: Kept) -> Result<(), KeptError> {
     let state = |source| KeptError::State { path: kept.directory.path().to_owned(), source };
     // A command that has it, such as an `e2e` that runs, ends it itself.
     let Some(_claim) = kept.directory.claim().map_err(state)? else { return Err(KeptError::InUse(kept.name)) };
-    if let Some(world) = kept.world? {
-        world.stop().await?;
+    if let Some(fleet) = kept.fleet? {
+        take_down(fleet).await.map_err(Box::new)?;
     }
     kept.directory.remove().map_err(state)
 }

@@ -24,6 +24,7 @@ pub use until::up_while;
 
 use camino::Utf8PathBuf;
 
+use crate::environment::Given;
 use crate::report::RunOutcome;
 use crate::report::stream::EventSender;
 use crate::scenario::plan::Plan;
@@ -47,6 +48,8 @@ pub struct Job {
     pub out: Utf8PathBuf,
     /// The state folder of all environments.
     pub state_root: Utf8PathBuf,
+    /// What the user said of clusters that are there, for the provider `existing`.
+    pub given: Given,
 }
 
 /// Tells that something went wrong outside of any verdict.

@@ -3,17 +3,19 @@
 use super::claim::claim;
 use super::{Interruption, Job, machine};
 use crate::cluster::Cluster;
-use crate::environment::{Claim, Directory, Error, bring_up, world_config};
-use crate::provider::embedded::World;
+use crate::environment::{Claim, Directory, Error, begin, bring_up, bring_up_on, world_config};
+use crate::provider::fleet::Fleet;
 use crate::provider::programs::Programs;
 use crate::report::RunOutcome;
 use crate::report::stream::EventSender;
+use crate::topology::Provider;
 
 /// A machine that can, programs that are there, and a folder that no other run uses for as long as this value lives.
 pub(super) struct Prepared {
     /// The folder of the environment; empty but for the claim.
     pub(super) directory: Directory,
-    programs: Programs,
+    /// What the embedded world is made of; clusters that are there need nothing of this machine.
+    programs: Option<Programs>,
     _claim: Claim,
 }
 
@@ -23,7 +25,10 @@ impl Prepared {
     /// # Errors
     /// The outcome of the run, after it was told why.
     pub(super) async fn new(job: &Job, events: &EventSender) -> Result<Self, RunOutcome> {
-        let programs = machine::prepare(events).await?;
+        let programs = match job.topology.provider {
+            Provider::Existing => None,
+            Provider::Embedded | Provider::Kind => Some(machine::prepare(events).await?),
+        };
         let directory = Directory::new(&job.state_root, &job.environment);
         let claim = claim(job, &directory, events)?;
         Ok(Self { directory, programs, _claim: claim })
@@ -38,8 +43,12 @@ impl Prepared {
         job: &Job,
         events: &EventSender,
         interruption: &Interruption,
-    ) -> Result<(World, Vec<Cluster>), Error> {
+    ) -> Result<(Fleet, Vec<Cluster>), Error> {
         let Self { directory, programs, .. } = self;
+        let Some(programs) = programs else {
+            let existing = begin(&job.topology, &job.given, directory.path(), &job.run_id)?;
+            return bring_up_on(existing, &job.topology, &job.given, events, interruption.token()).await;
+        };
         let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), programs, true);
         bring_up(&job.topology, &config, programs, events, interruption.token()).await
     }

@@ -6,7 +6,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use super::schedule::{Place, Schedule};
 use super::{Interruption, Manner, fail};
 use crate::engine::{Environment, run_repetition};
-use crate::provider::embedded::World;
+use crate::provider::fleet::Fleet;
 use crate::report::RunOutcome;
 use crate::report::event::StepOutcome;
 use crate::report::stream::EventSender;
@@ -95,28 +95,28 @@ impl Round<'_> {
     }
 }
 
-/// As [`run_while_alive`] with several worlds: the first that dies ends the run.
+/// As [`run_while_alive`] with several: the first that dies ends the run.
 pub(super) async fn run_while_all_alive(
-    worlds: &[&World],
+    fleets: &[&Fleet],
     run: impl Future<Output = RunOutcome>,
     events: &EventSender,
 ) -> RunOutcome {
     let mut run = run.boxed_local();
-    for world in worlds {
-        run = run_while_alive(world, run, events).boxed_local();
+    for fleet in fleets {
+        run = run_while_alive(fleet, run, events).boxed_local();
     }
     run.await
 }
 
-/// The outcome of a run, or that its world died: then all that it still waits for is given up.
+/// The outcome of a run, or that its clusters ended: then all that it still waits for is given up.
 pub(super) async fn run_while_alive(
-    world: &World,
+    fleet: &Fleet,
     run: impl Future<Output = RunOutcome>,
     events: &EventSender,
 ) -> RunOutcome {
-    let died = match world.while_alive(run).await {
-        // A step may have met the end of the world before it was noticed.
-        Ok(RunOutcome::EnvironmentFailed) => world.died().await,
+    let died = match fleet.while_alive(run).await {
+        // A step may have met their end before it was noticed.
+        Ok(RunOutcome::EnvironmentFailed) => fleet.died().await,
         Ok(outcome) => return outcome,
         Err(died) => Some(died),
     };

@@ -6,8 +6,9 @@ use camino::Utf8Path;
 use super::prepare::Prepared;
 use super::{Interruption, Job, fail, not_up};
 use crate::cluster::Cluster;
-use crate::environment::Directory;
-use crate::provider::embedded::World;
+use crate::environment::{Directory, take_down};
+use crate::provider::existing::Existing;
+use crate::provider::fleet::Fleet;
 use crate::report::RunOutcome;
 use crate::report::event::{EventKind, PhaseOutcome};
 use crate::report::redact;
@@ -17,8 +18,8 @@ use crate::report::stream::EventSender;
 pub(super) struct Temporary<'run> {
     /// The folder of the environment.
     pub(super) directory: &'run Directory,
-    /// The running world.
-    pub(super) world: &'run World,
+    /// What runs.
+    pub(super) fleet: &'run Fleet,
     /// Its clusters.
     pub(super) clusters: Vec<Cluster>,
 }
@@ -36,14 +37,17 @@ pub(super) async fn in_temporary(
     };
     let directory = &prepared.directory;
     let outcome = match prepared.bring_up(job, events, interruption).await {
-        Ok((world, clusters)) => {
-            let outcome = work(Temporary { directory, world: &world, clusters }).await;
-            outcome.worse(tear_down(world, events).await)
+        Ok((fleet, clusters)) => {
+            let outcome = work(Temporary { directory, fleet: &fleet, clusters }).await;
+            outcome.worse(tear_down(fleet, events).await)
         }
         Err(error) => not_up(&error, events, interruption),
     };
     if outcome != RunOutcome::Passed {
         keep_logs(directory, &job.out, events);
+    }
+    if still_needed(directory) {
+        return outcome;
     }
     if let Err(error) = directory.remove() {
         fail(events, &error, Some(format!("remove {} by hand", directory.path())), Vec::new());
@@ -52,10 +56,15 @@ pub(super) async fn in_temporary(
     outcome
 }
 
-async fn tear_down(world: World, events: &EventSender) -> RunOutcome {
+/// Whether it says what is left on clusters of somebody else.
+fn still_needed(directory: &Directory) -> bool {
+    !matches!(Existing::attach(directory.path()), Ok(None))
+}
+
+async fn tear_down(fleet: Fleet, events: &EventSender) -> RunOutcome {
     let phase = "tear-down".to_owned();
     events.send(EventKind::PhaseStarted { phase: phase.clone(), title: "tear down".to_owned() });
-    let stopped = world.stop().await;
+    let stopped = take_down(fleet).await;
     let (outcome, result, detail) = match &stopped {
         Ok(()) => (PhaseOutcome::Done, RunOutcome::Passed, "nothing left".to_owned()),
         Err(error) => (PhaseOutcome::Failed, RunOutcome::EnvironmentFailed, crate::cluster::chain(error)),

@@ -25,7 +25,7 @@ pub async fn up_while(process: i32, job: &Job, events: &EventSender, interruptio
             return RunOutcome::WrongUsage;
         }
     };
-    let leave = async |Temporary { directory, world, .. }: Temporary<'_>| {
+    let leave = async |Temporary { directory, fleet, .. }: Temporary<'_>| {
         if let Err(outcome) = remember(directory, job, events) {
             return outcome;
         }
@@ -42,7 +42,7 @@ pub async fn up_while(process: i32, job: &Job, events: &EventSender, interruptio
             events.send(EventKind::PhaseFinished { phase, outcome, detail });
             ended
         };
-        run_while_alive(world, wait, events).await
+        run_while_alive(fleet, wait, events).await
     };
     in_temporary(job, events, interruption, leave).await
 }

@@ -104,7 +104,8 @@ mod tests {
         let plans = catalogue();
         let plan = plans.iter().find(|plan| plan.name == "proxies-hold-what-was-said").expect("the scenario");
         let names: Vec<String> = refutations(plan).iter().map(Refutation::verdict_name).collect();
-        let expected = ["route", "cluster, no. 1", "cluster, no. 2"].map(|title| format!("{title} must be refuted"));
+        let expected = ["route", "cluster, no. 1", "cluster, no. 2", "cluster, no. 3"]
+            .map(|title| format!("{title} must be refuted"));
         assert_eq!(names, expected);
     }
 

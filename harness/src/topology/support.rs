@@ -16,12 +16,17 @@ pub struct Lack {
 /// What stands in the way of bringing a topology up, if anything.
 #[must_use]
 pub fn lack(topology: &Topology) -> Option<Lack> {
-    let word = match topology.provider {
-        Provider::Embedded => return None,
-        Provider::Kind => "kind",
-        Provider::Existing => "existing",
-    };
-    let message = format!("provider `{word}` is not part of this version");
-    let cure = "use `--provider embedded`; kind clusters can be made by hand from kind-configs/";
-    Some(Lack { field: "provider", message, cure })
+    match topology.provider {
+        Provider::Embedded => None,
+        Provider::Existing => (!topology.vms.is_empty()).then(|| Lack {
+            field: "vms",
+            message: "virtual machines on clusters that are there are not part of this version".to_owned(),
+            cure: "use `--provider embedded`, or a topology without `vms`",
+        }),
+        Provider::Kind => Some(Lack {
+            field: "provider",
+            message: "provider `kind` is not part of this version".to_owned(),
+            cure: "use `--provider embedded`, or make kind clusters by hand from kind-configs/ and use `--provider existing`",
+        }),
+    }
 }

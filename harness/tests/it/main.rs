@@ -2,6 +2,7 @@
 
 mod browser;
 mod cli;
+mod existing;
 mod failing;
 mod kept;
 mod layers;

@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::commands::{complain, complain_kept, kept};
 use crate::diagnostic::suggest;
 use crate::management::target::Target;
-use crate::provider::embedded::World;
+use crate::provider::fleet::Fleet;
 use crate::report::RunOutcome;
 
 /// The management cluster, and the other clusters of its environment.
@@ -22,7 +22,7 @@ struct Environment {
     name: String,
     clusters: Vec<Cluster>,
     /// What the clusters live in.
-    _world: World,
+    _fleet: Fleet,
 }
 
 impl Plane {
@@ -39,10 +39,10 @@ impl Plane {
             Some(wanted) => wanted.clone(),
             None => management_of(&name, &environment.directory)?,
         };
-        let world = environment.into_world().map_err(|error| Failure::Told(complain_kept(&error)))?;
-        let clusters = world.clusters().await;
+        let fleet = environment.into_fleet().map_err(|error| Failure::Told(complain_kept(&error)))?;
+        let clusters = fleet.clusters().await;
         let clusters = clusters.map_err(|error| Failure::Told(complain(&error, RunOutcome::EnvironmentFailed)))?;
-        let environment = Environment { name, clusters, _world: world };
+        let environment = Environment { name, clusters, _fleet: fleet };
         let management = environment.cluster(&wanted)?.clone();
         Ok(Self { management, environment: Some(environment) })
     }

@@ -1,0 +1,191 @@
+//! Ends an environment: the embedded world as a whole; on clusters of somebody else exactly what was made there.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Preconditions};
+use serde_json::Value;
+
+use super::bring_up::Error;
+use crate::cluster::ledger::{Entry, is_of};
+use crate::cluster::{Cluster, chain};
+use crate::install::mesh;
+use crate::management::deregistration;
+use crate::management::target::Target;
+use crate::provider::existing::Existing;
+use crate::provider::fleet::Fleet;
+
+/// How long what was deleted may take to be gone: namespaces wait for all that is in them.
+const GONE: Duration = Duration::from_secs(120);
+/// How often one looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the management plane may take to remove what it wrote.
+const WITHDRAWN: Duration = Duration::from_secs(30);
+/// What a control plane hands to every namespace.
+const ROOT_CERTIFICATE: &str = "istio-ca-root-cert";
+
+/// Something could not be removed from clusters of somebody else.
+#[derive(Debug, thiserror::Error)]
+#[error("not removed: {}", .0.join("; "))]
+pub struct Left(pub Vec<String>);
+
+/// Ends an environment and waits until it is gone.
+///
+/// # Errors
+/// Where something is left.
+pub async fn take_down(fleet: Fleet) -> Result<(), Error> {
+    match fleet {
+        Fleet::Embedded(world) => Ok(world.stop().await.map_err(crate::provider::fleet::Error::from)?),
+        Fleet::Existing(existing) => remove(&existing).await,
+    }
+}
+
+async fn remove(existing: &Existing) -> Result<(), Error> {
+    let made = existing.made().map_err(crate::provider::fleet::Error::from)?;
+    let clusters = existing.bare_clusters().await.map_err(crate::provider::fleet::Error::from)?;
+    let mut left = deregister(&clusters, &made).await;
+    let removals = clusters.iter().map(|cluster| {
+        let of_cluster: Vec<&Entry> = made.iter().filter(|entry| entry.cluster == cluster.name()).collect();
+        remove_from(cluster, of_cluster, existing.run_id())
+    });
+    left.extend(futures::future::join_all(removals).await.into_iter().flatten());
+    if !left.is_empty() {
+        return Err(Left(left).into());
+    }
+    Ok(existing.forget().map_err(crate::provider::fleet::Error::from)?)
+}
+
+/// Lets the management plane take back what it wrote, as long as it runs.
+async fn deregister(clusters: &[Cluster], made: &[Entry]) -> Vec<String> {
+    let mut left = Vec::new();
+    for entry in made.iter().filter(|entry| entry.kind == "KubernetesCluster") {
+        let Some(management) = clusters.iter().find(|cluster| cluster.name() == entry.cluster) else { continue };
+        let target = clusters.iter().find(|cluster| cluster.name() == entry.name).map(Target::of_environment);
+        let done = async {
+            let target = target.transpose()?;
+            deregistration::deregister(management, target.as_ref(), &entry.name, true, WITHDRAWN).await
+        };
+        if let Err(error) = done.await {
+            left.push(chain(&error));
+        }
+    }
+    left
+}
+
+/// Removes the objects of one cluster, the last that was made first: what is in namespaces, the namespaces, and the kinds, which
+/// stay where somebody else uses them. Returns what is left, as sentences.
+async fn remove_from(cluster: &Cluster, made: Vec<&Entry>, run_id: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    let of_kind = |kind: &str| made.iter().rev().copied().filter(|entry| entry.kind == kind).collect::<Vec<_>>();
+    let rest = made.iter().rev().copied().filter(|entry| !is_scaffold(entry)).collect::<Vec<_>>();
+    for (round, definitions) in
+        [(rest, false), (of_kind("Namespace"), false), (of_kind("CustomResourceDefinition"), true)]
+    {
+        let mut deleted = Vec::new();
+        for entry in round {
+            match delete(cluster, entry, run_id, definitions).await {
+                Ok(true) => deleted.push(entry),
+                Ok(false) => {}
+                Err(sentence) => left.push(sentence),
+            }
+        }
+        left.extend(wait_until_gone(cluster, &deleted).await);
+    }
+    if made.iter().any(|entry| entry.kind == "Deployment" && entry.name == "istiod") {
+        left.extend(remove_root_certificates(cluster).await.err().map(|error| chain(&error)));
+    }
+    left
+}
+
+/// Whether other objects need it to be there.
+fn is_scaffold(entry: &Entry) -> bool {
+    matches!(entry.kind.as_str(), "Namespace" | "CustomResourceDefinition")
+}
+
+/// Deletes an object of the run. What is not there, or somebody else has made in its place, is none of our business. Returns
+/// whether it was deleted.
+async fn delete(cluster: &Cluster, entry: &Entry, run_id: &str, definition: bool) -> Result<bool, String> {
+    let manifest = entry.manifest();
+    let there = match cluster.get(&manifest).await {
+        Err(crate::cluster::Error::UnknownKind { .. }) => None,
+        there => there.map_err(|error| chain(&error))?,
+    };
+    let Some(there) = there.filter(|there| is_of(there, run_id)) else { return Ok(false) };
+    if definition && let Some(user) = used_by(cluster, &there).await? {
+        return Err(format!("{}: {} stays: it defines {user}, which is not ours", cluster.name(), named(entry)));
+    }
+    let (api, _) = cluster.api_of(&manifest).await.map_err(|error| chain(&error))?;
+    let preconditions = Preconditions { uid: there.metadata.uid, resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    match api.delete(&entry.name, &parameters).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(error) => Err(format!("{}: cannot delete {}: {}", cluster.name(), named(entry), chain(&error))),
+    }
+}
+
+/// An object of a kind that would go with its definition.
+async fn used_by(cluster: &Cluster, definition: &DynamicObject) -> Result<Option<String>, String> {
+    let text = |pointer: &str| definition.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (group, version) = (text("/spec/group"), text("/spec/versions/0/name"));
+    let resource = kube::core::ApiResource {
+        api_version: format!("{group}/{version}"),
+        group,
+        version,
+        kind: text("/spec/names/kind"),
+        plural: text("/spec/names/plural"),
+    };
+    let all: Api<DynamicObject> = Api::all_with(cluster.client(), &resource);
+    match all.list(&ListParams::default().limit(1)).await {
+        Ok(list) => Ok(list.items.first().map(|one| {
+            let namespace = one.namespace().map_or(String::new(), |namespace| format!("{namespace}/"));
+            format!("{} {namespace}{}", resource.kind, one.name_any())
+        })),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(format!("{}: cannot list {}: {}", cluster.name(), resource.plural, chain(&error))),
+    }
+}
+
+async fn wait_until_gone(cluster: &Cluster, deleted: &[&Entry]) -> Vec<String> {
+    let mut left = Vec::new();
+    for entry in deleted {
+        let manifest = entry.manifest();
+        let gone = eventually::poll(format!("{} to be gone", named(entry)), GONE, LOOK, async || {
+            match cluster.get(&manifest).await {
+                Ok(None) | Err(crate::cluster::Error::UnknownKind { .. }) => Ok(()),
+                Ok(Some(there)) => Err(match there.metadata.finalizers {
+                    Some(finalizers) if !finalizers.is_empty() => {
+                        format!("its finalizers are {}", finalizers.join(", "))
+                    }
+                    _ => "it is still there".to_owned(),
+                }),
+                Err(error) => Err(chain(&error)),
+            }
+        });
+        left.extend(gone.await.err().map(|error| format!("{}: {error}", cluster.name())));
+    }
+    left
+}
+
+/// What the control plane handed to namespaces that are not ours.
+async fn remove_root_certificates(cluster: &Cluster) -> Result<(), mesh::Error> {
+    let failed = |source| cluster.api_error(format!("remove ConfigMaps {ROOT_CERTIFICATE}"), source);
+    let all: Api<ConfigMap> = Api::all(cluster.client());
+    let written = all.list(&ListParams::default().labels("istio.io/config=true")).await.map_err(failed)?;
+    for one in written.items.iter().filter(|one| one.name_any() == ROOT_CERTIFICATE) {
+        let namespace = one.namespace().unwrap_or_default();
+        let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), &namespace);
+        match maps.delete(ROOT_CERTIFICATE, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(failed(error).into()),
+        }
+    }
+    Ok(())
+}
+
+fn named(entry: &Entry) -> String {
+    let namespace = entry.namespace.as_ref().map_or(String::new(), |namespace| format!("{namespace}/"));
+    format!("{} {namespace}{}", entry.kind, entry.name)
+}

@@ -1,0 +1,178 @@
+//! What is looked at on a cluster of somebody else before anything is touched: its version, our rights, its room, and what is
+//! there already. Everything that stands in the way is told at once.
+
+mod capacity;
+mod rights;
+mod version;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::Api;
+use serde_json::Value;
+
+use super::contexts::Refusal;
+use crate::cluster::ledger::is_of;
+use crate::cluster::{Cluster, Error};
+
+/// What was found on one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Name in the topology.
+    pub cluster: String,
+    /// Identity of the cluster: two contexts may lead to one.
+    pub identity: String,
+    /// Version of its API server.
+    pub version: String,
+    /// What will be made: how many of each kind.
+    pub made: BTreeMap<String, usize>,
+    /// Namespaces among that, by name.
+    pub namespaces: Vec<String>,
+    /// What is there already and stays as it is.
+    pub left: Vec<String>,
+    /// What stands in the way.
+    pub problems: Vec<Refusal>,
+}
+
+impl Findings {
+    /// What will happen on the cluster, as lines for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{} (Kubernetes {}):\n", self.cluster, self.version);
+        if self.made.is_empty() {
+            text.push_str("  nothing is made\n");
+        } else {
+            let kinds: Vec<String> = self.made.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            text.push_str(&format!("  makes {}\n", kinds.join(", ")));
+        }
+        if !self.namespaces.is_empty() {
+            text.push_str(&format!("  in new namespaces {}\n", self.namespaces.join(", ")));
+        }
+        if !self.left.is_empty() {
+            text.push_str(&format!("  leaves as it is {}\n", shortened(&self.left)));
+        }
+        text
+    }
+}
+
+/// The first few, and how many more.
+fn shortened(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}
+
+/// Looks at one cluster. `wanted` is all that an installation would apply there, `run_id` that of the run it belongs to.
+///
+/// # Errors
+/// Where the cluster cannot be asked at all.
+pub async fn look(cluster: &Cluster, wanted: &[Value], run_id: &str) -> Result<Findings, Error> {
+    let version = version::of(cluster).await?;
+    let mut findings =
+        Findings { cluster: cluster.name().to_owned(), version: version.text.clone(), ..Findings::default() };
+    findings.problems.extend(version.too_old(cluster.name()));
+    findings.identity = identity(cluster).await?;
+    let missing = compare(cluster, wanted, run_id, &mut findings).await?;
+    findings.problems.extend(rights::lacking(cluster, wanted).await?);
+    findings.problems.extend(capacity::lacking(cluster, &missing).await?);
+    Ok(findings)
+}
+
+/// The uid of the namespace that every cluster has.
+async fn identity(cluster: &Cluster) -> Result<String, Error> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client());
+    let found = namespaces.get("kube-system").await;
+    let found = found.map_err(|source| cluster.api_error("get Namespace kube-system".to_owned(), source))?;
+    Ok(found.metadata.uid.unwrap_or_default())
+}
+
+/// Sorts what is wanted into what is missing, which is returned, and what is there.
+async fn compare<'wanted>(
+    cluster: &Cluster,
+    wanted: &'wanted [Value],
+    run_id: &str,
+    findings: &mut Findings,
+) -> Result<Vec<&'wanted Value>, Error> {
+    let mut missing = Vec::new();
+    let mut seen = BTreeSet::new();
+    for object in wanted {
+        // A namespace is named once for each application in it.
+        if !seen.insert((
+            object["kind"].as_str(),
+            object["metadata"]["namespace"].as_str(),
+            object["metadata"]["name"].as_str(),
+        )) {
+            continue;
+        }
+        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+        let (kind, name) = (kind.as_str().unwrap_or_default(), name.as_str().unwrap_or_default());
+        // Of a kind that is yet to be defined there is no object.
+        let there = match cluster.get(object).await {
+            Err(Error::UnknownKind { .. }) => None,
+            there => there?,
+        };
+        if let Some(there) = there.filter(|there| !is_of(there, run_id)) {
+            let namespace = there.metadata.namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
+            findings.left.push(format!("{kind} {namespace}{name}"));
+            continue;
+        }
+        *findings.made.entry(kind.to_owned()).or_default() += 1;
+        if kind == "Namespace" {
+            findings.namespaces.push(name.to_owned());
+        }
+        missing.push(object);
+    }
+    Ok(missing)
+}
+
+/// That no two clusters of the topology are the same one.
+#[must_use]
+pub fn same(all: &[Findings]) -> Vec<Refusal> {
+    let mut problems = Vec::new();
+    for (index, one) in all.iter().enumerate() {
+        if let Some(other) = all[..index].iter().find(|other| other.identity == one.identity) {
+            problems.push(Refusal::new(
+                format!("{} and {} are the same cluster, under two contexts", other.cluster, one.cluster),
+                "give each cluster of the topology a cluster of its own by --context",
+            ));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_will_happen_is_told_in_a_few_lines() {
+        let findings = Findings {
+            cluster: "cluster1".to_owned(),
+            version: "1.34.1".to_owned(),
+            made: BTreeMap::from([("Deployment".to_owned(), 2), ("Namespace".to_owned(), 1)]),
+            namespaces: vec!["bookinfo".to_owned()],
+            left: (1..=10).map(|number| format!("Service a/s{number}")).collect(),
+            ..Findings::default()
+        };
+        assert_eq!(
+            findings.text(),
+            "cluster1 (Kubernetes 1.34.1):\n  makes 2 Deployment, 1 Namespace\n  in new namespaces bookinfo\n  \
+             leaves as it is Service a/s1, Service a/s2, Service a/s3, Service a/s4, Service a/s5, Service a/s6, \
+             Service a/s7, Service a/s8 and 2 more\n"
+        );
+    }
+
+    #[test]
+    fn two_contexts_of_one_cluster_are_noticed() {
+        let cluster = |name: &str, identity: &str| Findings {
+            cluster: name.to_owned(),
+            identity: identity.to_owned(),
+            ..Findings::default()
+        };
+        assert!(same(&[cluster("a", "1"), cluster("b", "2")]).is_empty());
+        let problems = same(&[cluster("a", "1"), cluster("b", "2"), cluster("c", "1")]);
+        assert_eq!(problems[0].message, "a and c are the same cluster, under two contexts");
+    }
+}

@@ -1,0 +1,112 @@
+//! The clusters of an environment that runs, whoever runs them: the embedded world, or somebody who gave us kubeconfigs.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::embedded::{self, World};
+use super::existing::{self, Existing};
+use crate::cluster::Cluster;
+use crate::links::Links;
+
+/// Clusters that run.
+pub enum Fleet {
+    /// One process of ours holds them all.
+    Embedded(World),
+    /// They were there before, and stay.
+    Existing(Existing),
+}
+
+/// The clusters of an environment could not be had or given back.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The embedded world.
+    #[error(transparent)]
+    Embedded(#[from] embedded::Error),
+    /// Clusters that were there before.
+    #[error(transparent)]
+    Existing(#[from] existing::Error),
+}
+
+impl Fleet {
+    /// The clusters of an environment that was kept, or `None` where none run under that state folder.
+    ///
+    /// # Errors
+    /// Where what was written of them cannot be read.
+    pub fn attach(directory: &Utf8Path) -> Result<Option<Self>, Error> {
+        if let Some(existing) = Existing::attach(directory)? {
+            return Ok(Some(Self::Existing(existing)));
+        }
+        Ok(World::attach(directory)?.map(Self::Embedded))
+    }
+
+    /// Id of the run that brought the environment up.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        match self {
+            Self::Embedded(world) => &world.state().run_id,
+            Self::Existing(existing) => existing.run_id(),
+        }
+    }
+
+    /// Name and kubeconfig of each cluster.
+    #[must_use]
+    pub fn kubeconfigs(&self) -> Vec<(String, Utf8PathBuf)> {
+        match self {
+            Self::Embedded(world) => {
+                let clusters = world.state().clusters.iter();
+                clusters.map(|cluster| (cluster.name.clone(), cluster.kubeconfig.clone())).collect()
+            }
+            Self::Existing(existing) => existing.kubeconfigs(),
+        }
+    }
+
+    /// Handles of the clusters.
+    ///
+    /// # Errors
+    /// Where a kubeconfig cannot be used.
+    pub async fn clusters(&self) -> Result<Vec<Cluster>, Error> {
+        match self {
+            Self::Embedded(world) => Ok(world.clusters().await?),
+            Self::Existing(existing) => Ok(existing.clusters().await?),
+        }
+    }
+
+    /// The links between their networks, where the provider has a hand on them.
+    #[must_use]
+    pub fn links(&self) -> Option<Links> {
+        match self {
+            Self::Embedded(world) => world.links(),
+            Self::Existing(_) => None,
+        }
+    }
+
+    /// Says so where the clusters have ended, which explains whatever else went wrong.
+    pub async fn died(&self) -> Option<Error> {
+        match self {
+            Self::Embedded(world) => world.died().await.map(Error::from),
+            Self::Existing(_) => None,
+        }
+    }
+
+    /// Does work that is lost once the clusters end.
+    ///
+    /// # Errors
+    /// As soon as they have ended; the work is dropped then.
+    pub async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        match self {
+            Self::Embedded(world) => Ok(world.while_alive(work).await?),
+            // They belong to somebody else. What does not answer shows in the work itself.
+            Self::Existing(_) => Ok(work.await),
+        }
+    }
+
+    /// Lets the environment go on without this process.
+    ///
+    /// # Errors
+    /// Where the embedded world cannot be told.
+    pub async fn keep(self) -> Result<(), Error> {
+        match self {
+            Self::Embedded(world) => Ok(world.keep().await?),
+            Self::Existing(_) => Ok(()),
+        }
+    }
+}
