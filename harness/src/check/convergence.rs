@@ -94,6 +94,8 @@ pub struct Expectation {
     pub not_watched: Vec<String>,
     /// Pods that must be held as endpoints, exactly.
     pub endpoints: Vec<Endpoints>,
+    /// Whether the newest snapshot must be acknowledged, whatever it is about.
+    pub newest: bool,
 }
 
 /// The pods of a workload that are ready.
@@ -297,7 +299,7 @@ fn judge(
     own: &str,
     expected: &[String],
 ) -> Result<Converged, Missing> {
-    let mut needed = 0;
+    let mut needed = if expectation.newest { status.snapshot } else { 0 };
     for (name, version) in &expectation.resources {
         let held = status.resources.get(name);
         match (version, held) {

@@ -11,9 +11,9 @@ use crate::traffic::place::Place;
 use crate::vm::Machine;
 
 /// Envoy's administration interface beside a workload, by Istio's documentation of the ports that a sidecar uses.
-const ADMIN: u16 = 15000;
+pub const ADMIN: u16 = 15000;
 /// How long a proxy may take to answer.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Asks the proxy of a pod, as `kubectl exec POD -c istio-proxy -- pilot-agent request GET PATH` does.
 ///

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 use kube::ResourceExt as _;
+use mesh_types::hub::names;
 use serde_json::{Value, json};
 
 use super::context::{Environment, Error};
@@ -13,7 +14,7 @@ use crate::check::observation::{
     ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, OfSource, TrafficObservation,
 };
 use crate::check::{judge::is_open, proxies};
-use crate::cluster::is_meshed;
+use crate::cluster::{PodPort, is_meshed};
 use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::scenario::keys::ConnectionOutcome;
 use crate::scenario::plan::{Check, ConfigOf, Connect, Deployment, Expectation, Gateway, Traffic};
@@ -102,7 +103,7 @@ pub(super) fn request(traffic: &Traffic) -> Request {
     }
 }
 
-/// Asks a proxy what it holds.
+/// Asks a proxy what it holds, or a program of the management plane what it knows.
 pub(super) async fn config(environment: &Environment, config: &ConfigOf) -> Result<Observation, Error> {
     if let Some(vm) = &config.of.vm {
         return Err(Error::Lacking(format!("the proxy of a virtual machine ({}) is not asked what it holds", vm.name)));
@@ -112,24 +113,41 @@ pub(super) async fn config(environment: &Environment, config: &ConfigOf) -> Resu
     let pod = pods
         .first()
         .ok_or_else(|| Error::NoPod { cluster: config.of.cluster.clone(), workload: config.of.name.clone() })?;
-    let proxy = format!("{}/{}", config.of.cluster, pod.name_any());
+    let name = pod.name_any();
+    let of = format!("{}/{name}", config.of.cluster);
+    let own = own_administration(&config.of);
     let ask = async |path: &str| {
-        let text = proxies::request(cluster, &config.of.namespace, &pod.name_any(), path).await?;
-        let place = format!("{path} of {proxy}");
-        serde_json::from_str::<Value>(&text).map_err(|error| Error::NoDocument { place, message: error.to_string() })
+        let port = PodPort { namespace: &config.of.namespace, pod: &name, port: own.unwrap_or(proxies::ADMIN) };
+        let text = cluster.ask(port, path, proxies::DEADLINE).await?;
+        let place = format!("{path} of {of}");
+        match serde_json::from_str::<Value>(&text) {
+            Ok(value) => Ok(value),
+            // Metrics are no JSON.
+            Err(_) if own.is_some() => Ok(text.lines().collect()),
+            Err(error) => Err(Error::NoDocument { place, message: error.to_string() }),
+        }
     };
     let (place, value) = match &config.path {
-        Some(path) => (format!("{path} of {proxy}"), ask(path).await?),
+        Some(path) => (format!("{path} of {of}"), ask(path).await?),
         None => {
             let value = json!({
                 "clusters": ask("/clusters?format=json").await?,
                 "routes": ask("/config_dump?resource=dynamic_route_configs").await?,
                 "listeners": ask("/listeners?format=json").await?,
             });
-            (format!("the proxy of {proxy}"), value)
+            (format!("the proxy of {of}"), value)
         }
     };
     Ok(Observation::Config(ConfigObservation { place, value }))
+}
+
+/// Where a program of the management plane tells of itself; it has no proxy. `None` of everything else.
+fn own_administration(of: &Deployment) -> Option<u16> {
+    match (of.namespace.as_str(), of.name.as_str()) {
+        (names::NAMESPACE, names::MANAGER) => Some(names::PORT_MANAGER_ADMIN),
+        (names::NAMESPACE, names::AGENT) => Some(names::PORT_AGENT_ADMIN),
+        _ => None,
+    }
 }
 
 /// Opens the connection of a step.
@@ -296,6 +314,24 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(seen(value.clone()).expect("known"), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn programs_of_the_management_plane_are_asked_themselves() {
+        let own = |namespace: &str, name: &str| {
+            own_administration(&Deployment {
+                cluster: "cluster1".to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                selector: String::new(),
+                container: String::new(),
+                served: false,
+            })
+        };
+        assert_eq!(own("meshproof-hub", "hub-manager"), Some(9091));
+        assert_eq!(own("meshproof-hub", "hub-agent"), Some(9092));
+        assert_eq!(own("istio-system", "istiod"), None);
+        assert_eq!(own("bookinfo", "hub-manager"), None);
     }
 
     #[test]

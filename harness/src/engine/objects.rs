@@ -2,6 +2,7 @@
 
 use kube::ResourceExt as _;
 use kube::api::{Patch as KubePatch, PatchParams};
+use mesh_types::hub::names;
 use verdict::Outcome;
 
 use super::context::Error;
@@ -160,12 +161,24 @@ impl Runner<'_> {
             ..Convergence::default()
         };
         for object in &wanted.present {
-            let version = self.applied.borrow().version(&wanted.cluster, object).cloned();
-            expectation.resources.insert(object.key(), Some(version.unwrap_or_default()));
+            let version = match self.put_back(&wanted.cluster, object).await? {
+                Some(version) => version,
+                None => self.applied.borrow().version(&wanted.cluster, object).cloned().unwrap_or_default(),
+            };
+            expectation.resources.insert(object.key(), Some(version));
         }
         for object in &wanted.absent {
-            expectation.resources.insert(object.key(), None);
+            let version = self.put_back(&wanted.cluster, object).await?;
+            expectation.resources.insert(object.key(), version);
         }
         Ok(expectation)
+    }
+
+    /// The version of an object that belongs to the management plane: whatever a step did to it, the plane makes it again what
+    /// it was. `None` where there is none, or where it is a step's own.
+    async fn put_back(&self, cluster: &str, object: &ObjectRef) -> Result<Option<String>, Error> {
+        let found = self.environment.cluster(cluster)?.get(&object.manifest()).await?;
+        let of_plane = found.filter(|found| found.labels().contains_key(names::LABEL_OWNER));
+        Ok(of_plane.and_then(|found| found.resource_version()))
     }
 }

@@ -1,5 +1,7 @@
 //! Questions to proxies, and what they must hold.
 
+use mesh_types::hub::names;
+
 use super::context::Context;
 use super::expect::Measurement;
 use crate::diagnostic::tree::Path;
@@ -12,9 +14,14 @@ impl Context<'_> {
         if let Some(asked) = file.path.as_ref().filter(|asked| !asked.starts_with('/')) {
             self.error(&path.key("path"), format!("`{asked}` is no path")).help("such as `/clusters?format=json`");
         }
+        let of = self.deployment(&path.key("of"), &file.of);
+        if file.path.is_none() && of.as_ref().is_some_and(|of| of.namespace == names::NAMESPACE) {
+            self.key_error(&path, format!("{} has no proxy that could be asked", file.of.workload))
+                .help("say with `path` what it is asked for, such as `path: /v1/graph` of `hub-manager`");
+        }
         let measurement = if file.path.is_some() { Measurement::ConfigAt } else { Measurement::Config };
         let expectations = self.expectations(&step.key("expect"), expect, measurement);
-        Some(ConfigOf { of: self.deployment(&path.key("of"), &file.of)?, path: file.path.clone(), expectations })
+        Some(ConfigOf { of: of?, path: file.path.clone(), expectations })
     }
 
     pub(super) fn held_cluster(&mut self, path: &Path, file: &HeldClusterFile) -> Option<Held> {

@@ -11,11 +11,12 @@ use super::WorkloadFile;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConfigFile {
-    /// The workload whose proxy is asked; gateways are possible too.
+    /// The workload whose proxy is asked; gateways are possible too. `hub-manager` and `hub-agent` are asked themselves.
     pub of: WorkloadFile,
     /// What its administration interface is asked for: a path that answers with JSON, such as
     /// `/clusters?format=json` or `/config_dump?resource=dynamic_listeners`. Only `cel` can judge it. When left out, the
-    /// proxy is asked for its clusters, routes and listeners.
+    /// proxy is asked for its clusters, routes and listeners. Of `hub-manager`, `/v1/graph` or `/v1/metrics` are such
+    /// paths; what is no JSON comes as a list of lines.
     #[serde(default)]
     pub path: Option<String>,
 }
