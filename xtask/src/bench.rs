@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{envoy, exit, hub, load, numbers, paths, start, verdicts};
+use crate::{envoy, exit, hub, load, numbers, paths, propagation, start, verdicts};
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
@@ -19,6 +19,8 @@ pub(crate) enum Bench {
     Hub(hub::Args),
     /// How fast and how punctual the probe sends, beside wrk and h2load
     Load(load::Args),
+    /// How long a TrafficPolicy takes from the management cluster to every proxy of all clusters
+    Propagation(propagation::Args),
     /// How often verdicts err, beside what they promise
     Verdicts(verdicts::Args),
 }
@@ -46,6 +48,7 @@ pub(crate) fn run(what: &Bench) -> anyhow::Result<ExitCode> {
         Bench::BringUp(args) => args,
         Bench::Hub(args) => return hub::run(args),
         Bench::Load(args) => return load::run(args),
+        Bench::Propagation(args) => return propagation::run(args),
         Bench::Verdicts(args) => return verdicts::run(args),
     };
     let envoy = match start::prepare()? {

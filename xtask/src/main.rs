@@ -19,6 +19,7 @@ mod namespaces;
 mod numbers;
 mod paths;
 mod preflight;
+mod propagation;
 mod soak;
 mod start;
 mod test;

@@ -286,6 +286,7 @@ impl Stream {
             acknowledged: Type::ALL.into_iter().map(|kind| (kind, self.session.acknowledged(kind))).collect(),
             resources: Arc::clone(&current.resources),
             problems: current.problems.clone(),
+            acknowledged_at: None,
         });
     }
 }

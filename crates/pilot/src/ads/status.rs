@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -62,6 +63,8 @@ pub struct ProxyStatus {
     pub resources: Arc<Resources>,
     /// What of the configuration has no effect on it.
     pub problems: Vec<Problem>,
+    /// When it acknowledged everything that it has acknowledged; the registry fills it in.
+    pub acknowledged_at: Option<Timestamp>,
 }
 
 impl ProxyStatus {
@@ -98,7 +101,7 @@ impl Registry {
     }
 
     /// Replaces the account of a proxy, unless a newer connection of it has one.
-    pub fn set(&self, status: ProxyStatus) {
+    pub fn set(&self, mut status: ProxyStatus) {
         let changed = {
             let mut proxies = self.lock();
             let known = proxies.get(&status.proxy.id);
@@ -106,6 +109,8 @@ impl Registry {
                 return;
             }
             let changed = known.is_none_or(|known| status.tells_more_than(known));
+            let since = known.filter(|known| known.acked() == status.acked()).and_then(|known| known.acknowledged_at);
+            status.acknowledged_at = since.or_else(|| Some(Timestamp::now()));
             proxies.insert(status.proxy.id.clone(), status);
             changed
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -38,6 +39,9 @@ pub struct ProxySync {
     pub namespace: String,
     /// Whether its stream is open.
     pub connected: bool,
+    /// When it acknowledged the newest of what it has acknowledged.
+    #[serde(rename = "acknowledgedAt")]
+    pub acknowledged_at: Option<Timestamp>,
     /// By type of resource.
     pub types: BTreeMap<Type, TypeStatus>,
 }
@@ -62,8 +66,8 @@ fn proxies(mesh: &Mesh, registry: &Registry) -> Vec<ProxyStatus> {
 }
 
 fn proxy_sync(status: ProxyStatus) -> ProxySync {
-    let ProxyStatus { proxy, connected, types, .. } = status;
-    ProxySync { id: proxy.id, pod: proxy.name, namespace: proxy.namespace, connected, types }
+    let ProxyStatus { proxy, connected, types, acknowledged_at, .. } = status;
+    ProxySync { id: proxy.id, pod: proxy.name, namespace: proxy.namespace, connected, acknowledged_at, types }
 }
 
 /// The document of `/debug/endpointz`: services with their endpoints, and the gateways of networks.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mesh_types::object::Resource;
 use mesh_types::service_entry::Resolution;
 use mesh_types::{
@@ -74,6 +75,8 @@ pub struct ConfigVersion {
     pub resource_version: Option<String>,
     /// Number of the snapshot.
     pub snapshot: u64,
+    /// When the snapshot was published.
+    pub published: Timestamp,
 }
 
 /// Everything that was observed; equal states give equal proxies.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::Client;
 use mesh_types::Kind;
 use tokio::sync::{Notify, watch};
@@ -18,6 +19,8 @@ use super::{ConfigVersion, Configs, Mesh, Settings, State};
 
 /// A quiet time of this length ends the collection of changes.
 const DEBOUNCE: Duration = Duration::from_millis(20);
+/// The same where nothing was published for [`DEBOUNCE_MAX`]: what was written together comes together.
+const DEBOUNCE_CALM: Duration = Duration::from_millis(4);
 /// Changes are published at the latest after this time, quiet or not.
 const DEBOUNCE_MAX: Duration = Duration::from_millis(50);
 /// How long the first snapshot waits for clusters that do not answer.
@@ -122,26 +125,28 @@ impl Store {
     /// Publishes snapshots until cancelled: the first when the own cluster was read, later ones when something changed.
     pub async fn publish(self: Arc<Self>, cancel: CancellationToken) {
         let started = Instant::now();
-        let mut number = 0;
+        let (mut number, mut latest) = (0, started);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = self.dirty.notified() => self.settle().await,
+                () = self.dirty.notified() => self.settle(latest).await,
                 // Wakes the first snapshot that waits for a cluster that does not answer.
                 () = tokio::time::sleep_until((started + REMOTE_PATIENCE).into()), if number == 0 && started.elapsed() < REMOTE_PATIENCE => {}
             }
             if let Some(mesh) = self.next(number, started) {
-                number = mesh.number;
+                (number, latest) = (mesh.number, Instant::now());
                 tracing::info!(snapshot = number, services = mesh.state.services.len(), "published");
                 self.published.send_replace(Some(Arc::new(mesh)));
             }
         }
     }
 
-    async fn settle(&self) {
+    /// Waits for the end of a collection; `latest` is when the last snapshot was published.
+    async fn settle(&self, latest: Instant) {
         let first = Instant::now();
+        let quiet = quiet(first.duration_since(latest));
         while first.elapsed() < DEBOUNCE_MAX {
-            if tokio::time::timeout(DEBOUNCE, self.dirty.notified()).await.is_err() {
+            if tokio::time::timeout(quiet, self.dirty.notified()).await.is_err() {
                 return;
             }
         }
@@ -168,6 +173,12 @@ impl Store {
     }
 }
 
+/// The quiet time that ends a collection, so long after the last snapshot. One change now and then goes out at once; many that
+/// follow each other share the work.
+fn quiet(calm: Duration) -> Duration {
+    if calm >= DEBOUNCE_MAX { DEBOUNCE_CALM } else { DEBOUNCE }
+}
+
 impl ClusterClients for Store {
     fn client(&self, cluster_id: &str) -> Option<Client> {
         let id = if cluster_id.is_empty() { &self.settings.cluster } else { cluster_id };
@@ -187,14 +198,29 @@ fn config_versions(
     earlier: Option<&BTreeMap<String, ConfigVersion>>,
     number: u64,
 ) -> BTreeMap<String, ConfigVersion> {
+    let now = Timestamp::now();
     let versions = configs.versions().into_iter();
     versions
         .map(|(reference, resource_version)| {
             let known = earlier
                 .and_then(|earlier| earlier.get(&reference))
                 .filter(|known| known.resource_version == resource_version);
-            let version = known.cloned().unwrap_or(ConfigVersion { resource_version, snapshot: number });
+            let version =
+                known.cloned().unwrap_or(ConfigVersion { resource_version, snapshot: number, published: now });
             (reference, version)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_after_a_calm_waits_for_less() {
+        assert_eq!(quiet(Duration::from_secs(1)), DEBOUNCE_CALM);
+        assert_eq!(quiet(Duration::from_millis(1)), DEBOUNCE);
+        // However changes come, no more snapshots are made than one in this time.
+        assert!(DEBOUNCE_CALM < DEBOUNCE && DEBOUNCE < DEBOUNCE_MAX);
+    }
 }

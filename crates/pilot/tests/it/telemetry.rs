@@ -125,12 +125,16 @@ async fn who_waits_hears_of_the_next_change() {
         acknowledged: Default::default(),
         resources: Arc::default(),
         problems: Vec::new(),
+        acknowledged_at: None,
     };
     let waiting = tokio::time::timeout(Duration::from_secs(20), async {
         tokio::join!(ask(port, &query), async { registry.set(status.clone()) }).0
     });
     let third = waiting.await.unwrap();
     assert_eq!(third["proxies"][0]["pod"], "productpage-v1");
+    let acknowledged = third["proxies"][0]["acknowledgedAt"].clone();
+    assert!(acknowledged.is_string(), "{acknowledged}");
     registry.set(status);
+    assert_eq!(ask(port, "").await["proxies"][0]["acknowledgedAt"], acknowledged, "it acknowledged nothing more");
     assert_eq!(revision(&ask(port, "").await), revision(&third), "what tells nothing new wakes nobody");
 }
