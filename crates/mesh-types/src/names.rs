@@ -20,6 +20,8 @@ pub const LABEL_TLS_MODE: &str = "security.istio.io/tlsMode";
 pub const TLS_MODE_ISTIO: &str = "istio";
 /// Port of a network's gateway for traffic from other networks, where it is not [`PORT_AUTO_PASSTHROUGH`].
 pub const LABEL_GATEWAY_PORT: &str = "networking.istio.io/gatewayPort";
+/// Annotation of the namespace of the mesh: the clusters whose control planes serve this one, which has none of its own.
+pub const ANNOTATION_CONTROL_PLANE_CLUSTERS: &str = "topology.istio.io/controlPlaneClusters";
 /// Marks secrets that hold kubeconfigs of other clusters.
 pub const LABEL_MULTI_CLUSTER: &str = "istio/multiCluster";
 

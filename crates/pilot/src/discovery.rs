@@ -18,6 +18,7 @@ use tonic::transport::Server;
 use crate::ads::server::{Ads, Authenticate};
 use crate::ca::{self, Authenticator, Authority, CertificateService, ServingTls};
 use crate::debug::{self, Sources};
+use crate::external::External;
 use crate::inject::MeshSettings;
 use crate::model::mesh_config::{self, MeshConfig};
 use crate::model::store::Store;
@@ -171,6 +172,7 @@ pub async fn run(options: Options) -> Result<(), DiscoveryError> {
 
     let authority =
         Authority::load_and_watch(client.clone(), &options.namespace, &options.trust_domain, cancel.clone()).await?;
+    tasks.spawn(remote::run(Arc::clone(&store), client.clone(), serve_others(&options, &authority)));
     let tls = ServingTls::start(&authority, ca::serving::names(&options.service, &options.namespace), cancel.clone())?;
     tasks.spawn(ca::publish::run(client.clone(), Arc::clone(&authority), cancel.clone()));
     let registrar = Registrar::new(client.clone(), options.instance.clone());
@@ -191,12 +193,18 @@ pub async fn run(options: Options) -> Result<(), DiscoveryError> {
     Ok(())
 }
 
+/// What is done in clusters without a control plane of their own.
+fn serve_others(options: &Options, authority: &Arc<Authority>) -> remote::Serve {
+    let (cluster, namespace) = (options.cluster_id.clone(), options.namespace.clone());
+    let external = External { cluster, namespace, authority: Arc::clone(authority) };
+    Arc::new(move |id, client| Box::pin(external.clone().serve(id, client)))
+}
+
 fn watch_clusters(tasks: &mut JoinSet<()>, store: &Arc<Store>, client: &Client, cancel: &CancellationToken) {
     tasks.spawn(Arc::clone(store).publish(cancel.clone()));
     cluster::workload_entries_are_configuration(store, &store.settings().cluster);
     tasks.spawn(cluster::run(Arc::clone(store), store.settings().cluster.clone(), client.clone()));
     tasks.spawn(cluster::run_credentials(Arc::clone(store), client.clone()));
-    tasks.spawn(remote::run(Arc::clone(store), client.clone()));
     store.set_client(&store.settings().cluster, client.clone());
     for kind in Kind::ALL {
         tasks.spawn(cluster::run_config(Arc::clone(store), kind, client.clone()));

@@ -2,7 +2,8 @@
 //! serves it to proxies.
 //!
 //! [`model`] collects, [`translate`] is pure, [`ads`] and [`debug`] serve; [`ca`] is the certificate authority,
-//! [`inject`] adds proxies to pods, [`validation`] judges resources and [`webhook`] answers the API server with both.
+//! [`inject`] adds proxies to pods, [`validation`] judges resources and [`webhook`] answers the API server with both;
+//! [`external`] serves clusters without a control plane of their own.
 //! [`discovery`] starts everything.
 
 pub mod ads;
@@ -10,6 +11,7 @@ pub mod ca;
 pub mod crds;
 pub mod debug;
 pub mod discovery;
+pub mod external;
 pub mod inject;
 pub mod model;
 pub mod registration;

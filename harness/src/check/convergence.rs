@@ -209,14 +209,21 @@ async fn ask<T: for<'de> Deserialize<'de>>(cluster: &Cluster, path: &str) -> Res
 }
 
 /// Waits until every connected proxy of the cluster has acknowledged what is expected, and no connection is left of what
-/// was in force before.
+/// was in force before. `remotes` are other clusters that its control plane serves.
 ///
 /// # Errors
 /// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them; [`Error::Draining`].
-pub async fn converge(cluster: &Cluster, expectation: &Expectation, deadline: Duration) -> Result<Converged, Error> {
+pub async fn converge(
+    cluster: &Cluster,
+    remotes: &[&Cluster],
+    expectation: &Expectation,
+    deadline: Duration,
+) -> Result<Converged, Error> {
     let begun = tokio::time::Instant::now();
-    let converged = acknowledged(cluster, expectation, deadline).await?;
-    drained(cluster, deadline.saturating_sub(begun.elapsed())).await?;
+    let converged = acknowledged(cluster, remotes, expectation, deadline).await?;
+    for served in [&[cluster], remotes].concat() {
+        drained(served, deadline.saturating_sub(begun.elapsed())).await?;
+    }
     Ok(converged)
 }
 
@@ -232,19 +239,23 @@ pub async fn drained(cluster: &Cluster, deadline: Duration) -> Result<(), Error>
 pub(super) type PodName = (String, String);
 
 /// Waits until every connected proxy of the cluster has acknowledged what is expected. Connections over what was in force
-/// before may be there still.
+/// before may be there still. `remotes` are other clusters that its control plane serves.
 ///
 /// # Errors
 /// [`Error::TimedOut`] with the proxies that lag or the rejection of one of them.
 pub async fn acknowledged(
     cluster: &Cluster,
+    remotes: &[&Cluster],
     expectation: &Expectation,
     deadline: Duration,
 ) -> Result<Converged, Error> {
     let what = format!("every proxy of {} to acknowledge the configuration", cluster.name());
     eventually::poll(what, deadline, STEP, async || {
-        let pods = meshed_pods(cluster).await.map_err(|error| crate::cluster::chain(&error))?;
-        let expected: Vec<String> = pods.iter().map(|(namespace, pod)| format!("{namespace}/{pod}")).collect();
+        let mut expected = Vec::new();
+        for served in [&[cluster], remotes].concat() {
+            let pods = meshed_pods(served).await.map_err(|error| crate::cluster::chain(&error))?;
+            expected.extend(pods.iter().map(|(namespace, pod)| format!("{namespace}/{pod}")));
+        }
         // First the endpoints: what is acknowledged is of this snapshot or a later one then.
         let held = match expectation.endpoints.is_empty() {
             true => HeldEndpoints::default(),

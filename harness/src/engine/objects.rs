@@ -136,13 +136,17 @@ impl Runner<'_> {
             }
             let cluster = self.environment.cluster(&wanted.cluster)?;
             let expectation = self.expectation(wanted).await?;
+            let remotes = wanted.remotes.iter().map(|name| self.environment.cluster(name));
+            let remotes = remotes.collect::<Result<Vec<_>, Error>>()?;
             let converged = if converge.last {
-                let acknowledged = convergence::acknowledged(cluster, &expectation, converge.timeout).await;
+                let acknowledged = convergence::acknowledged(cluster, &remotes, &expectation, converge.timeout).await;
                 // Not before: by then nobody may have begun to drain, and a wait would end at once.
-                self.environment.leave_draining(&wanted.cluster);
+                for name in wanted.remotes.iter().chain([&wanted.cluster]) {
+                    self.environment.leave_draining(name);
+                }
                 acknowledged?
             } else {
-                convergence::converge(cluster, &expectation, converge.timeout).await?
+                convergence::converge(cluster, &remotes, &expectation, converge.timeout).await?
             };
             Ok(format!(
                 "{}: {} proxies acknowledged snapshot {}",

@@ -12,7 +12,7 @@ use super::take_down::Left;
 use crate::cluster::Cluster;
 use crate::install::echo::Certificate;
 use crate::install::manifest::Placeholders;
-use crate::install::{apps, hub, mesh, remote_secret};
+use crate::install::{apps, hub, mesh, remote, remote_secret};
 use crate::links::{self, Links};
 use crate::management;
 use crate::provider::embedded::{self, World};
@@ -165,10 +165,14 @@ pub(super) async fn install(
     }
     let meshed: Vec<&Cluster> =
         clusters.iter().filter(|cluster| topology.meshed().any(|meshed| meshed.name == cluster.name())).collect();
-    let installs = meshed.iter().map(|cluster| {
-        let authority = authorities.get(cluster.name());
-        let authority = Authority { source, data: authority };
-        install_cluster(topology, cluster, authority, certificate.as_ref(), plane.as_ref(), events)
+    let (primaries, remotes): (Vec<&Cluster>, Vec<&Cluster>) =
+        meshed.iter().partition(|cluster| topology.primaries().any(|primary| primary.name == cluster.name()));
+    let installs = primaries.iter().map(|cluster| {
+        let control_plane = match source {
+            MeshSource::Embedded => ControlPlane::Own(authorities.get(cluster.name())),
+            MeshSource::Present => ControlPlane::Present,
+        };
+        install_cluster(topology, cluster, control_plane, certificate.as_ref(), plane.as_ref(), events)
     });
     let manager = async {
         match &plane {
@@ -177,6 +181,13 @@ pub(super) async fn install(
         }
     };
     futures::future::try_join(futures::future::try_join_all(installs), manager).await?;
+    let installs = remotes.iter().filter_map(|cluster| {
+        let primary = topology.cluster(cluster.name())?.control_plane.as_deref()?;
+        let primary = primaries.iter().find(|one| one.name() == primary)?;
+        Some(install_cluster(topology, cluster, ControlPlane::Of(primary), certificate.as_ref(), None, events))
+    });
+    // The control plane has to run, and its gateway, before anybody else can use it.
+    futures::future::try_join_all(installs).await?;
     if let Some(plane) = &plane {
         plane.join(topology, events).await?;
     }
@@ -194,7 +205,9 @@ async fn connect(
     events: &EventSender,
 ) -> Result<(), Error> {
     if topology.discovery == Discovery::RemoteSecrets {
-        link_all(meshed, events).await?;
+        let is_primary = |cluster: &&&Cluster| topology.primaries().any(|primary| primary.name == cluster.name());
+        let readers: Vec<&Cluster> = meshed.iter().filter(is_primary).copied().collect();
+        link_all(&readers, meshed, events).await?;
     }
     if topology.discovery == Discovery::RemoteSecrets || topology.is_federated() {
         phase(events, "crossing", "send the first request across clusters", async {
@@ -206,42 +219,53 @@ async fn connect(
     Ok(())
 }
 
-/// Where a cluster's mesh comes from, and the authority that it is given, if it is given one.
+/// Who serves a cluster.
 #[derive(Clone, Copy)]
-struct Authority<'data> {
-    source: MeshSource,
-    data: Option<&'data BTreeMap<String, String>>,
+enum ControlPlane<'clusters> {
+    /// One of its own, with this authority where it is given one.
+    Own(Option<&'clusters BTreeMap<String, String>>),
+    /// One that is there already.
+    Present,
+    /// That of another cluster.
+    Of(&'clusters Cluster),
 }
 
 async fn install_cluster(
     topology: &Topology,
     cluster: &Cluster,
-    authority: Authority<'_>,
+    control_plane: ControlPlane<'_>,
     certificate: Option<&Certificate>,
     plane: Option<&Plane<'_>>,
     events: &EventSender,
 ) -> Result<(), Error> {
     let name = cluster.name();
     let placeholders = mesh::placeholders(cluster, topology);
-    let title = match authority.source {
-        MeshSource::Embedded => format!("install the mesh on {name}"),
-        MeshSource::Present => format!("look at the mesh of {name}"),
+    let title = match control_plane {
+        ControlPlane::Present => format!("look at the mesh of {name}"),
+        ControlPlane::Own(_) | ControlPlane::Of(_) => format!("install the mesh on {name}"),
     };
     phase(events, format!("mesh/{name}"), title, async {
-        match authority.source {
-            MeshSource::Embedded => {
-                mesh::prepare(cluster, authority.data).await?;
+        match control_plane {
+            ControlPlane::Own(authority) => {
+                mesh::prepare(cluster, authority).await?;
                 mesh::install_control_plane(cluster, &placeholders).await?;
+                Ok(((), "control plane ready".to_owned()))
             }
-            MeshSource::Present => mesh::present(cluster, topology).await?,
+            ControlPlane::Present => {
+                mesh::present(cluster, topology).await?;
+                Ok(((), "control plane ready".to_owned()))
+            }
+            ControlPlane::Of(primary) => {
+                remote::install(cluster, primary, &placeholders).await?;
+                Ok(((), format!("served by the control plane of {}", primary.name())))
+            }
         }
-        Ok(((), "control plane ready".to_owned()))
     })
     .await?;
     let gateways = async {
-        match authority.source {
-            MeshSource::Embedded => gateways(topology, cluster, &placeholders, events).await,
-            MeshSource::Present => Ok(()),
+        match control_plane {
+            ControlPlane::Present => Ok(()),
+            ControlPlane::Own(_) | ControlPlane::Of(_) => gateways(topology, cluster, &placeholders, events).await,
         }
     };
     let applications = phase(events, format!("apps/{name}"), format!("start the applications of {name}"), async {
@@ -289,12 +313,12 @@ async fn gateways(
 }
 
 /// Lets every control plane read every other cluster.
-async fn link_all(clusters: &[&Cluster], events: &EventSender) -> Result<(), Error> {
+async fn link_all(readers: &[&Cluster], clusters: &[&Cluster], events: &EventSender) -> Result<(), Error> {
     phase(events, "discovery", "exchange remote secrets", async {
         let mut pairs = 0;
         for target in clusters {
             let secret = remote_secret::create(target).await.map_err(mesh::Error::from)?;
-            for reader in clusters.iter().filter(|reader| reader.name() != target.name()) {
+            for reader in readers.iter().filter(|reader| reader.name() != target.name()) {
                 reader.apply(&secret).await.map_err(mesh::Error::from)?;
                 pairs += 1;
             }

@@ -50,7 +50,7 @@ pub fn objects(
         objects.extend(certificate.and_then(|certificate| certificate.object(app)));
         let mut values = placeholders.clone();
         values.insert("NAMESPACE", app.namespace.clone());
-        for (file, text) in manifests(topology, app, &placement.workloads) {
+        for (file, text) in manifests(topology, cluster, app, &placement.workloads) {
             objects.extend(manifest::render(file, text, &values)?);
         }
     }
@@ -65,11 +65,18 @@ fn namespace(app: &App) -> Value {
     })
 }
 
-fn manifests<'text>(topology: &Topology, app: &App, workloads: &[String]) -> Vec<(&'text str, &'text str)> {
+fn manifests<'text>(
+    topology: &Topology,
+    cluster: &Cluster,
+    app: &App,
+    workloads: &[String],
+) -> Vec<(&'text str, &'text str)> {
     let mut chosen = Vec::new();
+    // Configuration is read where the control plane is.
+    let is_primary = topology.primaries().any(|primary| primary.name == cluster.name());
     if app.app == AppName::Bookinfo {
         chosen.push(SERVICES);
-        if topology.mesh.gateways.contains(&GatewayKind::Ingress) {
+        if is_primary && topology.mesh.gateways.contains(&GatewayKind::Ingress) {
             chosen.push(GATEWAY);
         }
     }

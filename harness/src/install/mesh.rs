@@ -7,6 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;
 use kube::runtime::wait::{await_condition, conditions};
+use mesh_types::names;
 use serde_json::{Value, json};
 
 use super::diagnosis;
@@ -26,7 +27,7 @@ macro_rules! manifest {
 }
 
 /// Definitions of the mesh's kinds, generated from `mesh-types`.
-const DEFINITIONS: &[(&str, &str)] = &[
+pub(super) const DEFINITIONS: &[(&str, &str)] = &[
     manifest!("crds/authorizationpolicies.yaml"),
     manifest!("crds/destinationrules.yaml"),
     manifest!("crds/gateways.yaml"),
@@ -44,8 +45,9 @@ const CONTROL_PLANE: &[(&str, &str)] = &[
     manifest!("istio/30-webhooks.yaml"),
 ];
 const INGRESS: &[(&str, &str)] = &[manifest!("istio/40-ingressgateway.yaml")];
-const EAST_WEST: &[(&str, &str)] =
-    &[manifest!("istio/41-eastwestgateway.yaml"), manifest!("istio/51-expose-istiod.yaml")];
+const EAST_WEST: &[(&str, &str)] = &[manifest!("istio/41-eastwestgateway.yaml")];
+/// How machines and clusters without a control plane of their own reach that of this one.
+const EXPOSE_CONTROL_PLANE: &[(&str, &str)] = &[manifest!("istio/51-expose-istiod.yaml")];
 /// What control planes that read each other reach each other's services by. A hub writes Gateways of its own.
 const EXPOSE: &[(&str, &str)] = &[manifest!("istio/50-expose-services.yaml")];
 
@@ -85,6 +87,14 @@ pub enum Error {
     /// Certificates could not be made.
     #[error("cannot generate the mesh's certificates")]
     Trust(#[from] rcgen::Error),
+    /// The gateway of a primary has no address, so its remotes cannot reach the control plane.
+    #[error("{cluster}: Service {service} has no address after {} s", ROLLOUT.as_secs())]
+    NoAddress {
+        /// Cluster.
+        cluster: String,
+        /// Namespace and name.
+        service: String,
+    },
     /// A Deployment did not become available.
     #[error("{cluster}: Deployment {name} is not available after {} s: {last}", waited.as_secs())]
     Rollout {
@@ -139,7 +149,7 @@ pub async fn rolled_out(cluster: &Cluster, namespace: &str, name: &str) -> Resul
 /// # Errors
 /// [`Error`].
 pub async fn prepare(cluster: &Cluster, authority: Option<&BTreeMap<String, String>>) -> Result<(), Error> {
-    cluster.apply(&namespace(cluster)).await?;
+    cluster.apply(&namespace(cluster, None)).await?;
     if let Some(authority) = authority {
         cluster.apply(&cacerts(authority)).await?;
     }
@@ -156,10 +166,11 @@ pub fn objects(
     authority: Option<&BTreeMap<String, String>>,
 ) -> Result<Vec<Value>, Error> {
     let placeholders = placeholders(cluster, topology);
-    let mut objects = vec![namespace(cluster)];
+    let mut objects = vec![namespace(cluster, None)];
     objects.extend(authority.map(cacerts));
     let gateways = topology.mesh.gateways.iter().flat_map(|gateway| gateway_manifests(*gateway));
-    for (file, text) in DEFINITIONS.iter().chain(CONTROL_PLANE).chain(gateways).chain(exposed(topology)) {
+    let exposed = exposed(cluster, topology);
+    for (file, text) in DEFINITIONS.iter().chain(CONTROL_PLANE).chain(gateways).chain(&exposed) {
         objects.extend(manifest::render(file, text, &placeholders)?);
     }
     Ok(objects)
@@ -172,9 +183,14 @@ fn gateway_manifests(gateway: GatewayKind) -> &'static [(&'static str, &'static 
     }
 }
 
-fn exposed(topology: &Topology) -> &'static [(&'static str, &'static str)] {
-    let eastwest = topology.mesh.gateways.contains(&GatewayKind::Eastwest);
-    if eastwest && topology.discovery != Discovery::Hub { EXPOSE } else { &[] }
+/// What the east-west gateway of a cluster with a control plane lets through besides.
+fn exposed(cluster: &Cluster, topology: &Topology) -> Vec<(&'static str, &'static str)> {
+    let is_primary = topology.primaries().any(|primary| primary.name == cluster.name());
+    if !is_primary || !topology.mesh.gateways.contains(&GatewayKind::Eastwest) {
+        return Vec::new();
+    }
+    let services = if topology.discovery == Discovery::Hub { &[] } else { EXPOSE };
+    [EXPOSE_CONTROL_PLANE, services].concat()
 }
 
 /// Waits until the mesh that is there is complete: the control plane and the gateways that a topology has.
@@ -202,20 +218,29 @@ pub async fn install_control_plane(cluster: &Cluster, placeholders: &Placeholder
 /// Waits until both webhooks are reached, by objects that are not stored. That istiod's pod is ready is known before the
 /// node's rules lead to it, and an object that is applied in between would be refused for good.
 async fn webhooks_answer(cluster: &Cluster) -> Result<(), Error> {
-    let name = "meshproof-admission";
     let validated = json!({
         "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
-        "metadata": { "name": name, "namespace": ISTIO_SYSTEM }, "spec": {},
+        "metadata": { "name": "meshproof-admission", "namespace": ISTIO_SYSTEM }, "spec": {},
     });
+    tokio::try_join!(answers(cluster, &validated), injects(cluster)).map(drop)
+}
+
+/// Waits until the webhook for injection is reached.
+pub(super) async fn injects(cluster: &Cluster) -> Result<(), Error> {
     let injected = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": { "name": name, "namespace": ISTIO_SYSTEM, "labels": { "sidecar.istio.io/inject": "true" } },
+        "metadata": {
+            "name": "meshproof-admission", "namespace": ISTIO_SYSTEM, "labels": { "sidecar.istio.io/inject": "true" },
+        },
         "spec": { "containers": [{ "name": "none", "image": "none" }] },
     });
+    answers(cluster, &injected).await
+}
+
+async fn answers(cluster: &Cluster, object: &Value) -> Result<(), Error> {
     let what = format!("the webhooks of {} to answer", cluster.name());
     eventually::poll(what, ROLLOUT, Duration::from_millis(20), async || {
-        let asked = tokio::try_join!(cluster.would_apply(&validated), cluster.would_apply(&injected));
-        asked.map(drop).map_err(|error| crate::cluster::chain(&error))
+        cluster.would_apply(object).await.map_err(|error| crate::cluster::chain(&error))
     })
     .await
     .map_err(|source| Error::Silent { cluster: cluster.name().to_owned(), source })
@@ -234,13 +259,17 @@ pub async fn install_gateways(
     for gateway in gateways {
         apply(cluster, gateway_manifests(*gateway), placeholders).await?;
     }
-    apply(cluster, exposed(topology), placeholders).await?;
+    apply(cluster, &exposed(cluster, topology), placeholders).await?;
     let waits = gateways.iter().map(|gateway| rolled_out(cluster, ISTIO_SYSTEM, gateway.deployment()));
     futures::future::try_join_all(waits).await?;
     Ok(gateways.len())
 }
 
-async fn apply(cluster: &Cluster, manifests: &[(&str, &str)], placeholders: &Placeholders) -> Result<(), Error> {
+pub(super) async fn apply(
+    cluster: &Cluster,
+    manifests: &[(&str, &str)],
+    placeholders: &Placeholders,
+) -> Result<(), Error> {
     for (file, text) in manifests {
         cluster.apply_all(&manifest::render(file, text, placeholders)?).await?;
     }
@@ -248,7 +277,7 @@ async fn apply(cluster: &Cluster, manifests: &[(&str, &str)], placeholders: &Pla
 }
 
 /// Pods that ask for a proxy are refused until the injector's certificate is known to the API server.
-async fn webhooks_signed(cluster: &Cluster) -> Result<(), Error> {
+pub(super) async fn webhooks_signed(cluster: &Cluster) -> Result<(), Error> {
     let api: Api<MutatingWebhookConfiguration> = Api::all(cluster.client());
     let signed = |configuration: Option<&MutatingWebhookConfiguration>| {
         let webhooks = configuration.and_then(|configuration| configuration.webhooks.as_ref());
@@ -271,7 +300,7 @@ async fn webhooks_signed(cluster: &Cluster) -> Result<(), Error> {
 pub fn authorities(topology: &Topology) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
     let shared = Root::generate(&topology.mesh.id)?;
     let mut authorities = BTreeMap::new();
-    for cluster in topology.meshed().filter(|_| !topology.trust_is_managed()) {
+    for cluster in topology.primaries().filter(|_| !topology.trust_is_managed()) {
         let own;
         let root = match topology.trust.root {
             RootOfTrust::Shared => &shared,
@@ -289,14 +318,19 @@ pub fn authorities(topology: &Topology) -> Result<BTreeMap<String, BTreeMap<Stri
     Ok(authorities)
 }
 
-fn namespace(cluster: &Cluster) -> Value {
-    json!({
+/// The namespace of the mesh, which says what network the cluster is on and, where another one's control plane serves it, which.
+pub(super) fn namespace(cluster: &Cluster, primary: Option<&str>) -> Value {
+    let mut namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {
             "name": ISTIO_SYSTEM,
             "labels": { "topology.istio.io/network": cluster.network() },
         },
-    })
+    });
+    if let Some(primary) = primary {
+        namespace["metadata"]["annotations"] = json!({ names::ANNOTATION_CONTROL_PLANE_CLUSTERS: primary });
+    }
+    namespace
 }
 
 fn cacerts(authority: &BTreeMap<String, String>) -> Value {
@@ -319,7 +353,16 @@ pub fn placeholders(cluster: &Cluster, topology: &Topology) -> Placeholders {
         ("TRUST_DOMAIN", own.to_owned()),
         ("TRUST_DOMAIN_ALIASES", others.join(",")),
         ("PROXY_METADATA", proxy_metadata(topology).to_string()),
+        ("INJECTION_PATH", injection_path(cluster, topology)),
     ])
+}
+
+/// A control plane that serves several clusters is told by the path which of them a pod is of.
+fn injection_path(cluster: &Cluster, topology: &Topology) -> String {
+    match topology.cluster(cluster.name()).and_then(|known| known.control_plane.as_ref()) {
+        Some(_) => format!("/inject/cluster/{}/net/{}", cluster.name(), cluster.network()),
+        None => "/inject".to_owned(),
+    }
 }
 
 /// Hosts that a hub makes up are resolved beside the applications: no cluster's DNS knows them.

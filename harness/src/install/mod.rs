@@ -9,4 +9,5 @@ pub mod echo;
 pub mod hub;
 pub mod manifest;
 pub mod mesh;
+pub mod remote;
 pub mod remote_secret;

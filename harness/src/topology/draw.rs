@@ -92,8 +92,12 @@ fn body(topology: &Topology, cluster: &Cluster) -> Vec<String> {
         return lines;
     }
     let gateways: Vec<&str> = topology.mesh.gateways.iter().map(|gateway| gateway.deployment()).collect();
+    if let Some(primary) = &cluster.control_plane {
+        lines.push(format!("the control plane of {primary}"));
+    }
     lines.push("istio-system:".to_owned());
-    let names: Vec<String> = std::iter::once("istiod").chain(gateways).map(str::to_owned).collect();
+    let control_plane = cluster.control_plane.is_none().then_some("istiod");
+    let names: Vec<String> = control_plane.into_iter().chain(gateways).map(str::to_owned).collect();
     lines.extend(wrapped(&names, WIDTH - 2).into_iter().map(|line| format!("  {line}")));
     lines
 }

@@ -133,6 +133,9 @@ pub struct ClusterFile {
     /// Trust domain of the SPIFFE ids on this cluster. The control planes of the others know it as an alias of theirs.
     #[serde(default)]
     pub trust_domain: Option<String>,
+    /// Another cluster, whose control plane serves this one: this one has none, and is the remote of a primary. By default its own.
+    #[serde(default)]
+    pub control_plane: Option<String>,
     /// Whether a mesh is installed on it; without one it may still be the management cluster.
     #[serde(default = "yes")]
     pub mesh: bool,

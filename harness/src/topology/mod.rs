@@ -191,6 +191,9 @@ pub struct Cluster {
     pub nodes: u8,
     /// Trust domain of the SPIFFE ids on it.
     pub trust_domain: String,
+    /// The other cluster whose control plane serves this one, where this has none of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<String>,
     /// Whether a mesh is installed on it.
     #[serde(skip_serializing_if = "is_true")]
     pub mesh: bool,
@@ -262,6 +265,16 @@ impl Topology {
     /// The clusters that have a mesh.
     pub fn meshed(&self) -> impl Iterator<Item = &Cluster> {
         self.clusters.iter().filter(|cluster| cluster.mesh)
+    }
+
+    /// The clusters with a control plane of their own.
+    pub fn primaries(&self) -> impl Iterator<Item = &Cluster> {
+        self.meshed().filter(|cluster| cluster.control_plane.is_none())
+    }
+
+    /// The clusters that the control plane of another one serves.
+    pub fn remotes<'topology>(&'topology self, primary: &str) -> impl Iterator<Item = &'topology Cluster> {
+        self.meshed().filter(move |cluster| cluster.control_plane.as_deref() == Some(primary))
     }
 
     /// How the management plane joins the meshes, if it does.

@@ -18,11 +18,17 @@ pub struct Lack {
 pub fn lack(topology: &Topology) -> Option<Lack> {
     match topology.provider {
         Provider::Embedded => None,
-        Provider::Existing => (!topology.vms.is_empty()).then(|| Lack {
+        Provider::Existing if !topology.vms.is_empty() => Some(Lack {
             field: "vms",
             message: "virtual machines on clusters that are there are not part of this version".to_owned(),
             cure: "use `--provider embedded`, or a topology without `vms`",
         }),
+        Provider::Existing if topology.primaries().count() < topology.meshed().count() => Some(Lack {
+            field: "clusters",
+            message: "a shared control plane on clusters that are there is not part of this version".to_owned(),
+            cure: "use `--provider embedded`, or a topology without `controlPlane`",
+        }),
+        Provider::Existing => None,
         Provider::Kind => Some(Lack {
             field: "provider",
             message: "provider `kind` is not part of this version".to_owned(),

@@ -65,6 +65,7 @@ impl Check<'_> {
         self.domain(&root.key("trust").key("domain"), &file.trust.domain);
         self.label(&root.key("mesh").key("id"), &file.mesh.id);
         self.gateways(file);
+        self.control_planes(file);
         let management = self.management(file);
         let apps = self.apps(file);
         let vms = self.vms(file);
@@ -146,6 +147,7 @@ impl Check<'_> {
             zone: file.zone.clone().unwrap_or_else(|| file.name.clone()),
             nodes: file.nodes,
             trust_domain,
+            control_plane: file.control_plane.clone(),
             mesh: file.mesh,
         };
         Placed { cluster, path: path.clone(), pods, services }
@@ -365,6 +367,7 @@ impl Check<'_> {
     }
 }
 
+mod control_planes;
 mod management;
 mod vms;
 

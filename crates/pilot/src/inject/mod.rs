@@ -68,6 +68,24 @@ impl Default for MeshSettings {
     }
 }
 
+impl MeshSettings {
+    /// The settings for pods of another cluster, as the path of its webhook says: `cluster/<name>/net/<network>`. A slash in a
+    /// name is written `--slash--`; what is not known is passed over, as in Istio.
+    #[must_use]
+    pub fn elsewhere(&self, environment: &str) -> Self {
+        let mut settings = self.clone();
+        let mut parts = environment.split('/').map(|part| part.replace("--slash--", "/"));
+        while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
+            match key.as_str() {
+                "cluster" => settings.cluster_id = value,
+                "net" => settings.network = Some(value),
+                _ => {}
+            }
+        }
+        settings
+    }
+}
+
 /// Where the pod will live.
 #[derive(Clone, Copy, Debug)]
 pub struct NamespaceContext<'a> {

@@ -206,3 +206,11 @@ fn every_shipped_manifest_is_yaml_with_names() {
         }
     }
 }
+
+#[test]
+fn the_path_of_a_webhook_says_which_cluster_it_is_of() {
+    let elsewhere = settings().elsewhere("cluster/west--slash--1/net/network2/unknown/thing");
+    assert_eq!((elsewhere.cluster_id.as_str(), elsewhere.network.as_deref()), ("west/1", Some("network2")));
+    assert_eq!(elsewhere.mesh_id, "mesh1", "the mesh is the same");
+    assert_eq!(settings().elsewhere("cluster"), settings(), "a key without a value says nothing");
+}

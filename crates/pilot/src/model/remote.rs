@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::pin_mut;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher;
@@ -26,13 +27,16 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Name of the heartbeat among the errors of a cluster.
 const REACHABLE: &str = "API server";
 
-/// Follows the secrets of the own cluster and watches the clusters that they name, for as long as it is polled.
-pub async fn run(store: Arc<Store>, own: Client) {
+/// What else is done in another cluster, by its id, for as long as it is watched.
+pub type Serve = Arc<dyn Fn(String, Client) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Follows the secrets of the own cluster and watches and serves the clusters that they name, for as long as it is polled.
+pub async fn run(store: Arc<Store>, own: Client, serve: Serve) {
     let api: Api<Secret> = Api::namespaced(own, &store.settings().root_namespace);
     let config = watcher::Config::default().labels(&format!("{}=true", names::LABEL_MULTI_CLUSTER));
     let changes = follow(api, config, kubeconfigs);
     pin_mut!(changes);
-    let mut remotes = Remotes { store: Arc::clone(&store), secrets: BTreeMap::new(), running: BTreeMap::new() };
+    let mut remotes = Remotes { store: Arc::clone(&store), serve, secrets: BTreeMap::new(), running: BTreeMap::new() };
     while let Some(change) = changes.next().await {
         match change {
             Change::All(secrets) => remotes.secrets = secrets,
@@ -55,6 +59,7 @@ fn kubeconfigs(secret: Secret) -> Option<BTreeMap<String, String>> {
 
 struct Remotes {
     store: Arc<Store>,
+    serve: Serve,
     secrets: BTreeMap<Key, BTreeMap<String, String>>,
     running: BTreeMap<String, (String, AbortHandle)>,
 }
@@ -87,7 +92,12 @@ impl Remotes {
                 tracing::info!(cluster = id, "cluster added");
                 // The cluster is known, as not synced, from the moment its secret is.
                 self.store.change(&id, |_| true);
-                let task = tokio::spawn(follow_cluster(Arc::clone(&self.store), id.clone(), config.clone()));
+                let task = tokio::spawn(follow_cluster(
+                    Arc::clone(&self.store),
+                    Arc::clone(&self.serve),
+                    id.clone(),
+                    config.clone(),
+                ));
                 self.running.insert(id, (config, task.abort_handle()));
             }
         }
@@ -100,13 +110,13 @@ impl Drop for Remotes {
     }
 }
 
-async fn follow_cluster(store: Arc<Store>, id: String, kubeconfig: String) {
+async fn follow_cluster(store: Arc<Store>, serve: Serve, id: String, kubeconfig: String) {
     match client::of_kubeconfig(&kubeconfig, HEARTBEAT_TIMEOUT).await {
         Ok(client) => {
             store.set_client(&id, client.clone());
             let watch = cluster::run(Arc::clone(&store), id.clone(), client.clone());
             let entries = cluster::run_workload_entries(Arc::clone(&store), id.clone(), client.clone());
-            tokio::join!(watch, entries, heartbeat(&store, &id, client));
+            tokio::join!(watch, entries, heartbeat(&store, &id, client.clone()), serve(id.clone(), client));
         }
         Err(error) => {
             let message = describe(&error);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -19,13 +19,23 @@ use crate::inject::MeshSettings;
 pub fn router(settings: watch::Receiver<Arc<MeshSettings>>) -> Router {
     Router::new()
         .route("/inject", post(inject))
-        .route("/inject/{*environment}", post(inject))
+        .route("/inject/{*environment}", post(inject_elsewhere))
         .with_state(settings)
         .route("/validate", post(validate))
 }
 
 async fn inject(State(settings): State<watch::Receiver<Arc<MeshSettings>>>, body: Bytes) -> Response {
     let settings = settings.borrow().clone();
+    reply(&body, |review| answer_inject(review, &settings))
+}
+
+/// For a cluster that shares this control plane: its webhook says in the path which it is, as Istio's `injectionPath` does.
+async fn inject_elsewhere(
+    State(settings): State<watch::Receiver<Arc<MeshSettings>>>,
+    Path(environment): Path<String>,
+    body: Bytes,
+) -> Response {
+    let settings = settings.borrow().elsewhere(&environment);
     reply(&body, |review| answer_inject(review, &settings))
 }
 

@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let file = kept.directory.topology();
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
     let topology = validate::read(file.as_str(), &text).map_err(|_| anyhow::anyhow!("{file} has mistakes"))?;
-    let clusters = kept.into_world()?.clusters().await?;
+    let clusters = kept.into_fleet()?.clusters().await?;
     let (management, meshed) = places(&topology, clusters)?;
     let proxies = mesh::grow(&meshed, args.proxies).await?;
     let mut desk = Desk::open(management, &meshed).await?;

@@ -56,7 +56,11 @@ impl Context<'_> {
         if file.vm.is_some() {
             return None;
         }
+        let is_remote = self.topology.cluster(&file.cluster).is_some_and(|cluster| cluster.control_plane.is_some());
         let (selector, container) = if file.workload == CONTROL_PLANE {
+            if is_remote {
+                return None;
+            }
             ("app=istiod", "discovery")
         } else {
             let kind = self.topology.mesh.gateways.iter().find(|kind| kind.deployment() == file.workload)?;
@@ -172,7 +176,7 @@ impl Context<'_> {
 
     /// Every control plane may know the pods: what each of them must hold is looked up when it is waited for.
     pub(super) fn pods_change(&mut self, workload: &Deployment) {
-        for cluster in self.topology.meshed() {
+        for cluster in self.topology.primaries() {
             self.pending.replaced(&cluster.name, workload);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::scenario::plan::{ClusterConvergence, Deployment, ObjectRef};
+use crate::topology::Topology;
 
 /// Groups whose objects proxies hold; others (a Deployment, a Namespace) reach proxies by other ways.
 const MESH_GROUPS: [&str; 3] = ["networking.istio.io", "security.istio.io", "telemetry.istio.io"];
@@ -88,14 +89,18 @@ impl Pending {
     }
 
     /// What there is to wait for; nothing afterwards.
-    pub(super) fn take(&mut self) -> Vec<ClusterConvergence> {
-        std::mem::take(&mut self.clusters).into_values().collect()
+    pub(super) fn take(&mut self, topology: &Topology) -> Vec<ClusterConvergence> {
+        let of = |wanted: ClusterConvergence| {
+            let remotes = topology.remotes(&wanted.cluster).map(|cluster| cluster.name.clone()).collect();
+            ClusterConvergence { remotes, ..wanted }
+        };
+        std::mem::take(&mut self.clusters).into_values().map(of).collect()
     }
 
     fn entry_for(&mut self, cluster: &str, object: &ObjectRef) -> Option<&mut ClusterConvergence> {
         if is_managed(object) {
             self.rearranged(cluster);
-        } else if !MESH_GROUPS.contains(&group(object)) {
+        } else if !is_configuration(object) {
             return None;
         }
         Some(self.entry(cluster))
@@ -106,6 +111,11 @@ impl Pending {
             .entry(cluster.to_owned())
             .or_insert_with(|| ClusterConvergence { cluster: cluster.to_owned(), ..ClusterConvergence::default() })
     }
+}
+
+/// Whether proxies hold what an object says.
+pub(super) fn is_configuration(object: &ObjectRef) -> bool {
+    MESH_GROUPS.contains(&group(object))
 }
 
 /// Whether an object is for the management plane, which makes others of it.

@@ -4,7 +4,7 @@ use mesh_types::hub;
 use serde_json::{Map, Value};
 
 use super::context::Context;
-use super::convergence::reference;
+use super::convergence::{is_configuration, reference};
 use crate::diagnostic::problem::Source;
 use crate::diagnostic::tree::{self, Path};
 use crate::diagnostic::{Document, Severity};
@@ -29,6 +29,9 @@ impl Context<'_> {
         if file.refused.as_ref().is_some_and(|words| words.trim().is_empty()) {
             self.error(&path.key("refused"), "every refusal says something; what is to be said?");
         }
+        for (index, cluster) in clusters.iter().enumerate() {
+            self.has_effect(&path.key("clusters").index(index), cluster, &objects);
+        }
         // What is refused changes nothing.
         for object in objects.iter().filter(|_| file.refused.is_none()) {
             for cluster in &clusters {
@@ -38,6 +41,18 @@ impl Context<'_> {
             }
         }
         Apply { clusters, objects, refused: file.refused.clone() }
+    }
+
+    /// A cluster that shares the control plane of another is not read for configuration.
+    fn has_effect(&mut self, path: &Path, cluster: &str, objects: &[Value]) {
+        let primary = self.topology.cluster(cluster).and_then(|cluster| cluster.control_plane.clone());
+        let Some(primary) = primary else { return };
+        let read = objects.iter().find_map(|object| reference(object).ok().filter(is_configuration));
+        if let Some(object) = read {
+            let message =
+                format!("{} has no effect on {cluster}, whose control plane is that of {primary}", object.key());
+            self.error(path, message).help(format!("apply it on {primary}: it holds for both"));
+        }
     }
 
     pub(super) fn delete(&mut self, path: &Path, file: &DeleteFile) -> Delete {

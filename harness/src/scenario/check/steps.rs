@@ -190,7 +190,11 @@ impl Context<'_> {
             self.error(&path.key("clusters"), "it takes two clusters");
         }
         let mut pairs = Vec::new();
-        for reader in &clusters {
+        // Only a control plane reads other clusters.
+        let topology = self.topology;
+        for reader in
+            clusters.iter().filter(|name| topology.cluster(name).is_none_or(|one| one.control_plane.is_none()))
+        {
             for of in clusters.iter().filter(|of| *of != reader) {
                 self.pending.linked(reader, of, linked);
                 pairs.push((reader.clone(), of.clone()));
@@ -219,7 +223,7 @@ impl Context<'_> {
 
     fn converge(&mut self, path: &Path, file: &ConvergeFile) -> Converge {
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), CONVERGE_TIMEOUT);
-        let clusters = self.pending.take();
+        let clusters = self.pending.take(self.topology);
         if clusters.is_empty() {
             self.sequel(path, "nothing was changed since the last `converge`, so there is nothing to wait for");
         }
@@ -228,7 +232,7 @@ impl Context<'_> {
 
     /// What the clean-up changed is waited for at the very end, so that the next scenario finds a mesh at rest.
     pub(super) fn last_convergence(&mut self, position: usize) -> Option<Step> {
-        let clusters = self.pending.take();
+        let clusters = self.pending.take(self.topology);
         if clusters.is_empty() {
             return None;
         }
@@ -244,7 +248,7 @@ impl Context<'_> {
             self.sequel(path, "this would measure before every proxy holds the changes made above")
                 .help("add a step with `converge: {}` before it");
             // Said once; the steps after this one are not to blame.
-            self.pending.take();
+            self.pending.take(self.topology);
         }
     }
 
@@ -320,7 +324,7 @@ impl Context<'_> {
             _ => measure,
         });
         // The steps that would wait do not run after a control that did not hold.
-        let clusters = self.pending.clone().take();
+        let clusters = self.pending.clone().take(self.topology);
         let restored = (!clusters.is_empty()).then_some(Converge { clusters, timeout: CONVERGE_TIMEOUT, last: true });
         let (refuted, expectations) = (refuted?, expectations?);
         Some(Control { change, measure: Box::new(measure?), refuted, expectations, restore, restored })
@@ -357,7 +361,7 @@ impl Context<'_> {
     fn settle(&mut self, path: &Path, help: &str) {
         if !self.pending.is_empty() {
             self.sequel(path, "the last change here is not waited for").help(help);
-            self.pending.take();
+            self.pending.take(self.topology);
         }
     }
 

@@ -17,6 +17,10 @@ impl Written {
         Self(all)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn has(&self, object: &ObjectRef) -> bool {
         self.0.iter().any(|(known, _)| known == object)
     }

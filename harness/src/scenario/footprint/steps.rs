@@ -20,6 +20,11 @@ pub(super) fn footprint(plan: &Plan) -> Footprint {
     if !plan.topology.vms.is_empty() {
         look.footprint.be_alone("its topology has virtual machines, which are endpoints of Services beside pods");
     }
+    // What is applied on the primary holds for its remotes, too.
+    let is_shared = plan.topology.meshed().any(|cluster| cluster.control_plane.is_some());
+    if is_shared && !look.written.is_empty() {
+        look.footprint.be_alone("it changes what holds for several clusters: they share a control plane");
+    }
     look.steps(&plan.steps);
     look.steps(&plan.finally);
     if let Some(required) = plan.requires.first() {

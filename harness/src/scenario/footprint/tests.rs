@@ -189,3 +189,14 @@ fn a_patch_that_moves_an_object_runs_alone() {
     assert_eq!(patched("merge: {spec: {hosts: [ratings]}}").alone(), moved);
     assert_eq!(patched("json: [{op: add, path: /spec/hosts/1, value: ratings}]").alone(), moved);
 }
+
+#[test]
+fn what_is_applied_under_a_shared_control_plane_is_applied_everywhere() {
+    let mut plan = whole(
+        "name: one\nsteps:\n- apply:\n    clusters: [cluster1]\n    objects:\n    - {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: one, namespace: bookinfo}, spec: {host: details}}\n  \
+         cleanup:\n  - delete: {clusters: [cluster1], objects: [{apiVersion: networking.istio.io/v1, kind: DestinationRule, namespace: bookinfo, name: one}]}\n",
+    );
+    assert_eq!(Footprint::of(&plan).alone(), None);
+    plan.topology.clusters[1].control_plane = Some("cluster1".to_owned());
+    assert!(Footprint::of(&plan).alone().is_some_and(|why| why.contains("share a control plane")));
+}

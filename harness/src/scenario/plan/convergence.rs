@@ -49,6 +49,9 @@ pub struct ClusterConvergence {
     /// Workloads whose pods changed: proxies must hold exactly those that are ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Deployment>,
+    /// Clusters without a control plane of their own, whose proxies this one serves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remotes: Vec<String>,
     /// Whether the management plane on this cluster must have carried out all of it, and the proxies of every mesh hold what it
     /// made of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -225,3 +225,28 @@ fn machines_reach_the_control_plane_through_a_gateway() {
     let text = with_machines(&format!("- {DETAILS}\nmesh: {{gateways: [ingress]}}"));
     assert!(problems(&text).contains("virtual machines reach the control plane through the gateway `eastwest`"));
 }
+
+#[test]
+fn a_remote_has_a_primary() {
+    let with = |clusters: &str| format!("{HEAD}networks: [{{name: n1}}, {{name: n2}}]\nclusters:\n{clusters}");
+    let primary = "- {name: a, network: n1}\n";
+    let text = with(&format!("{primary}- {{name: b, network: n2, controlPlane: a}}\n"));
+    let topology = read("t.yaml", &text).expect("no problems");
+    let names = |clusters: Vec<&Cluster>| clusters.into_iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(topology.primaries().collect()), ["a"]);
+    assert_eq!(names(topology.remotes("a").collect()), ["b"]);
+    let drawing = draw::draw(&topology);
+    assert!(drawing.contains("the control plane of a") && drawing.matches("istiod").count() == 1, "{drawing}");
+    insta::assert_snapshot!(
+        [
+            "- {name: b, network: n2, controlPlane: b}\n",
+            "- {name: b, network: n2, controlPlane: aa}\n",
+            "- {name: b, network: n2, controlPlane: a, trustDomain: other.example}\n",
+            "- {name: b, network: n2, controlPlane: a, mesh: false}\n",
+            "- {name: b, network: n2, controlPlane: a}\nmesh: {gateways: [ingress]}\ndiscovery: hub\nmanagement: {cluster: a}\n",
+            "- {name: b, network: n2, controlPlane: a}\n- {name: c, network: n2, podSubnet: 10.9.0.0/16, controlPlane: b}\n",
+        ]
+        .map(|rest| problems(&with(&format!("{primary}{rest}"))))
+        .join("\n")
+    );
+}
