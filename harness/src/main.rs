@@ -8,6 +8,6 @@ use meshproof::commands;
 fn main() -> ExitCode {
     match cli::handle(std::env::args_os()) {
         Handled::Done(outcome) => outcome.into(),
-        Handled::Environment(command) => commands::run(command).into(),
+        Handled::Environment(command) => commands::run(*command).into(),
     }
 }

@@ -15,7 +15,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use meshproof::cli::files;
 use meshproof::cluster::chain;
 use meshproof::environment::{Directory, state_root};
-use meshproof::provider::embedded::{self, World};
+use meshproof::provider::fleet::{self, Fleet};
 use meshproof::report::RunOutcome;
 use meshproof::run;
 use meshproof::scenario::Plan;
@@ -49,7 +49,7 @@ pub enum Error {
     Files(#[from] files::Error),
     /// The environment cannot be used.
     #[error(transparent)]
-    Embedded(#[from] embedded::Error),
+    Fleet(#[from] fleet::Error),
     /// A file of the test cannot be used.
     #[error("cannot {action}")]
     Io {
@@ -143,7 +143,7 @@ impl Environment {
         self.prove(thread.name().unwrap_or(&plan.name), &plan)
     }
 
-    async fn attach(&self, programs: &Utf8Path, files: &Utf8Path) -> Result<(String, World), Error> {
+    async fn attach(&self, programs: &Utf8Path, files: &Utf8Path) -> Result<(String, Fleet), Error> {
         let root = state_root().map_err(Error::NotUp)?;
         let runner = runner();
         let topology = self.topology.file_stem().unwrap_or_default();

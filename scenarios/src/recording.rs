@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use meshproof::provider::embedded::World;
+use meshproof::provider::fleet::Fleet;
 use meshproof::report::console::{Console, Options};
 use meshproof::report::journal::Journal;
 use meshproof::report::json::FileReport;

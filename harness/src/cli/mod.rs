@@ -30,7 +30,7 @@ pub enum Handled {
     /// It was carried out, or refused with a message.
     Done(RunOutcome),
     /// It is about an environment; the caller carries it out.
-    Environment(Command),
+    Environment(Box<Command>),
 }
 
 /// Parses a command line, carries it out if it needs no environment, and hands it back otherwise.
@@ -51,7 +51,7 @@ pub fn handle(arguments: impl IntoIterator<Item = OsString>) -> Handled {
         Command::Schema(args) => Handled::Done(schema::run(&args)),
         Command::Generate(args) => Handled::Done(generate::run(&args)),
         Command::Migrate(args) => Handled::Done(migrate::run(&args)),
-        command => Handled::Environment(command),
+        command => Handled::Environment(Box::new(command)),
     }
 }
 

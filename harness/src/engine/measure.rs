@@ -326,6 +326,7 @@ mod tests {
                 selector: String::new(),
                 container: String::new(),
                 served: false,
+                vm: None,
             })
         };
         assert_eq!(own("meshproof-hub", "hub-manager"), Some(9091));

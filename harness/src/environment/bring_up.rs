@@ -114,7 +114,7 @@ pub async fn bring_up(
                 Ok(memory) => events.send(EventKind::MemoryMeasured { memory }),
                 Err(error) => events.warn(format!("memory was not measured: {error}"), None),
             }
-            return Ok((Fleet::Embedded(world), clusters));
+            return Ok((Fleet::Embedded(Box::new(world)), clusters));
         }
         // Nothing can be installed on a world that died.
         Some(Ok(Err(error))) => world.died().await.map_or(error, |died| fleet::Error::from(died).into()),

@@ -36,7 +36,7 @@ pub struct Left(pub Vec<String>);
 /// Where something is left.
 pub async fn take_down(fleet: Fleet) -> Result<(), Error> {
     match fleet {
-        Fleet::Embedded(world) => Ok(world.stop().await.map_err(crate::provider::fleet::Error::from)?),
+        Fleet::Embedded(world) => Ok((*world).stop().await.map_err(crate::provider::fleet::Error::from)?),
         Fleet::Existing(existing) => remove(&existing).await,
     }
 }

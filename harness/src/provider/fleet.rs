@@ -10,7 +10,7 @@ use crate::links::Links;
 /// Clusters that run.
 pub enum Fleet {
     /// One process of ours holds them all.
-    Embedded(World),
+    Embedded(Box<World>),
     /// They were there before, and stay.
     Existing(Existing),
 }
@@ -35,7 +35,7 @@ impl Fleet {
         if let Some(existing) = Existing::attach(directory)? {
             return Ok(Some(Self::Existing(existing)));
         }
-        Ok(World::attach(directory)?.map(Self::Embedded))
+        Ok(World::attach(directory)?.map(|world| Self::Embedded(Box::new(world))))
     }
 
     /// Id of the run that brought the environment up.
@@ -105,7 +105,7 @@ impl Fleet {
     /// Where the embedded world cannot be told.
     pub async fn keep(self) -> Result<(), Error> {
         match self {
-            Self::Embedded(world) => Ok(world.keep().await?),
+            Self::Embedded(world) => Ok((*world).keep().await?),
             Self::Existing(_) => Ok(()),
         }
     }
