@@ -160,15 +160,17 @@ async fn take(api: &Api<Lease>, settings: &Settings, seen: Option<&Lease>) -> Re
 impl Held {
     /// Renews the Lease for as long as it is polled; returns when it is lost, with the reason.
     pub async fn keep(&mut self) -> String {
+        let mut asked = self.renewed;
         loop {
             let left = self.settings.deadline.saturating_sub(self.renewed.elapsed());
-            pause::for_a(self.settings.renewal.min(left)).await;
+            // After an answer that took long the next question is due.
+            pause::for_a(self.settings.renewal.saturating_sub(asked.elapsed()).min(left)).await;
             let left = self.settings.deadline.saturating_sub(self.renewed.elapsed());
             if left.is_zero() {
                 return format!("it was not renewed for {:?}", self.settings.deadline);
             }
             // Others count from when the server has it, which is later than this.
-            let asked = Instant::now();
+            asked = Instant::now();
             match tokio::time::timeout(left, self.renew()).await {
                 Ok(Ok(())) => self.renewed = asked,
                 Ok(Err(Some(reason))) => return reason,
