@@ -7,6 +7,7 @@ pub mod commands;
 pub mod diagnostic;
 pub mod engine;
 pub mod environment;
+pub mod image;
 pub mod install;
 pub mod links;
 pub mod management;

@@ -14,6 +14,7 @@ mod envoy;
 mod fetch;
 mod finding;
 mod hub;
+mod images;
 mod load;
 mod namespaces;
 mod numbers;
@@ -76,6 +77,13 @@ enum Command {
     },
     /// Run the scenario many times and kill runs at random moments; count verdicts and leftovers
     Soak(soak::Args),
+    /// Build the programs small and make container images of them; `-h` shows the options
+    #[command(disable_help_flag = true)]
+    Images {
+        /// Options of `meshproof images`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// First stage of the look at the machine, in a process of its own
     #[command(name = namespaces::OUTER, hide = true)]
     NamespacesOuter,
@@ -92,6 +100,7 @@ fn main() -> ExitCode {
         Command::Tidy(args) => tidy::run(&args),
         Command::Bench { what } => bench::run(&what),
         Command::Soak(args) => soak::run(&args),
+        Command::Images { args } => images::run(&args),
         Command::NamespacesOuter => namespaces::outer(),
         Command::NamespacesInner => namespaces::inner(),
         Command::Meshproof(args) => start::meshproof(&args),

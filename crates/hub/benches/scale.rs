@@ -188,6 +188,7 @@ fn mesh(index: usize) -> Object<Mesh> {
     let istio = Istio {
         installation,
         trust_domain: "cluster.local".to_owned(),
+        trust_domain_aliases: Vec::new(),
         istiod_service_account: "istiod".to_owned(),
         ingress_gateways: vec![gateway],
         smart_dns_proxying_enabled: true,

@@ -44,6 +44,10 @@ pub struct Options {
     /// Other trust domains whose workloads count as those of the own one, divided by commas.
     #[arg(long, env = "TRUST_DOMAIN_ALIASES", default_value = "")]
     pub trust_domain_aliases: String,
+    /// Takes clients of every trust domain that the mesh's roots vouch for, as Istio does by the same variable. Policies tell
+    /// domains apart then, which they do not among aliases.
+    #[arg(long, env = "PILOT_SKIP_VALIDATE_TRUST_DOMAIN", default_value_t = false, action = clap::ArgAction::Set)]
+    pub skip_validate_trust_domain: bool,
     /// DNS domain of Services.
     #[arg(long, env = "DOMAIN_SUFFIX", default_value = "cluster.local")]
     pub domain: String,
@@ -117,6 +121,7 @@ impl Options {
             domain: self.domain.clone(),
             trust_domain: self.trust_domain.clone(),
             trust_domain_aliases: listed(&self.trust_domain_aliases),
+            any_trust_domain: self.skip_validate_trust_domain,
             mesh: self.mesh_id.clone(),
             dns_refresh_rate: self.dns_refresh_rate,
             mesh_config: self.mesh_config.clone(),
@@ -317,6 +322,7 @@ mod tests {
             domain: "cluster.local".to_owned(),
             trust_domain: "cluster.local".to_owned(),
             trust_domain_aliases: Vec::new(),
+            any_trust_domain: false,
             mesh: "mesh1".to_owned(),
             dns_refresh_rate: Duration::from_secs(60),
             mesh_config: MeshConfig::default(),

@@ -24,6 +24,10 @@ pub enum Capability {
     Openssl,
     /// The browser `chromium`, which needs no screen.
     Browser,
+    /// A Docker engine that answers this user, and its command line.
+    Docker,
+    /// The program `kind`.
+    Kind,
     /// The programs of this workspace, built where `meshproof` looks for them.
     Programs,
 }
@@ -37,6 +41,8 @@ impl fmt::Display for Capability {
             Self::Kubectl => "kubectl",
             Self::Openssl => "openssl",
             Self::Browser => "a browser",
+            Self::Docker => "Docker",
+            Self::Kind => "kind",
             Self::Programs => "the built programs",
         })
     }
@@ -55,6 +61,8 @@ impl Capability {
             Self::Kubectl => runs("kubectl", &["version", "--client"]),
             Self::Openssl => runs("openssl", &["version"]),
             Self::Browser => browser().map(|_| ()),
+            Self::Docker => runs("docker", &["version"]),
+            Self::Kind => runs("kind", &["version"]),
             Self::Programs => programs().map(|_| ()),
         }
     }
@@ -99,9 +107,9 @@ pub fn browser() -> Result<&'static str, String> {
 pub fn programs() -> Result<PathBuf, String> {
     let test = std::env::current_exe().map_err(|error| format!("cannot tell where this test lies: {error}"))?;
     let folder = test.parent().and_then(Path::parent).ok_or("this test lies nowhere")?;
-    let missing = ["meshproof", "meshproof-substrate", "pilot-discovery", "pilot-agent", "bookinfo"]
-        .into_iter()
-        .find(|name| !folder.join(name).is_file());
+    let needed =
+        ["meshproof", "meshproof-substrate", "meshproof-machine-init", "pilot-discovery", "pilot-agent", "bookinfo"];
+    let missing = needed.into_iter().find(|name| !folder.join(name).is_file());
     match missing {
         Some(name) => Err(format!("{} is not built; `cargo xtask test` builds it", folder.join(name).display())),
         None => Ok(folder.to_owned()),

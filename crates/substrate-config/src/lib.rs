@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use machine::MachineConfig;
+use machine::{MachineConfig, MachineRuntime};
 
 /// One embedded world: its networks, its clusters and the programs that stand for images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct WorldConfig {
     /// Hosts outside every cluster. They are there from the beginning, and run once they are started.
     #[serde(default)]
     pub machines: Vec<MachineConfig>,
+    /// Socket of the Docker engine, where a host is one of its containers.
+    #[serde(default)]
+    pub docker_socket: Option<Utf8PathBuf>,
     /// Ordered rules that map image names to local programs; the first that matches wins.
     pub images: Vec<ImageRule>,
     /// Whether the world ends when its standard input reaches end-of-file (the lease of a runner).
@@ -98,6 +101,22 @@ pub struct WorldState {
     /// Where faults and taps are asked for, see [`control`]; absent in the state of a world that had none.
     #[serde(default)]
     pub control_socket: Option<Utf8PathBuf>,
+    /// Hosts outside every cluster.
+    #[serde(default)]
+    pub machines: Vec<MachineState>,
+    /// Socket of the Docker engine that some of them are containers of.
+    #[serde(default)]
+    pub docker_socket: Option<Utf8PathBuf>,
+}
+
+/// A host outside every cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineState {
+    /// Its name.
+    pub name: String,
+    /// What plays it.
+    pub runtime: MachineRuntime,
 }
 
 /// How to reach one cluster.

@@ -25,7 +25,27 @@ pub struct MachineConfig {
     pub resolv_conf: String,
     /// What runs on it, started in this order, and again whenever one ends.
     pub programs: Vec<MachineProgram>,
+    /// What plays it.
+    #[serde(default)]
+    pub runtime: MachineRuntime,
 }
+
+/// What plays a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum MachineRuntime {
+    /// Namespaces of the world, with the programs that images stand for.
+    #[default]
+    Netns,
+    /// A container of the Docker engine of [`WorldConfig::docker_socket`](crate::WorldConfig::docker_socket).
+    Docker {
+        /// Its image, by name or id; never pulled. Programs of the host are looked up in it, and [`MACHINE_INIT`] is one.
+        image: String,
+    },
+}
+
+/// Where an image has the first process of a host that is a container.
+pub const MACHINE_INIT: &str = "/usr/local/bin/meshproof-machine-init";
 
 /// A program of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +86,16 @@ pub enum MachineAction {
     Kill,
     /// Stops it and starts it again.
     Reboot,
+    /// Kills one of its programs and keeps it off, until it is started or the host is started again.
+    KillProgram {
+        /// Which program.
+        program: String,
+    },
+    /// Starts a program that was killed.
+    StartProgram {
+        /// Which program.
+        program: String,
+    },
     /// Runs a command beside one of its programs.
     Exec {
         /// Which program.
@@ -131,10 +161,21 @@ pub struct ProgramStatus {
     pub name: String,
     /// Whether it runs.
     pub running: bool,
-    /// Whether it was ready since the last start of the host: at once, or when its port took connections.
+    /// Whether it was ready since the last start of the host, or since it was killed: at once, or when its port took connections.
     pub ready: bool,
+    /// Whether it was killed and is kept off.
+    #[serde(default)]
+    pub kept_off: bool,
     /// How often it was started since the last start of the host.
     pub starts: u64,
     /// Why it does not run, where it was tried.
     pub problem: Option<String>,
+}
+
+impl ProgramStatus {
+    /// Of a program of a host without power.
+    #[must_use]
+    pub fn off(name: impl Into<String>) -> Self {
+        Self { name: name.into(), running: false, ready: false, kept_off: false, starts: 0, problem: None }
+    }
 }

@@ -8,6 +8,7 @@ pub mod dns;
 pub mod fabric;
 pub mod kubelet;
 pub mod machine;
+mod message;
 pub mod runtime;
 pub mod services;
 pub mod supervision;

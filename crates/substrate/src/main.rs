@@ -4,12 +4,15 @@ mod cure;
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
 use substrate::world::{self, announce};
 use substrate_config::{WorldConfig, WorldEvent};
+use substrate_node::machine::docker::Shim;
+use substrate_node::machine::docker::shim::ShimConfig;
 use substrate_node::supervision::{self, World as Process};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     // Containers are started by re-executing this program; that path must see nothing of the rest.
     substrate_node::runtime::maybe_container_init();
+    substrate_node::machine::docker::shim::maybe_shim();
     match Arguments::parse().command {
         Command::Preflight => preflight(),
         Command::Run { config } => match run(&config) {
@@ -65,6 +69,7 @@ fn run(path: &Utf8Path) -> anyhow::Result<()> {
     let started = Instant::now();
     let text = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
     let config: WorldConfig = serde_json::from_slice(&text).with_context(|| format!("{path} is no configuration"))?;
+    let shim = shim(&config).context("cannot start the process that looks after containers")?;
     // Before any thread: a process with threads cannot enter a user namespace.
     let process = supervision::enter_world()?;
     tracing_subscriber::fmt()
@@ -75,28 +80,55 @@ fn run(path: &Utf8Path) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(live(&config, &process, started))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(live(&config, &process, shim, started))
 }
 
-async fn live(config: &WorldConfig, process: &Process, started: Instant) -> anyhow::Result<()> {
+/// Where a machine is a container, what looks after it.
+fn shim(config: &WorldConfig) -> io::Result<Option<Arc<Shim>>> {
+    let Some(socket) = config.docker_socket.clone() else { return Ok(None) };
+    let config = ShimConfig { socket, run_id: config.run_id.clone(), environment: config.name.clone() };
+    Ok(Some(Arc::new(Shim::start(&config)?)))
+}
+
+async fn live(
+    config: &WorldConfig,
+    process: &Process,
+    shim: Option<Arc<Shim>>,
+    started: Instant,
+) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let leased = config.exit_on_stdin_eof;
+    let looked_after = shim.clone();
     let ended = async move {
+        let alone = async {
+            match looked_after {
+                Some(shim) => shim.ended().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
             () = supervision::lease_ended(), if leased => {}
+            // Nobody would remove the containers of this world.
+            () = alone => tracing::error!("the process that looks after containers has ended, and the world with it"),
         }
     };
     tokio::pin!(ended);
     let reaper = tokio::spawn(supervision::reap_orphans());
     let world = tokio::select! {
-        world = world::bring_up(config, process, started, &cancel) => world?,
+        world = world::bring_up(config, process, shim.as_ref(), started, &cancel) => world?,
         () = &mut ended => return Ok(()),
     };
     ended.await;
+    if let Some(shim) = &shim
+        && let Err(error) = shim.remove().await
+    {
+        // It tries again when this process has ended.
+        tracing::error!(%error, "containers were not removed");
+    }
     // No orderly shutdown of pods: the kernel ends every process of this PID namespace with this one.
     cancel.cancel();
     reaper.abort();

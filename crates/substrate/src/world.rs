@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use substrate_config::machine::MachineConfig;
-use substrate_config::{WorldConfig, WorldEvent, WorldState};
+use substrate_config::{MachineState, WorldConfig, WorldEvent, WorldState};
 use substrate_node::fabric::{self, ClusterNetworkConfig, Fabric, FabricConfig, InvalidCidr, MachineNetworkConfig};
+use substrate_node::machine::docker::Shim;
 use substrate_node::machine::{Machine, MachineError};
 use substrate_node::supervision::{World as Process, mount_tmpfs};
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,7 @@ pub struct World {
 pub async fn bring_up(
     config: &WorldConfig,
     process: &Process,
+    shim: Option<&Arc<Shim>>,
     started: Instant,
     cancel: &CancellationToken,
 ) -> Result<World, Error> {
@@ -111,7 +113,7 @@ pub async fn bring_up(
     let control_socket = config.state_directory.join(control::SOCKET);
     let listener = control::listen(&control_socket).map_err(file(&control_socket))?;
     let servers = clusters.iter().map(|cluster| (cluster.state.name.clone(), cluster.api.clone())).collect();
-    let machines = machines(config, &fabric)?;
+    let machines = machines(config, shim, &fabric)?;
     let control = Control::new(fabric.links(), servers, machines);
     tokio::spawn(cancel.clone().run_until_cancelled_owned(control.serve(listener)));
     let state = WorldState {
@@ -121,6 +123,12 @@ pub async fn bring_up(
         process_start: process.start_time,
         clusters: clusters.iter().map(|cluster| cluster.state.clone()).collect(),
         control_socket: Some(control_socket),
+        machines: config
+            .machines
+            .iter()
+            .map(|machine| MachineState { name: machine.name.clone(), runtime: machine.runtime.clone() })
+            .collect(),
+        docker_socket: config.docker_socket.clone(),
     };
     write_private(
         &config.state_directory.join("world.json"),
@@ -131,7 +139,11 @@ pub async fn bring_up(
 }
 
 /// The hosts outside the clusters, which are off.
-fn machines(config: &WorldConfig, fabric: &Fabric) -> Result<BTreeMap<String, Arc<Machine>>, Error> {
+fn machines(
+    config: &WorldConfig,
+    shim: Option<&Arc<Shim>>,
+    fabric: &Fabric,
+) -> Result<BTreeMap<String, Arc<Machine>>, Error> {
     let images = node_config::images(config);
     let machine = |machine: &MachineConfig| {
         let name = &machine.name;
@@ -139,7 +151,7 @@ fn machines(config: &WorldConfig, fabric: &Fabric) -> Result<BTreeMap<String, Ar
         // Beside the volumes of the clusters, whose names have no blank.
         let disk = config.state_directory.join("world").join("machine ".to_owned() + name);
         let logs = config.state_directory.join("machines").join(name);
-        let made = Machine::new(machine, network, &images, disk.into_std_path_buf(), logs.as_std_path())?;
+        let made = Machine::new(machine, network, &images, shim, disk.into_std_path_buf(), logs.as_std_path())?;
         Ok((name.clone(), Arc::new(made)))
     };
     config.machines.iter().map(machine).collect()

@@ -137,6 +137,8 @@ pub(super) fn of_traffic(text: &str, seen: &TrafficObservation) -> Judgement {
             "requests": samples.requests,
             "answered": samples.answered,
             "durationMs": samples.duration_ms,
+            "connections": samples.connections_opened,
+            "reconnects": samples.reconnects,
             "statuses": samples.by_status,
             "errors": samples.errors,
             "groups": samples.groups,

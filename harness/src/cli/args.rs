@@ -3,12 +3,16 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::doctor::DoctorArgs;
 use super::existing::ExistingArgs;
 use super::filter::Filter;
+use super::images::ImagesArgs;
+use super::machines::MachineArgs;
 use super::manner::{JobsArgs, MannerArgs};
 use super::mesh::{DebugArgs, MeshArgs};
 use super::migrate::MigrateArgs;
 use super::vm::VmArgs;
+use crate::environment::MeshSource;
 use crate::topology::Provider;
 
 /// Proves what a multi-cluster service mesh promises.
@@ -64,7 +68,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what scenarios will do, how many requests they need and how long they take
     #[command(
-        after_help = "Examples:\n  meshproof plan\n  meshproof plan -E 'tag(mtls)'\n  meshproof plan my-scenario.yaml --format json"
+        after_help = "Examples:\n  meshproof plan\n  meshproof plan -E 'tag(mtls)'\n  meshproof plan my-scenario.yaml --format json\n  meshproof plan --provider kind --topology scenarios/topologies/flat-network.yaml"
     )]
     Plan(PlanArgs),
     /// Find mistakes in scenarios and topologies, without an environment
@@ -83,8 +87,13 @@ pub enum Command {
     )]
     Inject(InjectArgs),
     /// Say what this machine can run, and what to fix
-    #[command(after_help = "Examples:\n  meshproof doctor\n  meshproof doctor --format json")]
+    #[command(after_help = "Examples:\n  meshproof doctor\n  meshproof doctor --provider kind --json")]
     Doctor(DoctorArgs),
+    /// Make container images of the programs of this project, without pulling anything
+    #[command(
+        after_help = "Examples:\n  meshproof images --load\n  meshproof images --out images.tar --format json\n  cargo xtask images    # builds small programs for it first"
+    )]
+    Images(ImagesArgs),
     /// Work with the management plane: register clusters, list, check and describe
     #[command(
         after_help = "Examples:\n  meshproof mesh register cluster2 --name mine\n  meshproof mesh list\n  meshproof mesh check"
@@ -157,6 +166,9 @@ pub struct E2eArgs {
     /// Where clusters come from, in place of what the topology says
     #[arg(long, value_enum)]
     pub provider: Option<Provider>,
+    /// How machines are played.
+    #[command(flatten)]
+    pub machines: MachineArgs,
     /// For clusters that are there.
     #[command(flatten)]
     pub existing: ExistingArgs,
@@ -171,6 +183,9 @@ pub struct UpArgs {
     /// Name of the environment; by default that of the topology
     #[arg(long)]
     pub name: Option<String>,
+    /// How machines are played.
+    #[command(flatten)]
+    pub machines: MachineArgs,
     /// Keep it only while the process of this id runs, then take it down; this command stays until then
     #[arg(long = "while", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pub while_runs: Option<i32>,
@@ -246,6 +261,9 @@ pub struct SelftestArgs {
     /// Folder for report.html, junit.xml, report.json, events.jsonl and logs; by default one for each run, the newest 20 are kept
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
+    /// How machines are played.
+    #[command(flatten)]
+    pub machines: MachineArgs,
     /// How many at once.
     #[command(flatten)]
     pub jobs: JobsArgs,
@@ -331,6 +349,9 @@ pub struct DemoArgs {
     /// Name of the environment; by default that of the topology
     #[arg(long)]
     pub name: Option<String>,
+    /// How machines are played.
+    #[command(flatten)]
+    pub machines: MachineArgs,
     /// Requests a second
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rate: u32,
@@ -345,6 +366,15 @@ pub struct PlanArgs {
     /// Which scenarios.
     #[command(flatten)]
     pub selection: Selection,
+    /// Show how clusters of this provider would be made, in place of scenarios
+    #[arg(long, value_enum)]
+    pub provider: Option<Provider>,
+    /// For kind: the mesh that is to be installed, Istio by default
+    #[arg(long, value_enum, requires = "provider")]
+    pub mesh: Option<MeshSource>,
+    /// For kind: image of the nodes
+    #[arg(long, value_name = "IMAGE", requires = "provider")]
+    pub node_image: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -382,14 +412,6 @@ pub struct InjectArgs {
     /// Trust domain
     #[arg(long, default_value = "cluster.local")]
     pub trust_domain: String,
-}
-
-/// Options of `doctor`.
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// How to print
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
 }
 
 /// The formats that have a schema.

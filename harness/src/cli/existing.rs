@@ -1,4 +1,4 @@
-//! Options for clusters that somebody else runs. Comments here are what `-h` shows.
+//! Options for real clusters: those that somebody else runs, and kind clusters. Comments here are what `-h` shows.
 
 use camino::Utf8PathBuf;
 use clap::Args;
@@ -8,7 +8,7 @@ use crate::provider::existing::contexts::Assigned;
 
 /// Options of `--provider existing`.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Clusters that are there (--provider existing)")]
+#[command(next_help_heading = "Real clusters (--provider existing, --provider kind)")]
 pub struct ExistingArgs {
     /// Context of a cluster of the topology; by default the one that is called like it. Given once for each cluster
     #[arg(long = "context", value_name = "CLUSTER=CONTEXT")]
@@ -19,9 +19,15 @@ pub struct ExistingArgs {
     /// API server of a cluster as the other clusters reach it; by default the address in the kubeconfig
     #[arg(long = "api-server", value_name = "CLUSTER=URL")]
     pub api_servers: Vec<Assigned>,
-    /// Where the mesh comes from
-    #[arg(long, value_enum, default_value_t)]
-    pub mesh: MeshSource,
+    /// Where the mesh comes from; by default it is there on clusters that are there, and is Istio on kind clusters
+    #[arg(long, value_enum)]
+    pub mesh: Option<MeshSource>,
+    /// Image of the nodes of kind clusters; by default the one that is locked for this version
+    #[arg(long, value_name = "IMAGE")]
+    pub node_image: Option<String>,
+    /// Go on although `doctor --provider kind` says that this machine lacks something
+    #[arg(long)]
+    pub anyway: bool,
     /// Make what is missing without asking
     #[arg(long)]
     pub yes: bool,
@@ -36,6 +42,8 @@ impl ExistingArgs {
             contexts: self.contexts.clone(),
             api_servers: self.api_servers.clone(),
             mesh: self.mesh,
+            node_image: self.node_image.clone(),
+            anyway: self.anyway,
             yes: self.yes,
         }
     }

@@ -5,11 +5,14 @@
 
 pub mod args;
 mod beside;
+pub mod doctor;
 pub mod existing;
 pub mod files;
 pub mod filter;
 mod generate;
+pub mod images;
 mod lint;
+pub mod machines;
 pub mod manner;
 pub mod mesh;
 mod migrate;

@@ -8,11 +8,24 @@ use super::args::{Format, PlanArgs};
 use super::beside;
 use super::files::{self, Error, Selected};
 use super::pretty;
+use crate::environment::MeshSource;
+use crate::provider::kind;
+use crate::provider::kind::lock::Lock;
+use crate::provider::kind::plan::{Mesh, Wanted};
 use crate::report::RunOutcome;
 use crate::scenario::{Plan, explain};
-use crate::topology::{Topology, draw};
+use crate::topology::{Provider, Topology, draw, support};
 
 pub(super) fn run(args: &PlanArgs) -> RunOutcome {
+    match args.provider {
+        Some(Provider::Kind) => return clusters(args),
+        Some(Provider::Embedded | Provider::Existing) => {
+            eprintln!("error: only clusters of the provider `kind` are made by commands that can be shown");
+            eprintln!("  help: leave --provider out to see what scenarios will do");
+            return RunOutcome::WrongUsage;
+        }
+        None => {}
+    }
     let selected = match files::select(&args.selection) {
         Ok(selected) => selected,
         Err(error) => return refuse(&error),
@@ -26,6 +39,48 @@ pub(super) fn run(args: &PlanArgs) -> RunOutcome {
         Format::Json => super::print(&format!("{:#}\n", document(&selected.plans))),
     }
     RunOutcome::Passed
+}
+
+/// How kind clusters for a topology would be made. Networks are shown with the addresses that they get where Docker has no other.
+fn clusters(args: &PlanArgs) -> RunOutcome {
+    let path = match &args.selection.topology {
+        Some(path) => Ok(path.clone()),
+        None => files::root(args.selection.root.as_deref()).map(|root| root.join(files::DEFAULT_TOPOLOGY)),
+    };
+    let topology = match path.and_then(|path| files::topology(&path)) {
+        Ok(topology) => Topology { provider: Provider::Kind, ..topology },
+        Err(error) => return refuse(&error),
+    };
+    if let Some(lack) = support::lack(&topology) {
+        eprintln!("error: {}\n  help: {}", lack.message, lack.cure);
+        return RunOutcome::WrongUsage;
+    }
+    let lock = Lock::read();
+    let networks = match kind::addresses::networks(&topology, &topology.name, &[]) {
+        Ok(networks) => networks,
+        Err(error) => {
+            eprintln!("error: {error}\n  help: give clusters pod and Service subnets outside of 172.29.0.0/16");
+            return RunOutcome::WrongUsage;
+        }
+    };
+    let wanted = Wanted {
+        environment: &topology.name,
+        directory: "$STATE".into(),
+        node_image: args.node_image.as_deref().unwrap_or(lock.node_image()),
+        mesh: if args.mesh == Some(MeshSource::Embedded) { Mesh::Embedded } else { Mesh::Istio },
+        networks: &networks,
+    };
+    match kind::plan::plan(&topology, &wanted, &lock) {
+        Ok(plan) => {
+            super::print(&draw::draw(&topology));
+            super::print(&plan.text());
+            RunOutcome::Passed
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            RunOutcome::WrongUsage
+        }
+    }
 }
 
 /// The plan as people read it: each topology once, then its scenarios.

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::vm::Wanted;
+use crate::vm::configure::AUDIENCE;
 
 /// Options of `vm`.
 #[derive(Debug, Args)]
@@ -61,6 +62,9 @@ pub struct ConfigureArgs {
     /// Leave DNS queries as they are
     #[arg(long)]
     pub no_capture_dns: bool,
+    /// Service whose address the file `hosts` gets, NAME or NAME.NAMESPACE, for a machine that does not capture DNS; may be given several times
+    #[arg(long = "host", value_name = "SERVICE")]
+    pub hosts: Vec<String>,
     /// For how many seconds the token is good
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(i64).range(600..))]
     pub token_duration: i64,
@@ -83,6 +87,8 @@ impl ConfigureArgs {
             address: self.address,
             automatic_registration: !self.no_autoregister,
             capture_dns: !self.no_capture_dns,
+            hosts: self.hosts.clone(),
+            audience: AUDIENCE.to_owned(),
             token_seconds: self.token_duration,
         }
     }

@@ -2,14 +2,74 @@
 
 use serde_json::json;
 
-use crate::cli::args::{DoctorArgs, Format};
+use crate::cli::args::Format;
+use crate::cli::doctor::DoctorArgs;
+use crate::cli::{files, plan};
+use crate::environment::MeshSource;
+use crate::provider::kind::doctor::{self as checks, Check, State};
+use crate::provider::kind::lock::Lock;
 use crate::provider::programs::Programs;
 use crate::report::RunOutcome;
 use crate::run::{Lack, lacks};
+use crate::topology::Provider;
 
 pub(super) async fn run(args: &DoctorArgs) -> RunOutcome {
+    let format = if args.json { Format::Json } else { args.format };
+    match args.provider {
+        Provider::Embedded => embedded(format).await,
+        Provider::Kind => kind(args, format).await,
+        Provider::Existing => {
+            eprintln!("error: clusters that are there need nothing of this machine");
+            eprintln!("  help: `meshproof up --provider existing` looks at them before it touches anything");
+            RunOutcome::WrongUsage
+        }
+    }
+}
+
+/// What kind clusters would not find here.
+async fn kind(args: &DoctorArgs, format: Format) -> RunOutcome {
+    let path = match &args.topology {
+        Some(path) => Ok(path.clone()),
+        None => files::root(args.root.as_deref()).map(|root| root.join(files::DEFAULT_TOPOLOGY)),
+    };
+    let topology = match path.and_then(|path| files::topology(&path)) {
+        Ok(topology) => topology,
+        Err(error) => return plan::refuse(&error),
+    };
+    let lock = Lock::read();
+    let node_image = args.node_image.as_deref().unwrap_or(lock.node_image());
+    let istio = (args.mesh != Some(MeshSource::Embedded)).then_some(lock.istio.version.as_str());
+    let needs = checks::Needs::of(&topology, node_image, istio);
+    let checks = checks::check(&checks::observe::observe(node_image).await, &needs, &lock);
+    let able = checks.iter().all(|check| check.state != State::Lacking);
+    match format {
+        Format::Json => crate::cli::print(&format!("{:#}\n", json!({ "kind": able, "checks": checks }))),
+        Format::Text => crate::cli::print(&table(&checks, &topology.name)),
+    }
+    if able { RunOutcome::Passed } else { RunOutcome::MachineCannot }
+}
+
+fn table(checks: &[Check], topology: &str) -> String {
+    let able = checks.iter().all(|check| check.state != State::Lacking);
+    let mut text =
+        format!("provider kind, for {topology}: this machine {} run it\n", if able { "can" } else { "cannot" });
+    for check in checks {
+        let state = match check.state {
+            State::Fine => "fine",
+            State::Doubtful => "doubtful",
+            State::Lacking => "LACKING",
+        };
+        text.push_str(&format!("  {state:<8}  {}: {}\n", check.name, check.found));
+        if let Some(cure) = &check.cure {
+            text.push_str(&format!("            because {}\n            help: {cure}\n", check.why));
+        }
+    }
+    text
+}
+
+async fn embedded(format: Format) -> RunOutcome {
     let lacks = missing().await;
-    match args.format {
+    match format {
         Format::Json => crate::cli::print(&format!("{:#}\n", json!({ "embedded": lacks.is_empty(), "lacks": lacks }))),
         Format::Text => crate::cli::print(&text(&lacks)),
     }

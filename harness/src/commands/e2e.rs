@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::last_failed;
+use super::machines;
 use super::session::{Reports, Session, new_run_id};
 use super::up::supported;
 use super::{complain_kept, root};
@@ -27,8 +28,13 @@ pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
     if let Some(provider) = args.provider {
         plans.iter_mut().for_each(|plan| plan.topology.provider = provider);
     }
+    let topologies = plans.iter_mut().map(|plan| &mut plan.topology);
+    let fallback = match machines::settle(topologies, args.machines.vm_runtime).await {
+        Ok(fallback) => fallback,
+        Err(outcome) => return outcome,
+    };
     let (out, manner, given) = (args.out.as_deref(), args.manner.manner(), args.existing.given());
-    let task = Task { command: "e2e", out, manner, given };
+    let task = Task { command: "e2e", out, manner, given, fallback };
     in_own_environments(&task, plans, args.keep).await.outcome
 }
 
@@ -42,6 +48,8 @@ pub(super) struct Task<'args> {
     pub(super) manner: Manner,
     /// What was said of clusters that are there.
     pub(super) given: Given,
+    /// Why virtual machines that could be containers are not.
+    pub(super) fallback: Option<String>,
 }
 
 /// What came of a task.
@@ -65,7 +73,13 @@ pub(super) async fn in_own_environments(task: &Task<'_>, plans: Vec<Plan>, keep:
     let mut ran = Ran::refused(RunOutcome::Passed);
     for (topology, plans) in groups {
         let out = task.out.map(|out| if several { out.join(&topology.name) } else { out.to_owned() });
-        let one = one(&Task { out: out.as_deref(), given: task.given.clone(), ..*task }, &topology, plans, keep).await;
+        let one = one(
+            &Task { out: out.as_deref(), given: task.given.clone(), fallback: task.fallback.clone(), ..*task },
+            &topology,
+            plans,
+            keep,
+        )
+        .await;
         ran.outcome = ran.outcome.worse(one.outcome);
         ran.folders.extend(one.folders);
         let failed = task.manner.rounds.until_fail && one.outcome != RunOutcome::Passed;
@@ -97,6 +111,7 @@ async fn one(task: &Task<'_>, topology: &Topology, plans: Vec<Plan>, keep_it: bo
         out: session.out.clone(),
         state_root: session.state_root.clone(),
         given: task.given.clone(),
+        fallback: task.fallback.clone(),
     };
     let outcome =
         if keep_it { keep(&job, &session).await } else { run::e2e(&job, &session.events, &session.interruption).await };
@@ -131,7 +146,8 @@ pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
         Ok(plans) => plans,
         Err(outcome) => return outcome,
     };
-    let task = Task { command: "run", out: args.out.as_deref(), manner: args.manner.manner(), given: Given::default() };
+    let (out, manner) = (args.out.as_deref(), args.manner.manner());
+    let task = Task { command: "run", out, manner, given: Given::default(), fallback: None };
     on_kept(&task, &plans, &args.name).await.outcome
 }
 
@@ -145,10 +161,22 @@ pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], names: &[String]) -
         Ok(session) => session,
         Err(outcome) => return Ran::refused(outcome),
     };
+    let plans: Vec<Plan> = plans.iter().map(|plan| as_played(plan, &stages)).collect();
+    let plans = plans.as_slice();
     tell_plan(&session, plans);
     let out = session.out.clone();
     let outcome = run::run_on_kept(&stages, plans, task.manner, &out, &session.events, &session.interruption).await;
     Ran { outcome: session.finish(outcome).await, folders: vec![out] }
+}
+
+/// The plan with what plays the machines of the environments, which was settled when they were brought up.
+fn as_played(plan: &Plan, stages: &[Stage]) -> Plan {
+    let mut plan = plan.clone();
+    let played = |vm: &str| stages.iter().find_map(|stage| stage.fleet.vm_runtime(vm));
+    for vm in &mut plan.topology.vms {
+        vm.runtime = played(&vm.name).unwrap_or(vm.runtime);
+    }
+    plan
 }
 
 /// The kept environments of these names, or the only one there is, and all names in one line.

@@ -3,10 +3,12 @@
 mod doctor;
 mod down;
 mod e2e;
+mod images;
 mod inject;
 mod kubeconfig;
 mod last_failed;
 mod logs;
+mod machines;
 mod mesh;
 mod report;
 mod selftest;
@@ -49,6 +51,7 @@ async fn dispatch(command: Command) -> RunOutcome {
         Command::Report(args) => report::run(&args),
         Command::Inject(args) => inject::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
+        Command::Images(args) => images::run(&args).await,
         Command::Mesh(args) => mesh::run(&args).await,
         Command::Debug(args) => mesh::debug(&args).await,
         Command::Vm(args) => vm::run(&args).await,
@@ -86,7 +89,9 @@ fn complain_kept(error: &KeptError) -> RunOutcome {
         | KeptError::None
         | KeptError::Left(_)
         | KeptError::InUse(_) => RunOutcome::WrongUsage,
-        KeptError::Fleet(_) | KeptError::TakeDown(_) | KeptError::State { .. } => RunOutcome::EnvironmentFailed,
+        KeptError::Fleet(_) | KeptError::TakeDown(_) | KeptError::Docker(_) | KeptError::State { .. } => {
+            RunOutcome::EnvironmentFailed
+        }
     };
     complain(error, outcome)
 }

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::e2e::{Ran, Task, in_own_environments, on_kept, selected};
+use super::machines;
 use super::report::read;
 use crate::cli::args::{Format, Selection, SelftestArgs};
 use crate::environment::Given;
@@ -32,21 +33,25 @@ pub(super) async fn run(args: &SelftestArgs) -> RunOutcome {
         eprintln!("no scenario that is selected has a control");
         return RunOutcome::NothingSelected;
     }
-    let ran = carry_out(args, plans).await;
+    let ran = match carry_out(args, plans).await {
+        Ok(ran) => ran,
+        Err(outcome) => return outcome,
+    };
     let records: Vec<Record> = ran.folders.iter().filter_map(|folder| read(folder).ok()).collect();
     let rows = rows(&all, &records);
     print(args.format, &rows, &missing, || report::table(&rows, &missing));
     ran.outcome.worse(judged(&rows))
 }
 
-async fn carry_out(args: &SelftestArgs, plans: Vec<Plan>) -> Ran {
-    let task =
-        Task { command: "selftest", out: args.out.as_deref(), manner: args.jobs.manner(), given: Given::default() };
-    if args.name.is_empty() {
-        in_own_environments(&task, plans, false).await
-    } else {
-        on_kept(&task, &plans, &args.name).await
+async fn carry_out(args: &SelftestArgs, mut plans: Vec<Plan>) -> Result<Ran, RunOutcome> {
+    let (out, manner) = (args.out.as_deref(), args.jobs.manner());
+    let mut task = Task { command: "selftest", out, manner, given: Given::default(), fallback: None };
+    if !args.name.is_empty() {
+        return Ok(on_kept(&task, &plans, &args.name).await);
     }
+    let topologies = plans.iter_mut().map(|plan| &mut plan.topology);
+    task.fallback = machines::settle(topologies, args.machines.vm_runtime).await?;
+    Ok(in_own_environments(&task, plans, false).await)
 }
 
 /// Only of the whole catalogue it can be asked that it leaves nothing out.

@@ -2,6 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::machines;
 use super::session::{Reports, Session, new_run_id};
 use crate::cli::args::{DemoArgs, UpArgs};
 use crate::cli::{files, plan};
@@ -23,11 +24,15 @@ pub(super) async fn run(args: &UpArgs) -> RunOutcome {
         Err(outcome) => return outcome,
     };
     topology.provider = args.provider.unwrap_or(topology.provider);
+    let fallback = match machines::settle([&mut topology], args.machines.vm_runtime).await {
+        Ok(fallback) => fallback,
+        Err(outcome) => return outcome,
+    };
     let (session, mut job) = match begin("up", topology, text, args.name.as_deref(), args.out.as_deref()) {
         Ok(begun) => begun,
         Err(outcome) => return outcome,
     };
-    job.given = args.existing.given();
+    (job.given, job.fallback) = (args.existing.given(), fallback);
     if let Some(process) = args.while_runs {
         let outcome = run::up_while(process, &job, &session.events, &session.interruption).await;
         return session.finish(outcome).await;
@@ -45,14 +50,19 @@ pub(super) async fn demo(args: &DemoArgs) -> RunOutcome {
         Ok(path) => path,
         Err(error) => return plan::refuse(&error),
     };
-    let (topology, text) = match read(&path) {
+    let (mut topology, text) = match read(&path) {
         Ok(read) => read,
         Err(outcome) => return outcome,
     };
-    let (session, job) = match begin("demo", topology, text, args.name.as_deref(), None) {
+    let fallback = match machines::settle([&mut topology], args.machines.vm_runtime).await {
+        Ok(fallback) => fallback,
+        Err(outcome) => return outcome,
+    };
+    let (session, mut job) = match begin("demo", topology, text, args.name.as_deref(), None) {
         Ok(begun) => begun,
         Err(outcome) => return outcome,
     };
+    job.fallback = fallback;
     let outcome = run::demo(&job, args.rate, &session.events, &session.interruption).await;
     session.finish(outcome).await
 }
@@ -100,6 +110,7 @@ fn begin(
         out: session.out.clone(),
         state_root: session.state_root.clone(),
         given: Given::default(),
+        fallback: None,
     };
     Ok((session, job))
 }

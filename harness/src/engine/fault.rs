@@ -49,6 +49,17 @@ enum Lease {
         /// Since when it is off.
         since: Instant,
     },
+    /// A program of a machine that is started again.
+    Program {
+        /// The machine.
+        vm: Box<Vm>,
+        /// Which.
+        program: String,
+        /// When the machine's connection with the control plane began that it had then.
+        connected_at: Option<String>,
+        /// Since when it is off.
+        since: Instant,
+    },
     /// Servers that answer with errors.
     Storm(storm::Raging),
     /// Something of the provider's, which ends with this value, with this process and with its limit.
@@ -87,6 +98,9 @@ impl Runner<'_> {
             FaultKind::ScaleToZero(Deployment { vm: Some(vm), .. }) => {
                 self.machine_gone(step, &fault.kind, vm, false).await
             }
+            FaultKind::KillProgram { machine: Deployment { vm: Some(vm), .. }, program } => {
+                self.program_gone(step, &fault.kind, vm, program).await
+            }
             FaultKind::Kill(workload) => self.kill(step, &fault.kind, workload).await,
             FaultKind::ScaleToZero(workload) => self.scale_to_zero(step, &fault.kind, workload).await,
             FaultKind::Storm(wanted) => {
@@ -111,6 +125,15 @@ impl Runner<'_> {
         Ok(Done::passed(kind.to_string()))
     }
 
+    async fn program_gone(&self, step: &str, kind: &FaultKind, vm: &Vm, program: &str) -> Result<Done, Error> {
+        let connected_at = machines::connected_at(self.environment, vm).await?;
+        let (vm_of_lease, program_of_lease) = (Box::new(vm.clone()), program.to_owned());
+        let lease = Lease::Program { vm: vm_of_lease, program: program_of_lease, connected_at, since: Instant::now() };
+        self.faults.borrow_mut().begin(step, kind, lease);
+        self.environment.machine(&vm.name)?.kill_program(program).await?;
+        Ok(Done::passed(kind.to_string()))
+    }
+
     async fn of_links(&self, kind: &FaultKind, limit: Duration) -> Result<links::Fault, Error> {
         let links = self.environment.links().ok_or_else(|| Error::Lacking(kind.to_string()))?;
         let fault = match kind {
@@ -118,7 +141,7 @@ impl Runner<'_> {
             FaultKind::Delay { between, by, jitter } => links.delay(&link(between), *by, *jitter, limit).await?,
             FaultKind::Loss { between, percent } => links.loss(&link(between), *percent, limit).await?,
             FaultKind::PauseApiServer(cluster) => links.pause_api_server(cluster, limit).await?,
-            FaultKind::Kill(_) | FaultKind::ScaleToZero(_) | FaultKind::Storm(_) => {
+            FaultKind::Kill(_) | FaultKind::ScaleToZero(_) | FaultKind::KillProgram { .. } | FaultKind::Storm(_) => {
                 return Err(Error::Lacking(kind.to_string()));
             }
         };
@@ -177,6 +200,12 @@ impl Runner<'_> {
                 // Whatever it takes until it serves again is what a fail-back is measured by.
                 let healed = || self.faults.borrow_mut().healed(step);
                 let began = machines::started(self.environment, &vm, HEALING, healed).await?;
+                return Ok(Done::passed(format!("{began}; the fault lasted {}", seconds(since.elapsed()))));
+            }
+            Lease::Program { vm, program, connected_at, since } => {
+                let healed = || self.faults.borrow_mut().healed(step);
+                let before = connected_at.as_deref();
+                let began = machines::program_started(self.environment, &vm, &program, before, HEALING, healed).await?;
                 return Ok(Done::passed(format!("{began}; the fault lasted {}", seconds(since.elapsed()))));
             }
             Lease::Storm(storm) => storm.end().await?,

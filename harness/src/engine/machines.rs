@@ -10,7 +10,10 @@ use super::rollout::seconds;
 use super::runner::{Done, Runner};
 use crate::check::convergence::{self, Endpoints};
 use crate::check::draining;
+use crate::scenario::keys::TokenKind;
+use crate::scenario::plan::Onboard;
 use crate::topology::Vm;
+use crate::topology::vm::PROXY;
 use crate::vm::join;
 
 impl Runner<'_> {
@@ -42,12 +45,29 @@ impl Runner<'_> {
         Ok(Done::passed(format!("{word}; {began}")))
     }
 
+    /// Lets a machine join anew, and waits until it is counted on, or until the control plane has refused its token.
+    pub(super) async fn onboard(&self, onboard: &Onboard) -> Result<Done, Error> {
+        let Onboard { vm, token, timeout } = onboard;
+        let (cluster, machine) = (self.environment.cluster(&vm.cluster)?, self.environment.machine(&vm.name)?);
+        if machine.status().await?.running {
+            machine.stop().await?;
+        }
+        join::give(vm, cluster, &machine, *token).await?;
+        if *token == TokenKind::Good {
+            return Ok(Done::passed(started(self.environment, vm, *timeout, || ()).await?));
+        }
+        let before = join::connected_at(vm, cluster).await?;
+        machine.start().await?;
+        Ok(Done::passed(join::refused(vm, cluster, &machine, before.as_deref(), *timeout).await?))
+    }
+
     /// Waits until no proxy, on a cluster or on a machine that runs, has connections over what was in force before.
     pub(super) async fn drained(&self) -> Result<(), Error> {
         self.environment.drained().await?;
         for vm in self.machines {
             let machine = self.environment.machine(&vm.name)?;
-            if machine.status().await?.running {
+            // One without its proxy has no connections either.
+            if machine.status().await?.programs.iter().any(|program| program.name == PROXY && program.ready) {
                 let ended = draining::ended_on(&machine, DRAINED_WITHIN).await;
                 ended.map_err(convergence::Error::from)?;
             }
@@ -83,6 +103,30 @@ pub(super) async fn started(
     Ok(format!("{} is counted on {} after its start", vm.name, seconds(since.elapsed())))
 }
 
+/// When the machine's present connection with the control plane began.
+pub(super) async fn connected_at(environment: &Environment, vm: &Vm) -> Result<Option<String>, Error> {
+    Ok(join::connected_at(vm, environment.cluster(&vm.cluster)?).await?)
+}
+
+/// Starts a program of a machine that was killed, says so by `on`, and waits until the machine is counted on. The agent has
+/// another connection with the control plane then than the one that began at `before`.
+pub(super) async fn program_started(
+    environment: &Environment,
+    vm: &Vm,
+    program: &str,
+    before: Option<&str>,
+    timeout: Duration,
+    on: impl FnOnce(),
+) -> Result<String, Error> {
+    let (cluster, machine) = (environment.cluster(&vm.cluster)?, environment.machine(&vm.name)?);
+    let since = Instant::now();
+    machine.start_program(program).await?;
+    on();
+    let before = before.filter(|_| program == PROXY);
+    join::in_rotation(vm, cluster, &machine, before, timeout).await?;
+    Ok(format!("{} is counted on {} after the start of {program}", vm.name, seconds(since.elapsed())))
+}
+
 /// What proxies must hold of a machine: nothing of one that is off, as soon as its grace period is over.
 pub(super) async fn endpoint(environment: &Environment, vm: &Vm) -> Result<Endpoints, Error> {
     let running = environment.machine(&vm.name)?.status().await?.running;
@@ -99,13 +143,20 @@ pub(super) async fn endpoint(environment: &Environment, vm: &Vm) -> Result<Endpo
 /// How long a machine that was left off may take to be counted on.
 const HEALING: Duration = Duration::from_secs(60);
 
-/// Starts a machine that a run left off which was killed; false where it is on.
+/// Starts a machine, and programs of it, that a run left off which was killed; false where all of it is on.
 ///
 /// # Errors
 /// Where it cannot be asked, or is not counted on again.
 pub(crate) async fn start_left(environment: &Environment, vm: &Vm) -> Result<bool, Error> {
-    if environment.machine(&vm.name)?.status().await?.running {
-        return Ok(false);
+    let status = environment.machine(&vm.name)?.status().await?;
+    if !status.running {
+        return started(environment, vm, HEALING, || ()).await.map(|_| true);
     }
-    started(environment, vm, HEALING, || ()).await.map(|_| true)
+    let mut any = false;
+    for program in status.programs.iter().filter(|program| program.kept_off) {
+        let before = connected_at(environment, vm).await?;
+        program_started(environment, vm, &program.name, before.as_deref(), HEALING, || ()).await?;
+        any = true;
+    }
+    Ok(any)
 }

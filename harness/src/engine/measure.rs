@@ -106,7 +106,12 @@ pub(super) fn request(traffic: &Traffic) -> Request {
 /// Asks a proxy what it holds, or a program of the management plane what it knows.
 pub(super) async fn config(environment: &Environment, config: &ConfigOf) -> Result<Observation, Error> {
     if let Some(vm) = &config.of.vm {
-        return Err(Error::Lacking(format!("the proxy of a virtual machine ({}) is not asked what it holds", vm.name)));
+        let machine = environment.machine(&vm.name)?;
+        return held(config, &vm.name, async |path| {
+            let text = proxies::request_machine(&machine, path).await?;
+            read_document(&text, path, &vm.name)
+        })
+        .await;
     }
     let cluster = environment.cluster(&config.of.cluster)?;
     let pods = cluster.pods(&config.of.namespace, &config.of.selector).await?;
@@ -116,17 +121,24 @@ pub(super) async fn config(environment: &Environment, config: &ConfigOf) -> Resu
     let name = pod.name_any();
     let of = format!("{}/{name}", config.of.cluster);
     let own = own_administration(&config.of);
-    let ask = async |path: &str| {
+    held(config, &of, async |path| {
         let port = PodPort { namespace: &config.of.namespace, pod: &name, port: own.unwrap_or(proxies::ADMIN) };
         let text = cluster.ask(port, path, proxies::DEADLINE).await?;
-        let place = format!("{path} of {of}");
-        match serde_json::from_str::<Value>(&text) {
-            Ok(value) => Ok(value),
+        match read_document(&text, path, &of) {
             // Metrics are no JSON.
             Err(_) if own.is_some() => Ok(text.lines().collect()),
-            Err(error) => Err(Error::NoDocument { place, message: error.to_string() }),
+            read => read,
         }
-    };
+    })
+    .await
+}
+
+/// What a proxy holds, by the answers to the paths that are of interest.
+async fn held(
+    config: &ConfigOf,
+    of: &str,
+    ask: impl AsyncFn(&str) -> Result<Value, Error>,
+) -> Result<Observation, Error> {
     let (place, value) = match &config.path {
         Some(path) => (format!("{path} of {of}"), ask(path).await?),
         None => {
@@ -139,6 +151,11 @@ pub(super) async fn config(environment: &Environment, config: &ConfigOf) -> Resu
         }
     };
     Ok(Observation::Config(ConfigObservation { place, value }))
+}
+
+fn read_document(text: &str, path: &str, of: &str) -> Result<Value, Error> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::NoDocument { place: format!("{path} of {of}"), message: error.to_string() })
 }
 
 /// Where a program of the management plane tells of itself; it has no proxy. `None` of everything else.

@@ -44,8 +44,11 @@ impl Runner<'_> {
         }
         let cluster = self.environment.cluster(&replace.workload.cluster)?;
         let api: Api<Pod> = Api::namespaced(cluster.client(), &replace.workload.namespace);
-        let before: BTreeSet<String> = names(&all_pods(cluster, &replace.workload).await?);
-        if before.is_empty() {
+        let pods = all_pods(cluster, &replace.workload).await?;
+        let before: BTreeSet<String> = names(&pods);
+        // Those that are about to go, as after another restart, get nobody in their place.
+        let count = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count();
+        if count == 0 {
             return Err(no_pod(&replace.workload));
         }
         if replace.by_force {
@@ -60,7 +63,7 @@ impl Runner<'_> {
             let template = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
             self.patch_deployment(&replace.workload, template).await?;
         }
-        self.rolled_out(&replace.workload, before.len() as i64, replace.timeout).await?;
+        self.rolled_out(&replace.workload, count as i64, replace.timeout).await?;
         let pods = pods_to_be(cluster, &replace.workload, replace.timeout, |pods| {
             let old: Vec<String> = names(pods).intersection(&before).cloned().collect();
             if !old.is_empty() {
@@ -68,7 +71,7 @@ impl Runner<'_> {
             }
             match pods.iter().find(|pod| !is_ready(pod)) {
                 Some(pod) => Err(format!("{} is not ready", pod.name_any())),
-                None if pods.len() < before.len() => Err(format!("{} pods", pods.len())),
+                None if pods.len() < count => Err(format!("{} pods", pods.len())),
                 None => Ok(()),
             }
         });

@@ -105,7 +105,9 @@ impl Runner<'_> {
             self.events.send(EventKind::SituationSeen { scenario: self.scenario.to_owned(), situation });
         }
         if let Some(out) = self.environment.artifacts() {
-            cancel.run_until_cancelled(artifacts::take(self.environment, self.scenario, out, self.events)).await;
+            cancel
+                .run_until_cancelled(artifacts::take(self.environment, self.machines, self.scenario, out, self.events))
+                .await;
         }
     }
 
@@ -198,6 +200,7 @@ impl Runner<'_> {
             Action::Patch(patch) => self.patch(patch).await,
             Action::Scale(scale) => self.scale(scale).await,
             Action::Replace(replace) => self.replace(replace).await,
+            Action::Onboard(onboard) => self.onboard(onboard).await,
             Action::Exec(exec) => self.exec(exec).await,
             Action::Wait(wait) => self.wait(wait).await,
             Action::Link(link) => self.link(link).await,

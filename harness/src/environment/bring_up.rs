@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::existing::{MeshSource, Refused};
 use super::first_request::{self, first_request};
+use super::kind;
 use super::plane::Plane;
 use super::take_down::Left;
 use crate::cluster::Cluster;
@@ -23,7 +24,7 @@ use crate::report::RunOutcome;
 use crate::report::event::{EventKind, PhaseOutcome};
 use crate::report::stream::EventSender;
 use crate::topology::{Discovery, Topology, Vm};
-use crate::vm::join;
+use crate::vm::{image, join};
 
 /// An environment could not be brought up.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum Error {
     /// The clusters did not come up, or cannot be used.
     #[error(transparent)]
     Fleet(#[from] fleet::Error),
+    /// Clusters on Docker could not be made.
+    #[error(transparent)]
+    Kind(#[from] kind::Error),
     /// Something stands in the way of using clusters that are there.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -52,6 +56,9 @@ pub enum Error {
     /// A virtual machine did not join.
     #[error(transparent)]
     Machine(#[from] join::Error),
+    /// The containers that virtual machines are cannot be made.
+    #[error(transparent)]
+    Image(#[from] image::Error),
 }
 
 impl Error {
@@ -64,12 +71,16 @@ impl Error {
                 RunOutcome::MeshFailed
             }
             Self::Refused(_) => RunOutcome::WrongUsage,
-            Self::Fleet(_)
+            Self::Kind(kind::Error::Lacking(_)) => RunOutcome::MachineCannot,
+            Self::Kind(kind::Error::Taken { .. }) => RunOutcome::WrongUsage,
+            Self::Kind(_)
+            | Self::Fleet(_)
             | Self::Left(_)
             | Self::Interrupted
             | Self::Install(_)
             | Self::Management(_)
             | Self::Machine(_)
+            | Self::Image(_)
             | Self::Crossing(first_request::Error::NotSent(_)) => RunOutcome::EnvironmentFailed,
         }
     }
@@ -82,8 +93,11 @@ impl Error {
                 Some(cure.clone())
             }
             Self::Refused(refused) => Some(refused.cure()),
+            Self::Kind(error) => error.cure(),
             Self::Left(_) => Some("delete by hand what is named, or try `meshproof down` again".to_owned()),
             Self::Install(error) => error.cure(),
+            Self::Image(error) => error.cure(),
+            Self::Fleet(fleet::Error::Embedded(embedded::Error::Left(error))) => Some(error.cure()),
             Self::Management(error) => error.cure(),
             _ => None,
         }
@@ -170,7 +184,7 @@ pub(super) async fn install(
     let installs = primaries.iter().map(|cluster| {
         let control_plane = match source {
             MeshSource::Embedded => ControlPlane::Own(authorities.get(cluster.name())),
-            MeshSource::Present => ControlPlane::Present,
+            MeshSource::Present | MeshSource::Istio => ControlPlane::Present,
         };
         install_cluster(topology, cluster, control_plane, certificate.as_ref(), plane.as_ref(), events)
     });
@@ -184,12 +198,19 @@ pub(super) async fn install(
     let installs = remotes.iter().filter_map(|cluster| {
         let primary = topology.cluster(cluster.name())?.control_plane.as_deref()?;
         let primary = primaries.iter().find(|one| one.name() == primary)?;
-        Some(install_cluster(topology, cluster, ControlPlane::Of(primary), certificate.as_ref(), None, events))
+        let control_plane = match source {
+            MeshSource::Embedded => ControlPlane::Of(primary),
+            MeshSource::Present | MeshSource::Istio => ControlPlane::Present,
+        };
+        Some(install_cluster(topology, cluster, control_plane, certificate.as_ref(), None, events))
     });
     // The control plane has to run, and its gateway, before anybody else can use it.
     futures::future::try_join_all(installs).await?;
     if let Some(plane) = &plane {
         plane.join(topology, events).await?;
+    }
+    for cluster in &meshed {
+        join::prepare(&topology.vms, cluster).await?;
     }
     let machines = topology.vms.iter().map(|vm| join_machine(vm, clusters, links, events));
     let machines = futures::future::try_join_all(machines);
@@ -285,7 +306,7 @@ async fn install_cluster(
 }
 
 async fn join_machine(vm: &Vm, clusters: &[Cluster], links: Option<&Links>, events: &EventSender) -> Result<(), Error> {
-    let title = format!("let the virtual machine {} join {}", vm.name, vm.cluster);
+    let title = format!("let the virtual machine {} ({}) join {}", vm.name, vm.runtime.word(), vm.cluster);
     phase(events, format!("vm/{}", vm.name), title, async {
         let lacking = || links::Error::Refused("the embedded world has no control socket".to_owned());
         let links = links.ok_or_else(lacking).map_err(join::Error::from)?;

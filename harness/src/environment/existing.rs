@@ -31,6 +31,8 @@ pub enum MeshSource {
     Present,
     /// The embedded mesh, `pilot`, is installed.
     Embedded,
+    /// Istio is installed from its Helm charts; on kind clusters only.
+    Istio,
 }
 
 /// What a user says of clusters that are there.
@@ -42,8 +44,12 @@ pub struct Given {
     pub contexts: Vec<Assigned>,
     /// API servers as other clusters reach them, where that is not the address in the kubeconfig.
     pub api_servers: Vec<Assigned>,
-    /// Where the mesh comes from.
-    pub mesh: MeshSource,
+    /// Where the mesh comes from; each provider has a default of its own.
+    pub mesh: Option<MeshSource>,
+    /// Image of the nodes of kind clusters, where it is not the one that is locked.
+    pub node_image: Option<String>,
+    /// Whether to go on although this machine lacks something for kind clusters.
+    pub anyway: bool,
     /// Whether nobody is to be asked.
     pub yes: bool,
 }
@@ -115,7 +121,7 @@ pub async fn bring_up_on(
     }
     let installed = async {
         let clusters = existing.clusters_to_install_on().await.map_err(fleet)?;
-        install(topology, &clusters, None, given.mesh, events).await?;
+        install(topology, &clusters, None, given.mesh.unwrap_or_default(), events).await?;
         // From here on scenarios may change what is there.
         Ok::<_, Error>(existing.clusters().await.map_err(fleet)?)
     };
@@ -137,9 +143,10 @@ async fn look(existing: &mut Existing, topology: &Topology, given: &Given, event
         existing.find_api_servers().await.map_err(fleet)?;
         let clusters = existing.bare_clusters().await.map_err(fleet)?;
         let looks = clusters.iter().map(async |cluster| {
-            let wanted = wanted(topology, cluster, given.mesh)?;
+            let source = given.mesh.unwrap_or_default();
+            let wanted = wanted(topology, cluster, source)?;
             let mut findings = preflight::look(cluster, &wanted, existing.run_id()).await.map_err(mesh::Error::from)?;
-            findings.problems.extend(mesh_in_the_way(cluster, topology, given.mesh).await?);
+            findings.problems.extend(mesh_in_the_way(cluster, topology, source).await?);
             Ok::<_, Error>(findings)
         });
         let findings = futures::future::try_join_all(looks).await?;
@@ -198,6 +205,10 @@ async fn mesh_in_the_way(cluster: &Cluster, topology: &Topology, source: MeshSou
         (MeshSource::Embedded, true) => Some(Refusal::new(
             format!("{name} has a control plane already: Deployment istio-system/istiod"),
             "say `--mesh present` to use it",
+        )),
+        (MeshSource::Istio, _) => Some(Refusal::new(
+            format!("Istio is not installed on clusters of somebody else, such as {name}"),
+            "install it there, and say `--mesh present`",
         )),
         (MeshSource::Present, false) => Some(Refusal::new(
             format!("{name} has no control plane: there is no Deployment istio-system/istiod"),

@@ -18,7 +18,6 @@ const JOINED: Duration = Duration::from_secs(180);
 /// The management cluster of an environment.
 pub(super) struct Plane<'clusters> {
     pub(super) management: &'clusters Cluster,
-    clusters: &'clusters [Cluster],
 }
 
 impl<'clusters> Plane<'clusters> {
@@ -26,7 +25,7 @@ impl<'clusters> Plane<'clusters> {
     pub(super) fn of(topology: &Topology, clusters: &'clusters [Cluster]) -> Option<Self> {
         let wanted = topology.management.as_ref()?;
         let management = clusters.iter().find(|cluster| cluster.name() == wanted.cluster)?;
-        Some(Self { management, clusters })
+        Some(Self { management })
     }
 
     pub(super) async fn start(&self, events: &EventSender) -> Result<(), Error> {
@@ -72,12 +71,6 @@ impl<'clusters> Plane<'clusters> {
             let object = object.expect("invariant: plain data without numbers that JSON has not");
             self.management.apply(&object).await.map_err(management::Error::from)?;
             join::active(self.management, &object, JOINED).await?;
-            if manner.shared_trust {
-                let named = |name: &str| self.clusters.iter().find(|cluster| cluster.name() == name);
-                let members = names.iter().zip(&meshes).filter_map(|(name, mesh)| Some((named(name)?, mesh)));
-                let trusted = members.map(|(cluster, mesh)| join::trusted(cluster, mesh, JOINED));
-                futures::future::try_join_all(trusted).await?;
-            }
             Ok(((), format!("VirtualMesh {} is ACTIVE", topology.mesh.id)))
         })
         .await

@@ -38,6 +38,7 @@ pub async fn take_down(fleet: Fleet) -> Result<(), Error> {
     match fleet {
         Fleet::Embedded(world) => Ok((*world).stop().await.map_err(crate::provider::fleet::Error::from)?),
         Fleet::Existing(existing) => remove(&existing).await,
+        Fleet::Kind(kind) => Ok(super::kind::take_down(&kind).await?),
     }
 }
 

@@ -81,7 +81,11 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Value>, Error> {
     Ok(objects)
 }
 
-fn substitute(file: &str, text: &str, placeholders: &Placeholders) -> Result<String, Error> {
+/// Substitutes placeholders in a text that is not a manifest of Kubernetes' own.
+///
+/// # Errors
+/// [`Error::Placeholder`].
+pub(crate) fn substitute(file: &str, text: &str, placeholders: &Placeholders) -> Result<String, Error> {
     let mut result = String::with_capacity(text.len());
     for (index, line) in text.lines().enumerate() {
         let mut rest = line;

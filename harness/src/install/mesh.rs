@@ -14,7 +14,7 @@ use super::diagnosis;
 use super::manifest::{self, Placeholders};
 use super::remote_secret::ISTIO_SYSTEM;
 use crate::cluster::{Cluster, Error as ClusterError};
-use crate::topology::{Discovery, GatewayKind, Intermediate, RootOfTrust, Topology};
+use crate::topology::{self, Discovery, GatewayKind, Intermediate, RootOfTrust, Topology};
 use crate::trust::Root;
 
 /// How long a Deployment may take to become available.
@@ -265,6 +265,14 @@ pub async fn install_gateways(
     Ok(gateways.len())
 }
 
+/// Offers services, and the control plane where others have none, to other networks.
+///
+/// # Errors
+/// [`Error`].
+pub async fn expose(cluster: &Cluster, topology: &Topology) -> Result<(), Error> {
+    apply(cluster, &exposed(cluster, topology), &placeholders(cluster, topology)).await
+}
+
 pub(super) async fn apply(
     cluster: &Cluster,
     manifests: &[(&str, &str)],
@@ -344,23 +352,34 @@ fn cacerts(authority: &BTreeMap<String, String>) -> Value {
 /// Values that the mesh's manifests leave open.
 #[must_use]
 pub fn placeholders(cluster: &Cluster, topology: &Topology) -> Placeholders {
-    let own = topology.trust_domain(cluster.name());
+    let known = topology.cluster(cluster.name()).expect("invariant: the clusters of an environment are its topology's");
+    placeholders_of(known, topology)
+}
+
+/// The same for a cluster that is only planned.
+#[must_use]
+pub fn placeholders_of(cluster: &topology::Cluster, topology: &Topology) -> Placeholders {
+    let own = topology.trust_domain(&cluster.name);
+    // Control planes that read each other's clusters take each other's workloads for their own. Below a management plane each
+    // mesh keeps its name, so that policies can tell who calls.
     let others: Vec<&str> = topology.trust_domains().into_iter().filter(|domain| *domain != own).collect();
+    let joined = topology.discovery == Discovery::Hub;
     Placeholders::from([
-        ("CLUSTER_NAME", cluster.name().to_owned()),
-        ("NETWORK", cluster.network().to_owned()),
+        ("CLUSTER_NAME", cluster.name.clone()),
+        ("NETWORK", cluster.network.clone()),
         ("MESH_ID", topology.mesh.id.clone()),
         ("TRUST_DOMAIN", own.to_owned()),
-        ("TRUST_DOMAIN_ALIASES", others.join(",")),
+        ("TRUST_DOMAIN_ALIASES", if joined { String::new() } else { others.join(",") }),
+        ("ANY_TRUST_DOMAIN", (joined && !others.is_empty()).to_string()),
         ("PROXY_METADATA", proxy_metadata(topology).to_string()),
-        ("INJECTION_PATH", injection_path(cluster, topology)),
+        ("INJECTION_PATH", injection_path(cluster)),
     ])
 }
 
 /// A control plane that serves several clusters is told by the path which of them a pod is of.
-fn injection_path(cluster: &Cluster, topology: &Topology) -> String {
-    match topology.cluster(cluster.name()).and_then(|known| known.control_plane.as_ref()) {
-        Some(_) => format!("/inject/cluster/{}/net/{}", cluster.name(), cluster.network()),
+fn injection_path(cluster: &topology::Cluster) -> String {
+    match &cluster.control_plane {
+        Some(_) => format!("/inject/cluster/{}/net/{}", cluster.name, cluster.network),
         None => "/inject".to_owned(),
     }
 }

@@ -44,8 +44,29 @@ pub async fn install(remote: &Cluster, primary: &Cluster, placeholders: &Placeho
     mesh::injects(remote).await
 }
 
+/// Makes the namespace of the mesh on a remote of `primary`.
+///
+/// # Errors
+/// [`Error`].
+pub async fn namespace(remote: &Cluster, primary: &Cluster) -> Result<(), Error> {
+    remote.apply(&mesh::namespace(remote, Some(primary.name()))).await?;
+    Ok(())
+}
+
+/// Lets the control plane of `primary` read a remote, whose reader account is there.
+///
+/// # Errors
+/// [`Error`].
+pub async fn admit(remote: &Cluster, primary: &Cluster) -> Result<(), Error> {
+    primary.apply(&remote_secret::create(remote).await?).await?;
+    Ok(())
+}
+
 /// Where the east-west gateway of a cluster is reached from others.
-async fn gateway_address(cluster: &Cluster) -> Result<String, Error> {
+///
+/// # Errors
+/// [`Error::NoAddress`].
+pub async fn gateway_address(cluster: &Cluster) -> Result<String, Error> {
     let name = GatewayKind::Eastwest.deployment();
     let services: Api<Service> = Api::namespaced(cluster.client(), ISTIO_SYSTEM);
     let address = |service: &Service| {

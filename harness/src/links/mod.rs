@@ -32,10 +32,14 @@ pub use substrate_config::control::{
     RuleCounters, TapFlow, TapReport,
 };
 
+use crate::provider::kind::router::{self, Router};
 use crate::vm::Machine;
 use connection::Connection;
 pub use fault::Fault;
 pub use tap::Tap;
+
+/// What to say where a router between Docker networks is asked for more than it can.
+const BEYOND_ROUTERS: &str = "the router of the provider `kind` cuts links and loses packets, and can do nothing else";
 
 /// A fault or a tap could not be had, or did not end as it should. Never a verdict on the mesh.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The router between Docker networks.
+    #[error(transparent)]
+    Router(#[from] router::Error),
     /// The provider did not do it; its own words.
     #[error("{0}")]
     Refused(String),
@@ -63,7 +70,16 @@ pub enum Error {
 /// The links between the networks of an environment. Cheap to clone; holds no connection.
 #[derive(Clone, Debug)]
 pub struct Links {
-    socket: Utf8PathBuf,
+    to: To,
+}
+
+/// Who has a hand on them.
+#[derive(Clone, Debug)]
+enum To {
+    /// The embedded world, by its control socket.
+    World(Utf8PathBuf),
+    /// A router between Docker networks.
+    Router(Router),
 }
 
 /// What [`Links::missing`] can be asked about.
@@ -99,13 +115,28 @@ impl Links {
     /// The links behind a control socket. Connects when they are used.
     #[must_use]
     pub fn new(socket: &Utf8Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { to: To::World(socket.to_owned()) }
+    }
+
+    /// The links that a router between Docker networks joins.
+    #[must_use]
+    pub fn of_router(router: Router) -> Self {
+        Self { to: To::Router(router) }
+    }
+
+    /// The control socket of the world, for what a router cannot do.
+    fn world(&self) -> Result<&Utf8Path, Error> {
+        match &self.to {
+            To::World(socket) => Ok(socket),
+            To::Router(_) => Err(Error::Refused(BEYOND_ROUTERS.to_owned())),
+        }
     }
 
     /// The virtual machine of that name. Whether there is one is said when it is asked.
     #[must_use]
     pub fn machine(&self, name: &str) -> Machine {
-        Machine::new(name, &self.socket)
+        // No topology with machines comes up where there is no world.
+        Machine::new(name, self.world().unwrap_or(Utf8Path::new("")))
     }
 
     /// Why this environment cannot do something, as a sentence for the report; `None` where it can.
@@ -113,7 +144,11 @@ impl Links {
     /// # Errors
     /// Where it cannot be asked.
     pub async fn missing(&self, capability: Capability) -> Result<Option<String>, Error> {
-        let mut connection = Connection::open(&self.socket).await?;
+        let To::World(socket) = &self.to else {
+            let able = matches!(capability, Capability::Cut | Capability::Loss);
+            return Ok((!able).then(|| BEYOND_ROUTERS.to_owned()));
+        };
+        let mut connection = Connection::open(socket).await?;
         match connection.ask(&ControlRequest::Capabilities).await? {
             ControlResponse::Capabilities { capabilities } => Ok(reason(&capabilities, capability.name())),
             other => Err(connection::unexpected(&other)),
@@ -126,6 +161,9 @@ impl Links {
     /// # Errors
     /// [`Error`]; nothing is cut then.
     pub async fn cut(&self, link: &Link, limit: Duration) -> Result<Fault, Error> {
+        if let To::Router(router) = &self.to {
+            return Ok(Fault::on_router(router.cut(link, limit).await?));
+        }
         self.start(ControlRequest::Cut { link: link.clone(), limit_milliseconds: milliseconds(limit) }).await
     }
 
@@ -149,6 +187,9 @@ impl Links {
     /// # Errors
     /// [`Error`]; nothing is lost then.
     pub async fn loss(&self, link: &Link, percent: f64, limit: Duration) -> Result<Fault, Error> {
+        if let To::Router(router) = &self.to {
+            return Ok(Fault::on_router(router.loss(link, percent, limit).await?));
+        }
         self.start(ControlRequest::Loss { link: link.clone(), percent, limit_milliseconds: milliseconds(limit) }).await
     }
 
@@ -185,7 +226,10 @@ impl Links {
     /// # Errors
     /// [`Error`].
     pub async fn counters(&self) -> Result<Vec<RouterCounters>, Error> {
-        let mut connection = Connection::open(&self.socket).await?;
+        if let To::Router(router) = &self.to {
+            return Ok(vec![router.counters().await?]);
+        }
+        let mut connection = Connection::open(self.world()?).await?;
         match connection.ask(&ControlRequest::Counters).await? {
             ControlResponse::Counters { routers } => Ok(routers),
             other => Err(connection::unexpected(&other)),
@@ -198,7 +242,7 @@ impl Links {
     }
 
     async fn begin(&self, request: &ControlRequest) -> Result<(Connection, u64), Error> {
-        let mut connection = Connection::open(&self.socket).await?;
+        let mut connection = Connection::open(self.world()?).await?;
         match connection.ask(request).await? {
             ControlResponse::Started { lease } => Ok((connection, lease)),
             other => Err(connection::unexpected(&other)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_types::hub::virtual_mesh::{FederationConfig, GlobalAccessPolicy, MtlsConfig, Permissive, SharedTrust};
 use mesh_types::hub::{Kind, Object, ObjectRef, VirtualMesh, names};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::registration::LOOK;
 use super::resources::{self, text};
@@ -90,29 +90,6 @@ pub async fn active(management: &Cluster, object: &Value, deadline: Duration) ->
     eventually::poll(what, deadline, LOOK, look).await.map_err(|source| Error::Late { source, cure })
 }
 
-/// Waits until the control plane of a mesh signs under the root of its virtual mesh, and everything of the mesh was restarted for it.
-///
-/// # Errors
-/// [`Error::Late`] with how far its certificate is.
-pub async fn trusted(cluster: &Cluster, mesh: &ObjectRef, deadline: Duration) -> Result<(), Error> {
-    let certificate = json!({
-        "apiVersion": "certificates.meshproof.dev/v1", "kind": "IssuedCertificate",
-        "metadata": { "namespace": names::NAMESPACE, "name": mesh.name },
-    });
-    let what = format!("everything on {} to run under the shared root", cluster.name());
-    let look = async || {
-        let found = cluster.get(&certificate).await.map_err(|error| chain(&error))?;
-        let Some(found) = found else { return Err("no certificate is asked for yet".to_owned()) };
-        let status = &found.data["status"];
-        if status["state"] == "FINISHED" {
-            return Ok(());
-        }
-        Err(format!("its certificate is {}: {}", table::or_dash(&text(status, "/state")), text(status, "/error")))
-    };
-    let cure = "the log of `hub-agent` on the cluster says more".to_owned();
-    eventually::poll(what, deadline, LOOK, look).await.map_err(|source| Error::Late { source, cure })
-}
-
 fn is_active(object: &Value, generation: Option<i64>) -> Result<(), String> {
     let status = &object["status"];
     if status["observedGeneration"].as_i64() != generation {
@@ -134,6 +111,8 @@ fn is_active(object: &Value, generation: Option<i64>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

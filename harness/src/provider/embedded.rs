@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::client;
+use super::{client, leftovers};
 use crate::cluster::{Access, Cluster};
 use crate::links::Links;
 
@@ -88,6 +88,9 @@ pub enum Error {
         /// Its process id.
         process_id: u32,
     },
+    /// The world has ended, and left something on the Docker engine.
+    #[error(transparent)]
+    Left(#[from] docker_support::Error),
     /// The user ended the bring-up.
     #[error("interrupted")]
     Interrupted,
@@ -146,6 +149,7 @@ impl World {
         };
         drop(lease);
         end(process).await?;
+        nothing_left(config.docker_socket.as_deref(), &config.run_id).await?;
         Err(failure)
     }
 
@@ -259,7 +263,7 @@ impl World {
         if let Some(mut process) = self.process.take() {
             process.wait().await.map_err(io("wait for the supervisor"))?;
         }
-        Ok(())
+        nothing_left(self.state.docker_socket.as_deref(), &self.state.run_id).await
     }
 
     async fn gone_within(&self, deadline: Duration, interval: Duration) -> bool {
@@ -268,6 +272,13 @@ impl World {
         })
         .await
         .is_ok()
+    }
+}
+
+async fn nothing_left(docker_socket: Option<&Utf8Path>, run_id: &str) -> Result<(), Error> {
+    match docker_socket {
+        Some(socket) => Ok(leftovers::none(socket, run_id).await?),
+        None => Ok(()),
     }
 }
 
@@ -374,6 +385,7 @@ mod tests {
             networks: Vec::new(),
             clusters: Vec::new(),
             machines: Vec::new(),
+            docker_socket: None,
             images: Vec::new(),
             exit_on_stdin_eof: true,
         };
@@ -404,6 +416,8 @@ mod tests {
             process_start: fields[19].parse().expect("a number"),
             clusters: Vec::new(),
             control_socket: None,
+            machines: Vec::new(),
+            docker_socket: None,
         };
         World { process: Some(process), lease, log: folder.join(LOG), state }
     }

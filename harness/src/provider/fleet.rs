@@ -1,11 +1,14 @@
 //! The clusters of an environment that runs, whoever runs them: the embedded world, or somebody who gave us kubeconfigs.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use substrate_config::machine::MachineRuntime;
 
 use super::embedded::{self, World};
 use super::existing::{self, Existing};
+use super::kind::{self, Kind};
 use crate::cluster::Cluster;
 use crate::links::Links;
+use crate::topology::vm::VmRuntime;
 
 /// Clusters that run.
 pub enum Fleet {
@@ -13,6 +16,8 @@ pub enum Fleet {
     Embedded(Box<World>),
     /// They were there before, and stay.
     Existing(Existing),
+    /// Containers of a run of ours.
+    Kind(Kind),
 }
 
 /// The clusters of an environment could not be had or given back.
@@ -24,6 +29,9 @@ pub enum Error {
     /// Clusters that were there before.
     #[error(transparent)]
     Existing(#[from] existing::Error),
+    /// Clusters in containers.
+    #[error(transparent)]
+    Kind(#[from] kind::Error),
 }
 
 impl Fleet {
@@ -35,6 +43,9 @@ impl Fleet {
         if let Some(existing) = Existing::attach(directory)? {
             return Ok(Some(Self::Existing(existing)));
         }
+        if let Some(kind) = Kind::attach(directory)? {
+            return Ok(Some(Self::Kind(kind)));
+        }
         Ok(World::attach(directory)?.map(|world| Self::Embedded(Box::new(world))))
     }
 
@@ -44,6 +55,7 @@ impl Fleet {
         match self {
             Self::Embedded(world) => &world.state().run_id,
             Self::Existing(existing) => existing.run_id(),
+            Self::Kind(kind) => kind.run_id(),
         }
     }
 
@@ -56,7 +68,19 @@ impl Fleet {
                 clusters.map(|cluster| (cluster.name.clone(), cluster.kubeconfig.clone())).collect()
             }
             Self::Existing(existing) => existing.kubeconfigs(),
+            Self::Kind(kind) => kind.kubeconfigs(),
         }
+    }
+
+    /// What plays a virtual machine; `None` where there is no such machine.
+    #[must_use]
+    pub fn vm_runtime(&self, vm: &str) -> Option<VmRuntime> {
+        let Self::Embedded(world) = self else { return None };
+        let machine = world.state().machines.iter().find(|machine| machine.name == vm)?;
+        Some(match machine.runtime {
+            MachineRuntime::Netns => VmRuntime::Netns,
+            MachineRuntime::Docker { .. } => VmRuntime::Docker,
+        })
     }
 
     /// Handles of the clusters.
@@ -67,6 +91,7 @@ impl Fleet {
         match self {
             Self::Embedded(world) => Ok(world.clusters().await?),
             Self::Existing(existing) => Ok(existing.clusters().await?),
+            Self::Kind(kind) => Ok(kind.clusters().await?),
         }
     }
 
@@ -76,6 +101,7 @@ impl Fleet {
         match self {
             Self::Embedded(world) => world.links(),
             Self::Existing(_) => None,
+            Self::Kind(kind) => kind.links(),
         }
     }
 
@@ -83,7 +109,7 @@ impl Fleet {
     pub async fn died(&self) -> Option<Error> {
         match self {
             Self::Embedded(world) => world.died().await.map(Error::from),
-            Self::Existing(_) => None,
+            Self::Existing(_) | Self::Kind(_) => None,
         }
     }
 
@@ -95,7 +121,7 @@ impl Fleet {
         match self {
             Self::Embedded(world) => Ok(world.while_alive(work).await?),
             // They belong to somebody else. What does not answer shows in the work itself.
-            Self::Existing(_) => Ok(work.await),
+            Self::Existing(_) | Self::Kind(_) => Ok(work.await),
         }
     }
 
@@ -106,7 +132,7 @@ impl Fleet {
     pub async fn keep(self) -> Result<(), Error> {
         match self {
             Self::Embedded(world) => Ok((*world).keep().await?),
-            Self::Existing(_) => Ok(()),
+            Self::Existing(_) | Self::Kind(_) => Ok(()),
         }
     }
 }

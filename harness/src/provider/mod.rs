@@ -6,6 +6,8 @@ pub mod envoy;
 pub mod existing;
 pub mod fleet;
 pub mod images;
+pub mod kind;
+pub mod leftovers;
 pub mod memory;
 mod patience;
 pub mod programs;

@@ -1,6 +1,6 @@
 //! The programs that an environment is made of: built ones beside this executable, Envoy where the user has it.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// Paths of every program, all absolute.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Programs {
     pub hub_manager: Utf8PathBuf,
     /// The management plane's agent.
     pub hub_agent: Utf8PathBuf,
+    /// The first process of virtual machines that are containers.
+    pub machine_init: Utf8PathBuf,
     /// Envoy, 1.40 or newer.
     pub envoy: Utf8PathBuf,
 }
@@ -51,23 +53,34 @@ impl Programs {
     ///
     /// Whether Envoy can be used is another question: [`Self::check`].
     pub fn find() -> Result<Self, Error> {
-        let executable = std::env::current_exe().map_err(|error| Error::Executable(error.to_string()))?;
-        let executable = Utf8PathBuf::try_from(executable).map_err(|error| Error::Executable(error.to_string()))?;
-        let directory = executable.parent().ok_or_else(|| Error::Executable(executable.to_string()))?;
-        let beside = |name: &str| {
-            let path = directory.join(name);
-            if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path }) }
-        };
-        Ok(Self {
-            substrate: beside("meshproof-substrate")?,
-            pilot: beside("pilot-discovery")?,
-            agent: beside("pilot-agent")?,
-            bookinfo: beside("bookinfo")?,
-            // Only topologies with a management plane need them, and say so where they are missing.
-            hub_manager: directory.join("hub-manager"),
-            hub_agent: directory.join("hub-agent"),
-            envoy: envoy()?,
-        })
+        Self::built_in(&folder()?, envoy()?)
+    }
+
+    /// Those in a folder, each of which has to be there.
+    ///
+    /// # Errors
+    /// [`Error::NotBuilt`] for the first that is missing.
+    pub fn built_in(folder: &Utf8Path, envoy: Utf8PathBuf) -> Result<Self, Error> {
+        let programs = Self::below(folder, envoy);
+        // Only topologies with a management plane need its programs, and say so where they are missing.
+        let needed = [&programs.substrate, &programs.pilot, &programs.agent, &programs.bookinfo];
+        let missing = needed.into_iter().find(|path| !path.is_file()).cloned();
+        missing.map_or(Ok(programs), |path| Err(Error::NotBuilt { path }))
+    }
+
+    /// Where they lie below a folder, whether they are there or not.
+    #[must_use]
+    pub fn below(folder: &Utf8Path, envoy: Utf8PathBuf) -> Self {
+        Self {
+            substrate: folder.join("meshproof-substrate"),
+            pilot: folder.join("pilot-discovery"),
+            agent: folder.join("pilot-agent"),
+            bookinfo: folder.join("bookinfo"),
+            hub_manager: folder.join("hub-manager"),
+            hub_agent: folder.join("hub-agent"),
+            machine_init: folder.join("meshproof-machine-init"),
+            envoy,
+        }
     }
 
     /// Asks what was not built here whether it can be used.
@@ -79,7 +92,22 @@ impl Programs {
     }
 }
 
-fn envoy() -> Result<Utf8PathBuf, Error> {
+/// The folder of this executable, where those that were built with it lie.
+///
+/// # Errors
+/// [`Error::Executable`].
+pub fn folder() -> Result<Utf8PathBuf, Error> {
+    let executable = std::env::current_exe().map_err(|error| Error::Executable(error.to_string()))?;
+    let executable = Utf8PathBuf::try_from(executable).map_err(|error| Error::Executable(error.to_string()))?;
+    let folder = executable.parent().ok_or_else(|| Error::Executable(executable.to_string()))?;
+    Ok(folder.to_owned())
+}
+
+/// Where the user has Envoy.
+///
+/// # Errors
+/// [`Error::NoEnvoy`].
+pub fn envoy() -> Result<Utf8PathBuf, Error> {
     let missing = |reason: String| Error::NoEnvoy { reason };
     if let Ok(path) = std::env::var("MESHPROOF_ENVOY") {
         let path = Utf8PathBuf::from(path);

@@ -76,7 +76,7 @@ enum Swept {
 fn sweep_one(directory: &Directory) -> std::io::Result<Swept> {
     let Some(_claim) = directory.reclaim()? else { return Ok(Swept::All) };
     match Fleet::attach(directory.path()) {
-        Ok(Some(Fleet::Existing(_))) => Ok(Swept::Foreign),
+        Ok(Some(Fleet::Existing(_) | Fleet::Kind(_))) => Ok(Swept::Foreign),
         Ok(Some(Fleet::Embedded(_))) => Ok(Swept::All),
         Ok(None) => directory.remove().map(|()| Swept::All),
         Err(error) => Err(std::io::Error::other(error)),

@@ -8,6 +8,7 @@ use super::{Interruption, Job, Manner, fail, not_up};
 use crate::engine::Environment;
 use crate::environment::{self, Directory, take_down};
 use crate::provider::fleet::{self, Fleet};
+use crate::provider::leftovers;
 use crate::report::RunOutcome;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
@@ -66,6 +67,9 @@ pub enum KeptError {
     /// Its state cannot be read.
     #[error(transparent)]
     Fleet(#[from] fleet::Error),
+    /// Something that it left on the Docker engine could not be removed.
+    #[error("{0}; {cure}", cure = .0.cure())]
+    Docker(#[from] docker_support::Error),
     /// It could not be ended.
     #[error(transparent)]
     TakeDown(#[from] Box<environment::Error>),
@@ -211,5 +215,6 @@ pub async fn down(kept: Kept) -> Result<(), KeptError> {
     if let Some(fleet) = kept.fleet? {
         take_down(fleet).await.map_err(Box::new)?;
     }
+    leftovers::remove(kept.directory.path()).await?;
     kept.directory.remove().map_err(state)
 }

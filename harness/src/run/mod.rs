@@ -50,6 +50,8 @@ pub struct Job {
     pub state_root: Utf8PathBuf,
     /// What the user said of clusters that are there, for the provider `existing`.
     pub given: Given,
+    /// Why virtual machines that could be containers are not.
+    pub fallback: Option<String>,
 }
 
 /// Tells that something went wrong outside of any verdict.

@@ -3,7 +3,10 @@
 use super::claim::claim;
 use super::{Interruption, Job, machine};
 use crate::cluster::Cluster;
-use crate::environment::{Claim, Directory, Error, begin, bring_up, bring_up_on, world_config};
+use crate::environment::{
+    Claim, Directory, Error, OnDocker, begin, begin_on_docker, bring_up, bring_up_on, bring_up_on_docker,
+    docker_machines, world_config,
+};
 use crate::provider::fleet::Fleet;
 use crate::provider::programs::Programs;
 use crate::report::RunOutcome;
@@ -26,8 +29,8 @@ impl Prepared {
     /// The outcome of the run, after it was told why.
     pub(super) async fn new(job: &Job, events: &EventSender) -> Result<Self, RunOutcome> {
         let programs = match job.topology.provider {
-            Provider::Existing => None,
-            Provider::Embedded | Provider::Kind => Some(machine::prepare(events).await?),
+            Provider::Existing | Provider::Kind => None,
+            Provider::Embedded => Some(machine::prepare(events).await?),
         };
         let directory = Directory::new(&job.state_root, &job.environment);
         let claim = claim(job, &directory, events)?;
@@ -45,11 +48,22 @@ impl Prepared {
         interruption: &Interruption,
     ) -> Result<(Fleet, Vec<Cluster>), Error> {
         let Self { directory, programs, .. } = self;
+        if job.topology.provider == Provider::Kind {
+            let docker = OnDocker { environment: &job.environment, directory: directory.path(), run_id: &job.run_id };
+            let started = begin_on_docker(&docker, &job.topology, &job.given, events).await?;
+            return bring_up_on_docker(started, &job.topology, events, interruption.token()).await;
+        }
         let Some(programs) = programs else {
             let existing = begin(&job.topology, &job.given, directory.path(), &job.run_id)?;
             return bring_up_on(existing, &job.topology, &job.given, events, interruption.token()).await;
         };
-        let config = world_config(&job.topology, &job.environment, &job.run_id, directory.path(), programs, true);
+        if let Some(why) = &job.fallback {
+            let help = "`--vm-runtime docker` demands containers, `--vm-runtime netns` asks for none".to_owned();
+            events.warn(format!("virtual machines are no containers here: {why}"), Some(help));
+        }
+        let docker = docker_machines(&job.topology, programs, &job.state_root, events).await?;
+        let path = directory.path();
+        let config = world_config(&job.topology, &job.environment, &job.run_id, path, programs, docker.as_ref(), true);
         bring_up(&job.topology, &config, programs, events, interruption.token()).await
     }
 }

@@ -136,7 +136,8 @@ async fn heal_left(environment: &Environment, plans: &[Plan], events: &EventSend
     }
     for vm in machines {
         match crate::engine::start_left(environment, vm).await {
-            Ok(true) => events.warn(format!("a run that was killed left {} off; it is started", vm.name), None),
+            Ok(true) => events
+                .warn(format!("a run that was killed left {} or a program of it off; it is started", vm.name), None),
             Ok(false) => {}
             Err(error) => events.warn(crate::cluster::chain(&error), None),
         }

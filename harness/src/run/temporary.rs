@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::environment::{Directory, take_down};
 use crate::provider::existing::Existing;
 use crate::provider::fleet::Fleet;
+use crate::provider::kind::Kind;
 use crate::report::RunOutcome;
 use crate::report::event::{EventKind, PhaseOutcome};
 use crate::report::redact;
@@ -56,9 +57,9 @@ pub(super) async fn in_temporary(
     outcome
 }
 
-/// Whether it says what is left on clusters of somebody else.
+/// Whether it says what is left on clusters of somebody else, or on Docker.
 fn still_needed(directory: &Directory) -> bool {
-    !matches!(Existing::attach(directory.path()), Ok(None))
+    !matches!(Existing::attach(directory.path()), Ok(None)) || !matches!(Kind::attach(directory.path()), Ok(None))
 }
 
 async fn tear_down(fleet: Fleet, events: &EventSender) -> RunOutcome {

@@ -75,7 +75,7 @@ fn duration(step: &Step) -> Duration {
         Action::Reachability(matrix) => OTHER + Duration::from_millis(matrix.requests() * 1_000 / RATE_OF_ONE),
         Action::Note(_) => Duration::ZERO,
         Action::Await(wait) => wait.time,
-        Action::Scale(_) | Action::Replace(_) | Action::Heal(_) => ROLLOUT,
+        Action::Scale(_) | Action::Replace(_) | Action::Onboard(_) | Action::Heal(_) => ROLLOUT,
         Action::Background(_) => OTHER,
         _ => OTHER,
     }

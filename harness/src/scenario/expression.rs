@@ -39,11 +39,11 @@ impl Subject {
         match self {
             Self::Traffic => json!({
                 "requests": 100, "answered": 100, "durationMs": 250.5,
-                "statuses": { "200": 99, "503": 1 }, "errors": { "reset": 0 },
+                "connections": 8, "reconnects": 0, "statuses": { "200": 99, "503": 1 }, "errors": { "reset": 0 },
                 "groups": [{
                     "status": 200, "count": 99, "version": "v1", "cluster": "cluster1", "network": "network1",
                     "pod": "reviews-v1-a", "peer": "spiffe://cluster.local/ns/a/sa/b",
-                    "server": "spiffe://cluster.local/ns/a/sa/c",
+                    "server": "spiffe://cluster.local/ns/a/sa/c", "certificate": "5f3a",
                 }],
                 "latencyMs": { "p50": 1.5, "p99": 9.5 },
                 "links": [{

@@ -18,11 +18,12 @@ mod headers;
 mod reachability;
 mod traffic;
 
-pub use change::{ConditionFile, ExecFile, KillFile, PatchFile, RestartFile, ScaleFile, WaitFile};
+pub use change::{ConditionFile, ExecFile, KillFile, OnboardFile, PatchFile, RestartFile, ScaleFile, WaitFile};
 pub use config::{ConfigFile, HeldClusterFile, HeldListenerFile, HeldRouteFile};
 pub use expect::{DeniedFile, ErrorsFile, IdentityFile, LatencyFile};
 pub use fault::{
-    BackgroundFile, DelayFile, FailoverFile, FaultFile, HealFile, LinkFaultFile, LossFile, PauseFile, StormFile,
+    BackgroundFile, DelayFile, FailoverFile, FaultFile, HealFile, LinkFaultFile, LossFile, PauseFile, ProgramOnFile,
+    StormFile,
 };
 pub use headers::{HeaderFile, HeadersFile};
 pub use reachability::{PairFile, ReachabilityFile, ReachableFile, ServiceFile, SideFile};
@@ -125,6 +126,8 @@ pub struct StepFile {
     /// Kills the pods of a workload without notice and waits until others are ready in their place. The power of a virtual
     /// machine is cut, and comes back at once.
     pub kill: Option<KillFile>,
+    /// Lets a virtual machine join anew: with fresh files, and without the certificate that it had.
+    pub onboard: Option<OnboardFile>,
     /// Runs a command in a pod, or on a virtual machine.
     pub exec: Option<ExecFile>,
     /// Waits until an object is as described.

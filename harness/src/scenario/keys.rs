@@ -55,6 +55,29 @@ impl SplitKey {
     }
 }
 
+/// A token of a service account, as a virtual machine is given it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TokenKind {
+    /// For the control plane, signed by the cluster, and not yet expired.
+    #[default]
+    Good,
+    /// Signed by somebody else.
+    Forged,
+    /// Signed by the cluster, for another audience.
+    WrongAudience,
+}
+
+impl fmt::Display for TokenKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Good => "a good token",
+            Self::Forged => "a forged token",
+            Self::WrongAudience => "a token for another audience",
+        })
+    }
+}
+
 /// The text is no split key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no property of an answer")]

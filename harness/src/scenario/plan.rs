@@ -20,7 +20,7 @@ mod touched;
 mod traffic;
 mod walk;
 
-pub use change::{Change, Deployment, Exec, Patch, Replace, Scale, Until, Wait};
+pub use change::{Change, Deployment, Exec, Onboard, Patch, Replace, Scale, Until, Wait};
 pub use config::{ConfigOf, Held};
 pub use convergence::{ClusterConvergence, Converge, Register};
 pub use expect::{Denied, Identity, LatencyBound, Peer};
@@ -98,6 +98,8 @@ pub enum Action {
     Scale(Scale),
     /// The pods of a workload are replaced.
     Replace(Replace),
+    /// A virtual machine joins anew.
+    Onboard(Onboard),
     /// A command runs in a pod.
     Exec(Exec),
     /// An object comes to be as described.

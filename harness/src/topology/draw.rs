@@ -1,5 +1,6 @@
 //! A topology as a small text drawing, for plans and consoles. ASCII only, at most 100 columns.
 
+use super::vm::VmRuntime;
 use super::{Cluster, Discovery, Intermediate, Provider, RootOfTrust, Topology, Vm};
 
 /// Inner width of a box; two of them and the gap between fit 100 columns.
@@ -135,8 +136,13 @@ fn wrapped(words: &[String], width: usize) -> Vec<String> {
 /// A virtual machine, what runs on it, and how it belongs to a mesh.
 fn machine(vm: &Vm) -> String {
     let programs: Vec<&str> = vm.programs.iter().map(|program| program.name.as_str()).collect();
+    let played = match vm.runtime {
+        // It is settled when it is brought up.
+        VmRuntime::Auto => String::new(),
+        runtime => format!(" ({})", runtime.word()),
+    };
     format!(
-        "{} on {}: virtual machine with {}, joins {} as {}/{}",
+        "{} on {}: virtual machine{played} with {}, joins {} as {}/{}",
         vm.name,
         vm.network,
         programs.join(" "),

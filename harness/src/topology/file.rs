@@ -237,6 +237,20 @@ pub struct VmFile {
     /// Its WorkloadGroup; by default one of its own name. Machines of one group have all in common but name and programs.
     #[serde(default)]
     pub workload_group: Option<String>,
+    /// How many of its kind there are, in one WorkloadGroup: with `name: web` and two of them, `web-1` and `web-2` of the group
+    /// `web`. Without it, there is the one with this name.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 200))]
+    pub replicas: Option<u8>,
+    /// Annotations of its WorkloadGroup, such as `proxy.istio.io/config`.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Whether its DNS queries are answered beside it. Without that, it knows the names of its file `hosts` only.
+    #[serde(default = "yes")]
+    pub capture_dns: bool,
+    /// Services that its file `hosts` names, such as `echo.echo`, for a machine whose DNS queries are not captured.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// Labels of its WorkloadEntry: those that a Service selects make it a part of the Service.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -248,9 +262,13 @@ pub struct VmFile {
     pub health: Option<HealthFile>,
     /// What runs on it beside the proxy, started in this order once the proxy is there.
     pub programs: Vec<ProgramFile>,
-    /// What plays the machine.
+    /// What plays the machine. `--vm-runtime` on the command line is stronger.
     #[serde(default)]
     pub runtime: VmRuntime,
+    /// Image of its container where the runtime is `docker`, with all its programs, Envoy, `pilot-agent`, `nft`, and
+    /// `/usr/local/bin/meshproof-machine-init`; it is never pulled. By default one is built of our own programs.
+    #[serde(default)]
+    pub image: Option<String>,
 }
 
 fn default_account() -> String {

@@ -29,10 +29,11 @@ pub fn lack(topology: &Topology) -> Option<Lack> {
             cure: "use `--provider embedded`, or a topology without `controlPlane`",
         }),
         Provider::Existing => None,
-        Provider::Kind => Some(Lack {
-            field: "provider",
-            message: "provider `kind` is not part of this version".to_owned(),
-            cure: "use `--provider embedded`, or make kind clusters by hand from kind-configs/ and use `--provider existing`",
+        Provider::Kind if !topology.vms.is_empty() => Some(Lack {
+            field: "vms",
+            message: "virtual machines beside kind clusters are not part of this version".to_owned(),
+            cure: "use `--provider embedded`, or a topology without `vms`",
         }),
+        Provider::Kind => None,
     }
 }

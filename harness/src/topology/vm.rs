@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +15,30 @@ pub const PROXY: &str = "proxy";
 pub const MOST_VMS: usize = 200;
 
 /// What plays a machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum VmRuntime {
-    /// What there is: `netns` in this version.
+    /// `docker` where a Docker engine answers whose containers can be plugged in, `netns` otherwise
     #[default]
     Auto,
-    /// A host of its own on the embedded networks: namespaces of the kernel, no Docker.
+    /// A host of its own on the embedded networks: namespaces of the kernel, no Docker
     Netns,
-    /// A container of Docker.
+    /// A container of Docker, on the embedded networks all the same
     Docker,
+}
+
+impl VmRuntime {
+    /// As it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Netns => "netns",
+            Self::Docker => "docker",
+        }
+    }
 }
 
 /// A virtual machine.
@@ -46,6 +61,15 @@ pub struct Vm {
     pub identity: String,
     /// Its WorkloadGroup.
     pub workload_group: String,
+    /// Annotations of its WorkloadGroup.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Whether its DNS queries are answered beside it.
+    #[serde(skip_serializing_if = "is_true")]
+    pub capture_dns: bool,
+    /// Services that its file `hosts` names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// Labels of its WorkloadEntry.
     pub labels: BTreeMap<String, String>,
     /// Ports that it serves, by name.
@@ -55,6 +79,16 @@ pub struct Vm {
     pub health: Option<Health>,
     /// What runs on it beside the proxy.
     pub programs: Vec<Program>,
+    /// What plays it. Settled before it is brought up.
+    pub runtime: VmRuntime,
+    /// Image of its container, in place of one of our own programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// A question over HTTP whose answer says whether a machine is healthy.
@@ -91,12 +125,6 @@ impl Vm {
     #[must_use]
     pub fn entry(&self) -> String {
         format!("{}-{}-{}", self.workload_group, self.address, self.network)
-    }
-
-    /// What plays it in this version.
-    #[must_use]
-    pub fn runtime(&self) -> VmRuntime {
-        VmRuntime::Netns
     }
 
     /// As a workload: one that has no pods, and is on no cluster but the mesh of one.

@@ -12,12 +12,12 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use mesh_types::{Kind, Metadata, Object, WorkloadGroup};
 use serde_json::Value;
 
-use super::files::{Facts, Files, FormError};
+use super::files::{Facts, Files, FormError, Host};
 
 /// Namespace of the control plane.
 const ROOT_NAMESPACE: &str = "istio-system";
 /// Audience of tokens for the control plane.
-const AUDIENCE: &str = "istio-ca";
+pub const AUDIENCE: &str = "istio-ca";
 /// ConfigMap with the roots of the mesh, in every namespace, and its key.
 const ROOTS: (&str, &str) = ("istio-ca-root-cert", "root-cert.pem");
 /// ConfigMap with the configuration of the mesh, and its key.
@@ -44,6 +44,10 @@ pub struct Wanted {
     pub automatic_registration: bool,
     /// Whether its DNS queries are answered beside it.
     pub capture_dns: bool,
+    /// Services that the file `hosts` names, `name.namespace` each.
+    pub hosts: Vec<String>,
+    /// Whom the token is for: [`AUDIENCE`].
+    pub audience: String,
     /// For how long the token is good, in seconds.
     pub token_seconds: i64,
 }
@@ -129,7 +133,11 @@ pub async fn configure(client: &Client, wanted: &Wanted) -> Result<Files, Error>
         Some(address) => address,
         None => gateway(client, &wanted.ingress_service).await?,
     };
-    let token = token(client, &wanted.namespace, service_account(&group), wanted.token_seconds).await?;
+    let mut hosts = Vec::new();
+    for name in &wanted.hosts {
+        hosts.push(host(client, name, &wanted.namespace).await?);
+    }
+    let token = token(client, &wanted.namespace, service_account(&group), wanted).await?;
     let facts = Facts {
         metadata,
         group,
@@ -139,6 +147,7 @@ pub async fn configure(client: &Client, wanted: &Wanted) -> Result<Files, Error>
         address: wanted.address,
         automatic_registration: wanted.automatic_registration,
         capture_dns: wanted.capture_dns,
+        hosts,
         roots,
         token,
     };
@@ -218,6 +227,18 @@ async fn gateway(client: &Client, service: &str) -> Result<IpAddr, Error> {
     given.ok_or_else(|| Error::missing(format!("an address of {what}"), cure))
 }
 
+/// Address and names of a Service; one without a namespace is of the group's own.
+async fn host(client: &Client, service: &str, own: &str) -> Result<Host, Error> {
+    let (name, namespace) = service.split_once('.').unwrap_or((service, own));
+    let what = format!("Service {namespace}/{name}");
+    let cure = "create it, or leave it out of the hosts";
+    let found = Api::<Service>::namespaced(client.clone(), namespace).get_opt(name).await;
+    let found = found.map_err(Error::api(format!("read {what}")))?.ok_or_else(|| Error::missing(&*what, cure))?;
+    let address = found.spec.and_then(|spec| spec.cluster_ip).and_then(|address| address.parse().ok());
+    let no_address = || Error::missing(format!("an address of {what}"), "a Service without one has no line in `hosts`");
+    Ok(Host { address: address.ok_or_else(no_address)?, service: name.to_owned(), namespace: namespace.to_owned() })
+}
+
 fn addresses(service: &Service) -> Vec<String> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|balancer| balancer.ingress.clone()).unwrap_or_default();
@@ -225,7 +246,7 @@ fn addresses(service: &Service) -> Vec<String> {
     ingress.into_iter().filter_map(|one| one.ip).chain(external).collect()
 }
 
-async fn token(client: &Client, namespace: &str, account: &str, seconds: i64) -> Result<String, Error> {
+async fn token(client: &Client, namespace: &str, account: &str, wanted: &Wanted) -> Result<String, Error> {
     let what = format!("ServiceAccount {namespace}/{account}");
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     if accounts.get_opt(account).await.map_err(Error::api(format!("read {what}")))?.is_none() {
@@ -233,8 +254,8 @@ async fn token(client: &Client, namespace: &str, account: &str, seconds: i64) ->
     }
     let request = TokenRequest {
         spec: Some(TokenRequestSpec {
-            audiences: Some(vec![AUDIENCE.to_owned()]),
-            expiration_seconds: Some(seconds),
+            audiences: Some(vec![wanted.audience.clone()]),
+            expiration_seconds: Some(wanted.token_seconds),
             ..Default::default()
         }),
         ..Default::default()

@@ -1,6 +1,7 @@
 //! The content of the generated files. Pure: the same facts give the same text.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use mesh_types::{Metadata, WorkloadGroup};
@@ -34,10 +35,23 @@ pub struct Facts {
     pub automatic_registration: bool,
     /// Whether its DNS queries are answered beside it.
     pub capture_dns: bool,
+    /// Services that the file `hosts` names.
+    pub hosts: Vec<Host>,
     /// Roots of the mesh.
     pub roots: String,
     /// Token of its service account.
     pub token: String,
+}
+
+/// A Service of the cluster that a machine knows without asking.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its address in the cluster: what goes there is led through the proxy, which knows where it is served.
+    pub address: IpAddr,
+    /// Its name.
+    pub service: String,
+    /// Its namespace.
+    pub namespace: String,
 }
 
 /// The generated files.
@@ -84,7 +98,7 @@ impl Files {
             mesh: mesh.map_err(|error| FormError { place: "mesh.yaml".to_owned(), problem: error.to_string() })?,
             root_certificate: facts.roots.clone(),
             token: facts.token.clone(),
-            hosts: format!("{} {}\n", facts.gateway, DISCOVERY.0),
+            hosts: hosts(facts),
         })
     }
 
@@ -99,6 +113,18 @@ impl Files {
             ("hosts", 0o644, &self.hosts),
         ]
     }
+}
+
+/// The control plane, and the services that are named, by each name that pods of their namespaces and of others use.
+fn hosts(facts: &Facts) -> String {
+    let mut text = format!("{} {}\n", facts.gateway, DISCOVERY.0);
+    for Host { address, service, namespace } in &facts.hosts {
+        let name = format!("{service}.{namespace}");
+        let own = if *namespace == facts.metadata.namespace { format!(" {service}") } else { String::new() };
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(text, "{address} {name}.svc.cluster.local {name}.svc {name}{own}");
+    }
+    text
 }
 
 /// The proxy configuration of the mesh with what annotations of the group change.
@@ -245,6 +271,7 @@ mod tests {
             address: None,
             automatic_registration: true,
             capture_dns: true,
+            hosts: Vec::new(),
             roots: "ROOT\n".to_owned(),
             token: "TOKEN".to_owned(),
         }
@@ -305,6 +332,23 @@ mod tests {
         ];
         assert_eq!(files.cluster_env.lines().collect::<Vec<_>>(), expected);
         assert_eq!(files.hosts, "172.30.1.100 istiod.istio-system.svc\n");
+    }
+
+    #[test]
+    fn hosts_name_services_as_pods_of_the_namespace_do() {
+        let host = |service: &str, namespace: &str| Host {
+            address: "10.96.0.7".parse().unwrap(),
+            service: service.to_owned(),
+            namespace: namespace.to_owned(),
+        };
+        let files =
+            Files::of(&Facts { hosts: vec![host("reviews", "bookinfo"), host("echo", "echo")], ..whole() }).unwrap();
+        let expected = [
+            "172.30.1.100 istiod.istio-system.svc",
+            "10.96.0.7 reviews.bookinfo.svc.cluster.local reviews.bookinfo.svc reviews.bookinfo reviews",
+            "10.96.0.7 echo.echo.svc.cluster.local echo.echo.svc echo.echo",
+        ];
+        assert_eq!(files.hosts.lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::machine::{Machine, Status};
 use super::plan::FILES;
 use crate::cluster::{self, Cluster};
 use crate::links;
+use crate::scenario::keys::TokenKind;
 use crate::topology::Vm;
 
 /// For how long the token is good: the first certificate is all that it buys.
@@ -20,6 +21,12 @@ const TOKEN_SECONDS: i64 = 600;
 pub const JOINED: Duration = Duration::from_secs(60);
 /// Between two looks at its WorkloadEntry.
 const STEP: Duration = Duration::from_millis(50);
+/// An audience that no control plane accepts.
+const ANOTHER_AUDIENCE: &str = "somebody-else";
+/// What a control plane says of a token that it does not accept.
+const REFUSAL: &str = "the token is not accepted";
+/// Where the certificate and its key lie that a machine bought by its token.
+const CERTIFICATE: [&str; 2] = ["/etc/certs/cert-chain.pem", "/etc/certs/key.pem"];
 /// The Service by which a control plane is reached from outside.
 const INGRESS: &str = "istio-eastwestgateway";
 
@@ -71,9 +78,25 @@ pub fn objects(vm: &Vm) -> [Value; 3] {
         }),
         json!({
             "apiVersion": "networking.istio.io/v1", "kind": "WorkloadGroup",
-            "metadata": { "name": vm.workload_group, "namespace": vm.namespace }, "spec": spec,
+            "metadata": { "name": vm.workload_group, "namespace": vm.namespace, "annotations": vm.annotations },
+            "spec": spec,
         }),
     ]
+}
+
+/// Applies the objects that machines need in the cluster that they join, each once: machines of one group have them in common.
+///
+/// # Errors
+/// [`Error::Cluster`].
+pub async fn prepare(vms: &[Vm], cluster: &Cluster) -> Result<(), Error> {
+    let mut all: Vec<Value> = Vec::new();
+    for object in vms.iter().filter(|vm| vm.cluster == cluster.name()).flat_map(objects) {
+        if !all.contains(&object) {
+            all.push(object);
+        }
+    }
+    cluster.apply_all(&all).await?;
+    Ok(())
 }
 
 /// Brings a machine that is off into the mesh: only what was generated for it gets onto it.
@@ -81,14 +104,23 @@ pub fn objects(vm: &Vm) -> [Value; 3] {
 /// # Errors
 /// [`Error`].
 pub async fn join(vm: &Vm, cluster: &Cluster, machine: &Machine) -> Result<(), Error> {
-    cluster.apply_all(&objects(vm)).await?;
-    machine.write(files(vm, cluster).await?).await?;
+    give(vm, cluster, machine, TokenKind::Good).await?;
     machine.start().await?;
     in_rotation(vm, cluster, machine, None, JOINED).await
 }
 
+/// Writes the generated files to a machine that is off, with a token of a kind. The certificate that it may have had is gone.
+///
+/// # Errors
+/// [`Error`].
+pub async fn give(vm: &Vm, cluster: &Cluster, machine: &Machine, token: TokenKind) -> Result<(), Error> {
+    let mut files = files(vm, cluster, token).await?;
+    files.extend(CERTIFICATE.map(|path| MachineFile { path: path.into(), mode: 0o600, content: String::new() }));
+    Ok(machine.write(files).await?)
+}
+
 /// The generated files, each at its place.
-async fn files(vm: &Vm, cluster: &Cluster) -> Result<Vec<MachineFile>, Error> {
+async fn files(vm: &Vm, cluster: &Cluster, token: TokenKind) -> Result<Vec<MachineFile>, Error> {
     let wanted = Wanted {
         group_file: None,
         group: vm.workload_group.clone(),
@@ -98,17 +130,67 @@ async fn files(vm: &Vm, cluster: &Cluster) -> Result<Vec<MachineFile>, Error> {
         ingress_service: INGRESS.to_owned(),
         address: None,
         automatic_registration: true,
-        capture_dns: true,
+        capture_dns: vm.capture_dns,
+        audience: if token == TokenKind::WrongAudience { ANOTHER_AUDIENCE } else { configure::AUDIENCE }.to_owned(),
+        hosts: vm.hosts.clone(),
         token_seconds: TOKEN_SECONDS,
     };
     let configured = configure::configure(&cluster.client(), &wanted).await;
-    let files = configured.map_err(|source| Error::Configure { machine: vm.name.clone(), source: Box::new(source) })?;
+    let mut files =
+        configured.map_err(|source| Error::Configure { machine: vm.name.clone(), source: Box::new(source) })?;
+    if token == TokenKind::Forged {
+        files.token = forged(&files.token);
+    }
     let placed = files.list().map(|(name, mode, content)| {
         let place = FILES.iter().find(|(known, _)| *known == name).map(|(_, path)| *path);
         let path = place.expect("invariant: every generated file has a place").into();
         MachineFile { path, mode, content: content.to_owned() }
     });
     Ok(placed.into())
+}
+
+/// The claims of a token under the signature of something else, of the same length.
+fn forged(token: &str) -> String {
+    let Some((claims, signature)) = token.rsplit_once('.') else { return String::new() };
+    let another = |letter: char| match letter {
+        'A'..='Y' | 'a'..='y' | '0'..='8' => char::from_u32(u32::from(letter) + 1).unwrap_or(letter),
+        _ => 'A',
+    };
+    // The last letter stands for fewer bits than others, and not every letter may stand there.
+    let last = signature.chars().last().map(String::from).unwrap_or_default();
+    let others: String = signature.chars().map(another).take(signature.len().saturating_sub(1)).collect();
+    format!("{claims}.{others}{last}")
+}
+
+/// Waits until the control plane has refused the token of a machine that was started, and says by which words. The machine is not
+/// registered over another connection than the one that began at `before`.
+///
+/// # Errors
+/// [`Error`]; [`Error::Late`] where it was not refused.
+pub async fn refused(
+    vm: &Vm,
+    cluster: &Cluster,
+    machine: &Machine,
+    before: Option<&str>,
+    deadline: Duration,
+) -> Result<String, Error> {
+    let waited = eventually::poll("the control plane to refuse its token", deadline, STEP, async || {
+        let log = machine.logs(crate::topology::vm::PROXY).await.map_err(|error| cluster::chain(&error))?;
+        let refusal = log.lines().find_map(|line| Some(line.get(line.find(REFUSAL)?..)?.to_owned()));
+        let connected = connected_at(vm, cluster).await.map_err(|error| cluster::chain(&error))?;
+        match (refusal, connected) {
+            (_, Some(since)) if before != Some(since.as_str()) => Err(format!("it is registered since {since}")),
+            (Some(words), _) => Ok(words),
+            (None, _) => Err(format!("its agent does not say `{REFUSAL}`")),
+        }
+    });
+    match waited.await {
+        Ok(words) => Ok(words),
+        Err(source) => {
+            let words = last_words(machine).await;
+            Err(Error::Late { machine: vm.name.clone(), source, words })
+        }
+    }
 }
 
 /// When the machine's present connection with the control plane began, as its WorkloadEntry says.
@@ -226,6 +308,18 @@ mod tests {
         assert_eq!(group["spec"]["metadata"]["labels"]["app"], "details");
         assert_eq!(group["spec"]["probe"]["httpGet"]["port"], 9080);
         mesh_types::validate(&group).expect("a right WorkloadGroup");
+    }
+
+    #[test]
+    fn a_forged_token_has_the_form_of_one_and_another_signature() {
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJhdWQiOlsiaXN0aW8tY2EiXX0.MEUCIQD_x-9Zz";
+        let forged = forged(token);
+        let parts = |token: &str| token.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let (before, after) = (parts(token), parts(&forged));
+        assert_eq!(before[..2], after[..2]);
+        assert_eq!(before[2].len(), after[2].len());
+        let same = before[2].chars().zip(after[2].chars()).filter(|(before, after)| before == after).count();
+        assert_eq!(same, 1, "{forged}: the last letter alone");
     }
 
     #[test]

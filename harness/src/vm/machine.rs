@@ -84,6 +84,22 @@ impl Machine {
         self.status_after(MachineAction::Reboot).await
     }
 
+    /// Kills one of its programs, and keeps it off.
+    ///
+    /// # Errors
+    /// [`Error`]; also where the machine does not run.
+    pub async fn kill_program(&self, program: &str) -> Result<Status, Error> {
+        self.status_after(MachineAction::KillProgram { program: program.to_owned() }).await
+    }
+
+    /// Starts a program that was killed.
+    ///
+    /// # Errors
+    /// [`Error`]; also where the machine does not run.
+    pub async fn start_program(&self, program: &str) -> Result<Status, Error> {
+        self.status_after(MachineAction::StartProgram { program: program.to_owned() }).await
+    }
+
     /// How it is.
     ///
     /// # Errors

@@ -3,12 +3,15 @@
 //!
 //! [`files`] is pure: from what a cluster says to the content of each file. [`mod@configure`] asks the cluster and writes.
 //! [`machine`] is a machine that can be asked, [`mod@join`] lets it join, and [`plan`] says what the provider has to play.
+//! [`runtime`] settles what plays it, and [`image`] makes what containers are made of.
 
 pub mod configure;
 pub mod files;
+pub mod image;
 pub mod join;
 pub mod machine;
 pub mod plan;
+pub mod runtime;
 
 pub use configure::{Error, Wanted, configure};
 pub use files::{Facts, Files};

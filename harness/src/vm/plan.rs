@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use substrate_config::machine::{MachineConfig, MachineProgram};
+use substrate_config::machine::{MachineConfig, MachineProgram, MachineRuntime};
 
-use crate::topology::vm::{PROXY, Program, Vm};
+use crate::topology::vm::{PROXY, Program, Vm, VmRuntime};
 
 /// Where each of the generated files lies on a machine, as Istio's documentation says.
 pub const FILES: [(&str, &str); 5] = [
@@ -21,9 +21,9 @@ const RESOLV_CONF: &str = "nameserver 192.0.2.53\noptions timeout:1 attempts:1\n
 /// The proxy takes connections here once it runs, and then the applications are started.
 const PROXY_READY: u16 = 15021;
 
-/// The configuration of a machine: the agent first, then its programs.
+/// The configuration of a machine: the agent first, then its programs. `image` is that of containers that name none.
 #[must_use]
-pub fn machine(vm: &Vm) -> MachineConfig {
+pub fn machine(vm: &Vm, image: Option<&str>) -> MachineConfig {
     let proxy = MachineProgram {
         name: PROXY.to_owned(),
         image: "meshproof/proxy:dev".to_owned(),
@@ -40,6 +40,14 @@ pub fn machine(vm: &Vm) -> MachineConfig {
         directories: DIRECTORIES.map(Into::into).to_vec(),
         resolv_conf: RESOLV_CONF.to_owned(),
         programs: std::iter::once(proxy).chain(programs).collect(),
+        runtime: match vm.runtime {
+            VmRuntime::Docker => {
+                let image = vm.image.as_deref().or(image);
+                let image = image.expect("invariant: an image is made for machines that are containers").to_owned();
+                MachineRuntime::Docker { image }
+            }
+            VmRuntime::Auto | VmRuntime::Netns => MachineRuntime::Netns,
+        },
     }
 }
 
@@ -73,7 +81,7 @@ mod tests {
     #[test]
     fn a_machine_gets_nothing_but_its_programs_and_directories_for_the_generated_files() {
         let topology = validate::read("virtual-machines.yaml", SHIPPED).expect("no problems");
-        let machines: Vec<MachineConfig> = topology.vms.iter().map(machine).collect();
+        let machines: Vec<MachineConfig> = topology.vms.iter().map(|vm| machine(vm, None)).collect();
         for (_, path) in FILES.iter().filter(|(name, _)| *name != "hosts") {
             assert!(machines[0].directories.iter().any(|directory| path.starts_with(directory.as_str())), "{path}");
         }

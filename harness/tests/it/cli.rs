@@ -39,6 +39,7 @@ fn stderr(output: &Output) -> String {
 #[case::lint(&["lint"], 0, "0 errors")]
 #[case::plan(&["plan"], 0, "75 % v3, 15 % v1, 10 % v2 [about 1,546 requests, at most 4,457]")]
 #[case::plan_by_tag(&["plan", "-E", "tag(mtls) & area(traffic-shift)"], 0, "bookinfo-75-15-10")]
+#[case::plan_of_clusters(&["plan", "--provider", "kind"], 0, "kind create cluster --name two-clusters-cluster1")]
 #[case::generate(&["generate", "--check"], 0, "")]
 #[case::controls(&["selftest", "--list"], 0, "kinds of assertion have a control")]
 #[case::no_runs(&["report", "--list"], 0, "no run is recorded")]
@@ -60,7 +61,9 @@ fn what_succeeds(#[case] arguments: &[&str], #[case] expected: i32, #[case] said
 #[case::missing_topology(&["up", "--topology", "none-such.yaml"], 2, "cannot read none-such.yaml")]
 #[case::missing_demo(&["demo", "none-such"], 2, "none-such.yaml")]
 #[case::bad_name(&["up", "--name", "Not_A_Name"], 2, "lower-case letters")]
-#[case::other_provider(&["up", "--provider", "kind"], 2, "provider `kind` is not part of this version")]
+#[case::machines_beside_kind(&["up", "--provider", "kind", "--topology", "scenarios/topologies/virtual-machines.yaml"], 2, "virtual machines beside kind clusters")]
+#[case::plan_of_nothing(&["plan", "--provider", "embedded"], 2, "leave --provider out")]
+#[case::doctor_of_nothing(&["doctor", "--provider", "existing"], 2, "need nothing of this machine")]
 #[case::no_environment(&["down"], 2, "no environment runs")]
 #[case::no_such_environment(&["kubeconfig", "--name", "mine"], 2, "there is no environment mine")]
 #[case::no_logs(&["logs"], 2, "no environment runs")]
@@ -130,14 +133,14 @@ fn every_scenario_of_the_catalogue_has_a_negative_control() {
 #[test]
 fn the_words_of_lint_and_up_agree_on_what_cannot_be_brought_up() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("kind.yaml");
-    let shipped = std::fs::read_to_string(root().join("scenarios/topologies/two-clusters.yaml")).expect("read");
-    std::fs::write(&path, shipped.replace("kind: Topology", "kind: Topology\nprovider: kind")).expect("written");
+    let path = folder.path().join("existing.yaml");
+    let shipped = std::fs::read_to_string(root().join("scenarios/topologies/primary-remote.yaml")).expect("read");
+    std::fs::write(&path, shipped.replace("kind: Topology", "kind: Topology\nprovider: existing")).expect("written");
     let path = path.to_str().expect("UTF-8");
     let (lint, up) = (meshproof(&["lint", path]), meshproof(&["up", "--topology", path]));
     assert_eq!((code(&lint), code(&up)), (2, 2));
     for output in [&lint, &up] {
-        let words = "provider `kind` is not part of this version";
+        let words = "a shared control plane on clusters that are there is not part of this version";
         assert!(stderr(output).contains(words), "{}", stderr(output));
     }
 }

@@ -2,9 +2,12 @@
 
 mod browser;
 mod cli;
+mod docker;
 mod existing;
 mod failing;
 mod kept;
+mod kind;
 mod layers;
+mod machines_on_docker;
 mod management;
 mod recorded;

@@ -43,10 +43,11 @@ impl Stage {
             bookinfo: at("bookinfo"),
             hub_manager: at("hub-manager"),
             hub_agent: at("hub-agent"),
+            machine_init: at("meshproof-machine-init"),
             envoy: at("envoy"),
         };
         let topology = validate::read("registered.yaml", TOPOLOGY).expect("no problems");
-        let config = world_config(&topology, "registered", "test", path, &programs, true);
+        let config = world_config(&topology, "registered", "test", path, &programs, None, true);
         let started = World::start(&programs.substrate, &config, |_| {}, &CancellationToken::new()).await;
         let world = started.expect("it comes up");
         let clusters = world.clusters().await.expect("handles");

@@ -1,5 +1,5 @@
-//! What there is on the machine, before and after a run: processes of ours, mounts, interfaces, packet filter tables, and
-//! files in places for passing things.
+//! What there is on the machine, before and after a run: processes of ours, mounts, interfaces, packet filter tables, what a Docker
+//! engine has, and files in places for passing things.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -50,6 +50,7 @@ impl Audit {
         found.extend(mounts());
         found.extend(names(Path::new("/sys/class/net")).map(|name| format!("interface {name}")));
         found.extend(tables().unwrap_or_default());
+        found.extend(docker());
         found.extend(files());
         found.extend(self.places.iter().flat_map(|place| below(place)));
         Snapshot(found)
@@ -118,6 +119,22 @@ fn tables() -> Option<Vec<String>> {
     let output = Command::new("nft").args(["list", "tables"]).output().ok()?;
     let list = String::from_utf8_lossy(&output.stdout);
     output.status.success().then(|| list.lines().map(|line| format!("packet filter {line}")).collect())
+}
+
+/// What a Docker engine has, whoever made it; nothing where none answers.
+fn docker() -> Vec<String> {
+    let kinds = [
+        ("container", &["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}}"][..]),
+        ("network", &["network", "ls", "--no-trunc", "--format", "{{.ID}} {{.Name}}"]),
+        ("volume", &["volume", "ls", "--format", "{{.Name}}"]),
+        ("image", &["images", "--all", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"]),
+    ];
+    let list = |(kind, arguments): (&str, &[&str])| {
+        let output = Command::new("docker").args(arguments).output().ok().filter(|output| output.status.success());
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        text.lines().map(|line| format!("{kind} {line}")).collect::<Vec<_>>()
+    };
+    kinds.into_iter().flat_map(list).collect()
 }
 
 /// Files whose names tell that they are of ours, in the places where programs put passing things without asking.

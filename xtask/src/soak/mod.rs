@@ -20,7 +20,7 @@ use chance::Chance;
 use stage::Stage;
 
 /// How long what is left may take to go after a kill.
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(10);
 /// About how long a run takes, where none was measured.
 const SOME_RUN: Duration = Duration::from_secs(15);
 /// How long a runner may take to notice that its world was killed, and to write its reports.
@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Folder for the reports of the runs
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Run scenarios about virtual machines, played by `docker` or `netns`
+    #[arg(long, value_parser = ["docker", "netns"])]
+    vms: Option<String>,
 }
 
 /// What is started, with what, and what came of it.
@@ -62,12 +65,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(findings) => return Ok(start::refuse(&findings)),
     };
     let folder = paths::scratch()?.join(format!("soak-{}", std::process::id()));
-    let stage = Stage::set(&folder, &envoy)?;
+    let stage = Stage::set(&folder, &envoy, args.vms.as_deref())?;
     let audit = Audit::new(&stage.executables()?, stage.passing()).context("cannot look at the programs")?;
     let out = args.out.clone().unwrap_or_else(|| folder.join("out"));
     let mut soak = Soak { stage, audit, out, verdicts: BTreeMap::new(), problems: Vec::new() };
     let mut chance = args.seed.map_or_else(Chance::new, Chance::of);
     let seed = chance.seed();
+    if args.vms.is_some() {
+        // The image of machines is made once, and stays.
+        soak.next_run_works("the beginning")?;
+    }
     let before = soak.audit.look();
     soak.kept(args.kept)?;
     let shortest = soak.fresh(args.fresh)?;
@@ -112,15 +119,16 @@ impl Soak {
     }
 
     fn kept(&mut self, runs: u32) -> anyhow::Result<()> {
-        if runs == 0 || self.run("up", &["up", "--name", "kept", "--out", &self.report("up")])? != "pass" {
+        if runs == 0 {
+            return Ok(());
+        }
+        let (out, filter) = (self.report("up"), self.stage.filter());
+        if self.run("up", &self.stage.up(&["--name", "kept", "--out", &out]))? != "pass" {
             return Ok(());
         }
         for run in 1..=runs {
             let out = self.report(&format!("kept-{run}"));
-            self.count(
-                &format!("kept {run} of {runs}"),
-                &["run", "--name", "kept", "-E", "tag(smoke)", "--out", &out],
-            )?;
+            self.count(&format!("kept {run} of {runs}"), &["run", "--name", "kept", "-E", filter, "--out", &out])?;
         }
         self.run("down", &["down", "--name", "kept"])?;
         Ok(())
@@ -133,7 +141,8 @@ impl Soak {
             let (before, begun) = (self.audit.look(), Instant::now());
             let out = self.report(&format!("fresh-{run}"));
             // A run that failed may have ended long before its time.
-            if self.count(&format!("fresh {run} of {runs}"), &["e2e", "--out", &out])? == "pass" {
+            let words = ["e2e", "-E", self.stage.filter(), "--out", &out];
+            if self.count(&format!("fresh {run} of {runs}"), &words)? == "pass" {
                 shortest = Some(shortest.unwrap_or(Duration::MAX).min(begun.elapsed()));
             }
             let left = self.settle(&before);
@@ -177,7 +186,7 @@ impl Soak {
     /// run had ended by then.
     fn kill_one(&mut self, number: u32, moment: Duration, supervisor: bool) -> anyhow::Result<Option<&'static str>> {
         let out = self.report(&format!("kill-{number}"));
-        let mut command = self.stage.command(&["e2e", "--out", &out]);
+        let mut command = self.stage.command(&["e2e", "-E", self.stage.filter(), "--out", &out]);
         let mut runner = command.stderr(Stdio::null()).spawn().context("cannot start meshproof")?;
         wait::pass(moment);
         let Some(victim) = kill(&mut runner, supervisor)? else { return Ok(None) };
@@ -198,7 +207,7 @@ impl Soak {
     }
 
     fn next_run_works(&mut self, place: &str) -> anyhow::Result<()> {
-        self.run(&format!("up after {place}"), &["up", "--name", "after"])?;
+        self.run(&format!("up after {place}"), &self.stage.up(&["--name", "after"]))?;
         self.run(&format!("down after {place}"), &["down", "--name", "after"])?;
         let kept = self.stage.environments();
         if !kept.is_empty() {

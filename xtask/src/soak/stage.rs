@@ -10,19 +10,28 @@ use anyhow::Context as _;
 use crate::{envoy, paths};
 
 /// Programs that a run starts, besides Envoy.
-const PROGRAMS: &[&str] = &["meshproof", "meshproof-substrate", "pilot-discovery", "pilot-agent", "bookinfo"];
+const PROGRAMS: &[&str] =
+    &["meshproof", "meshproof-substrate", "meshproof-machine-init", "pilot-discovery", "pilot-agent", "bookinfo"];
+/// Where there are virtual machines, and a short scenario about them.
+const WITH_MACHINES: (&str, &str) = ("scenarios/topologies/virtual-machines.yaml", "name(half-on-the-machine)");
+/// The scenario of other runs.
+const SMOKE: &str = "tag(smoke)";
 
 /// The folder and what is in it.
 #[derive(Debug)]
-pub(super) struct Stage(PathBuf);
+pub(super) struct Stage {
+    folder: PathBuf,
+    /// What plays virtual machines, where runs are about such.
+    vms: Option<String>,
+}
 
 impl Stage {
     /// Makes the folder and copies the programs.
     ///
     /// # Errors
     /// Where a file cannot be copied or a folder not be made.
-    pub(super) fn set(folder: &Path, envoy: &Path) -> anyhow::Result<Self> {
-        let stage = Self(folder.to_path_buf());
+    pub(super) fn set(folder: &Path, envoy: &Path, vms: Option<&str>) -> anyhow::Result<Self> {
+        let stage = Self { folder: folder.to_path_buf(), vms: vms.map(str::to_owned) };
         for place in ["bin", "state", "home", "tmp"] {
             let place = folder.join(place);
             fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
@@ -35,7 +44,7 @@ impl Stage {
     }
 
     fn copy(&self, from: &Path, name: &str) -> anyhow::Result<()> {
-        let to = self.0.join("bin").join(name);
+        let to = self.folder.join("bin").join(name);
         fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
         Ok(())
     }
@@ -45,30 +54,42 @@ impl Stage {
     /// # Errors
     /// Where the folder cannot be read.
     pub(super) fn executables(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(self.0.join("bin")).context("cannot list the programs")?;
+        let entries = fs::read_dir(self.folder.join("bin")).context("cannot list the programs")?;
         entries.map(|entry| Ok(entry?.path())).collect()
     }
 
     /// Folders in which nothing may stay.
     pub(super) fn passing(&self) -> Vec<PathBuf> {
-        vec![self.0.join("home"), self.0.join("tmp")]
+        vec![self.folder.join("home"), self.folder.join("tmp")]
+    }
+
+    /// Which scenarios are run.
+    pub(super) fn filter(&self) -> &'static str {
+        if self.vms.is_some() { WITH_MACHINES.1 } else { SMOKE }
+    }
+
+    /// The words that bring up what those scenarios need.
+    pub(super) fn up<'words>(&self, words: &[&'words str]) -> Vec<&'words str> {
+        let topology: &[&str] = if self.vms.is_some() { &["--topology", WITH_MACHINES.0] } else { &[] };
+        [&["up"], topology, words].concat()
     }
 
     /// `meshproof` with these words.
     pub(super) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(self.0.join("bin/meshproof"));
+        let mut command = Command::new(self.folder.join("bin/meshproof"));
         command.args(words).current_dir(paths::repository()).stdin(Stdio::null()).stdout(Stdio::null());
-        command.env(envoy::VARIABLE, self.0.join("bin/envoy"));
-        command.env("MESHPROOF_STATE_DIR", self.0.join("state"));
+        command.env(envoy::VARIABLE, self.folder.join("bin/envoy"));
+        command.env("MESHPROOF_STATE_DIR", self.folder.join("state"));
+        command.envs(self.vms.as_ref().map(|runtime| ("MESHPROOF_VM_RUNTIME", runtime)));
         for (variable, place) in [("HOME", "home"), ("TMPDIR", "tmp"), ("XDG_RUNTIME_DIR", "tmp")] {
-            command.env(variable, self.0.join(place));
+            command.env(variable, self.folder.join(place));
         }
         command
     }
 
     /// Names of environments of which something is in the state folder.
     pub(super) fn environments(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.join("state")).into_iter().flatten().flatten();
+        let entries = fs::read_dir(self.folder.join("state")).into_iter().flatten().flatten();
         let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name != "runs").collect()
     }
@@ -79,7 +100,7 @@ impl Stage {
     /// Where something cannot be removed.
     pub(super) fn clear(&self) -> anyhow::Result<()> {
         for place in ["bin", "state", "home", "tmp"] {
-            fs::remove_dir_all(self.0.join(place)).with_context(|| format!("cannot remove {place}"))?;
+            fs::remove_dir_all(self.folder.join(place)).with_context(|| format!("cannot remove {place}"))?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use super::Problem;
 use super::tree::{Crate, Tree};
 
 /// What each crate of the workspace may need of the others. A `*` at the end stands for any rest.
-const MAY_NEED: [(&str, &[&str]); 19] = [
+const MAY_NEED: [(&str, &[&str]); 20] = [
+    ("docker-support", &[]),
     ("eventually", &[]),
     ("mesh-certificates", &[]),
     ("mesh-types", &[]),
@@ -23,9 +24,9 @@ const MAY_NEED: [(&str, &[&str]); 19] = [
     ("kube-support", &[]),
     ("pilot", &["eventually", "kube-support", "mesh-certificates", "mesh-types"]),
     // The embedded Kubernetes: it knows no mesh.
-    ("substrate*", &["eventually", "substrate*"]),
+    ("substrate*", &["docker-support", "eventually", "substrate*"]),
     // The harness links nothing that it tests.
-    ("meshproof", &["eventually", "mesh-types", "substrate-config", "verdict"]),
+    ("meshproof", &["docker-support", "eventually", "mesh-types", "substrate-config", "verdict"]),
     // The tests that scenarios are written as: a package of tests only, so nothing may need it.
     ("scenarios", &["eventually", "meshproof", "requirements"]),
 ];

@@ -84,8 +84,13 @@ impl State {
         Arc::new(Self { root: issuer(&name), resources: by_type, seen: Mutex::default() })
     }
 
-    /// Signs for a SPIFFE id.
+    /// Signs for a SPIFFE id, from a minute ago.
     pub(crate) fn sign(&self, csr_pem: &str, id: &str, lifetime: Duration) -> Vec<String> {
+        self.sign_within(csr_pem, id, -60, i64::try_from(lifetime.as_secs()).unwrap())
+    }
+
+    /// Signs for a SPIFFE id, from and until so many seconds from now.
+    pub(crate) fn sign_within(&self, csr_pem: &str, id: &str, from: i64, until: i64) -> Vec<String> {
         let (_, pem) = x509_parser::pem::parse_x509_pem(csr_pem.as_bytes()).unwrap();
         let request =
             <x509_parser::certification_request::X509CertificationRequest<'_> as x509_parser::prelude::FromDer<
@@ -97,10 +102,11 @@ impl State {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = DistinguishedName::new();
         parameters.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let epoch = rcgen::date_time_ymd(1970, 1, 1);
-        parameters.not_before = epoch + now.checked_sub(Duration::from_secs(60)).unwrap();
-        parameters.not_after = epoch + now + lifetime;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let at = |offset: i64| {
+            rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.checked_add_signed(offset).unwrap())
+        };
+        (parameters.not_before, parameters.not_after) = (at(from), at(until));
         vec![parameters.signed_by(&key, &self.root).unwrap().pem(), self.root.pem()]
     }
 }

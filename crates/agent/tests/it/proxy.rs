@@ -188,6 +188,31 @@ async fn a_proxy_gets_configuration_and_certificates_and_rotates_them_without_a_
     assert!(own < 4 * 1024, "the agent is meant to be small, and takes {own} KiB of its own");
 }
 
+/// Envoy heeds the dates of a peer's certificate, whoever signed it.
+#[tokio::test]
+async fn a_peer_whose_certificate_has_expired_or_is_not_valid_yet_is_refused() {
+    require!(Capability::Envoy);
+    crypto();
+    let pod = Pod::new("router", &[]);
+    let state = State::new(vec![mutual_tls_listener(pod.ports.listener)]);
+    pod.mount(&state);
+    let _control_plane = control_plane::start(pod.ports.control_plane, &state);
+    let _running = pod.start(&requirements::envoy().unwrap());
+    pod.ready().await;
+    let id = "spiffe://cluster.local/ns/bookinfo/sa/client";
+    let request = agent::certificate::signing_request(id).unwrap();
+    let answered = async |from: i64, until: i64| {
+        let chain = state.sign_within(&request.csr_pem, id, from, until);
+        // With TLS 1.3 the server's refusal comes after the client's handshake.
+        get(&mut connect(pod.ports.listener, &request, &chain).await?).await
+    };
+    assert!(answered(-3600, 3600).await.unwrap().starts_with("HTTP/1.1 200"));
+    for (what, from, until) in [("expired", -3600, -60), ("not valid yet", 3600, 7200)] {
+        let refused = answered(from, until).await.unwrap_err().to_string();
+        assert!(refused.contains("received fatal alert"), "{what}: {refused}");
+    }
+}
+
 #[tokio::test]
 async fn a_changed_root_is_taken_up() {
     require!(Capability::Envoy);

@@ -27,6 +27,10 @@ pub(super) fn of(place: &Place<'_>, objects: &ClusterObjects, templates: &[Templ
         all.filter(|one| one.name == name).find_map(|one| one.value.clone())
     };
     let trust_domain = config["trustDomain"].as_str().map(str::to_owned).or_else(|| environment("TRUST_DOMAIN"));
+    let aliases = match config["trustDomainAliases"].as_array() {
+        Some(listed) => listed.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        None => environment("TRUST_DOMAIN_ALIASES").map(|list| divided(&list)).unwrap_or_default(),
+    };
     let defaults = environment("DEFAULT_PROXY_CONFIG").and_then(|text| serde_json::from_str::<Value>(&text).ok());
     let captures = |config: &Value| config["proxyMetadata"][DNS_CAPTURE] == "true";
     let istio = Istio {
@@ -38,6 +42,7 @@ pub(super) fn of(place: &Place<'_>, objects: &ClusterObjects, templates: &[Templ
             region: region(objects),
         },
         trust_domain: trust_domain.filter(|domain| !domain.is_empty()).unwrap_or_else(|| "cluster.local".to_owned()),
+        trust_domain_aliases: aliases,
         istiod_service_account: account.unwrap_or_else(|| "default".to_owned()),
         ingress_gateways: gateways(objects, templates),
         smart_dns_proxying_enabled: captures(&config["defaultConfig"]) || defaults.as_ref().is_some_and(captures),
@@ -60,6 +65,11 @@ fn config(objects: &ClusterObjects, namespace: &str) -> Value {
     let found = objects.mesh_configs.iter().find(|one| one.metadata.namespace.as_deref() == Some(namespace));
     let text = found.and_then(|map| map.data.as_ref()?.get("mesh"));
     text.and_then(|text| serde_saphyr::from_str(text).ok()).unwrap_or_default()
+}
+
+/// The parts of a list that is divided by commas.
+fn divided(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// The tag of the image.

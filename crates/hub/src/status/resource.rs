@@ -104,6 +104,9 @@ pub(super) fn virtual_mesh(state: &state::State, reference: &ObjectRef) -> Optio
     let shares = checked.object.spec.mtls_config.as_ref().is_some_and(|config| config.shared.is_some());
     if shares && status.state != State::Invalid {
         status.trust = state.trust(reference).cloned();
+        if status.state == State::Active && !status.trust.as_ref().is_some_and(TrustStatus::is_shared) {
+            status.state = State::Accepted;
+        }
         status.conditions.push(trusted(status.observed_generation, status.trust.as_ref()));
     }
     Some(status)

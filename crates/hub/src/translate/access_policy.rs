@@ -14,6 +14,9 @@ use mesh_types::peer_authentication::WorkloadSelector;
 use super::parent;
 use crate::world::World;
 
+/// Stands for the own trust domain of a mesh in its policies, whatever that is called.
+const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
+
 /// What the access policies of a destination come to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judged {
@@ -85,6 +88,8 @@ fn rule(world: &World, destination: &Destination, policy: &AccessPolicy, errors:
 /// The meshes whose workloads may call a destination: the members of its virtual mesh, or its own mesh alone.
 struct Callers<'a> {
     meshes: Vec<&'a Object<Mesh>>,
+    /// The mesh whose proxies judge the callers.
+    judge: Option<&'a Object<Mesh>>,
 }
 
 impl<'a> Callers<'a> {
@@ -95,7 +100,8 @@ impl<'a> Callers<'a> {
             Some(members) => members.meshes.iter().collect(),
             None => BTreeSet::from([&destination.mesh]),
         };
-        Self { meshes: references.into_iter().filter_map(|reference| world.inputs.meshes.get(reference)).collect() }
+        let meshes = references.into_iter().filter_map(|reference| world.inputs.meshes.get(reference)).collect();
+        Self { meshes, judge: world.inputs.meshes.get(&destination.mesh) }
     }
 
     /// `None` where everybody is selected. A matcher and accounts of one selector have to match both.
@@ -156,33 +162,68 @@ impl<'a> Callers<'a> {
     /// Trust domains by which callers of clusters are known; of all clusters where none is named.
     fn trust_domains(&self, clusters: &[String], errors: &mut Vec<String>) -> BTreeSet<String> {
         if clusters.is_empty() {
-            return self.meshes.iter().map(|mesh| mesh.spec.istio.trust_domain.clone()).collect();
+            return self.meshes.iter().filter_map(|mesh| self.nameable(mesh, errors)).collect();
         }
         clusters.iter().filter_map(|cluster| self.trust_domain(cluster, errors)).collect()
     }
 
-    /// A cluster can be told from others only by its trust domain.
+    /// A cluster can be told from others only by its trust domain, and only where the control plane that judges takes no
+    /// other domain for the same.
     fn trust_domain(&self, cluster: &str, errors: &mut Vec<String>) -> Option<String> {
         let cluster_of = |mesh: &Object<Mesh>| mesh.spec.istio.installation.cluster.clone();
         let Some(own) = self.meshes.iter().find(|mesh| cluster_of(mesh) == cluster) else {
             errors.push(format!("cluster {cluster} has no mesh that can call this destination"));
             return None;
         };
-        let domain = &own.spec.istio.trust_domain;
-        let sharing =
-            self.meshes.iter().filter(|mesh| mesh.spec.istio.trust_domain == *domain).map(|mesh| cluster_of(mesh));
-        let others: Vec<_> = sharing.filter(|other| other != cluster).collect();
-        if let Some(other) = others.first() {
-            let more = match others.len() - 1 {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            errors.push(format!(
-                "cluster {cluster} shares the trust domain {domain} with {other}{more}: callers of one cannot be told from those of the other, \
-                 so leave clusters out, or give the meshes trust domains of their own"
-            ));
-            return None;
+        let domain = self.nameable(own, errors)?;
+        let meant = self.taken_for(&domain);
+        let others: Vec<_> = self.meshes.iter().filter(|mesh| cluster_of(mesh) != cluster).collect();
+        let sharing: Vec<_> = others.iter().filter(|mesh| meant.contains(&mesh.spec.istio.trust_domain)).collect();
+        let Some(other) = sharing.first() else { return Some(domain) };
+        let more = match sharing.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let (other, its) = (cluster_of(other), &other.spec.istio.trust_domain);
+        errors.push(if *its == domain {
+            format!(
+                "cluster {cluster} shares the trust domain {domain} with {other}{more}: callers of one cannot be told from those of the \
+                 other, so leave clusters out, or give the meshes trust domains of their own"
+            )
+        } else {
+            format!(
+                "the control plane of cluster {} takes the trust domains {domain} and {its} for one (trustDomainAliases): callers of \
+                 cluster {cluster} cannot be told from those of {other}{more}, so leave clusters out, or take the alias away",
+                self.judge.map(cluster_of).unwrap_or_default()
+            )
+        });
+        None
+    }
+
+    /// The trust domain of a mesh, where the control plane that judges understands its name.
+    fn nameable(&self, mesh: &Object<Mesh>, errors: &mut Vec<String>) -> Option<String> {
+        let domain = &mesh.spec.istio.trust_domain;
+        if self.taken_for(domain).contains(domain) {
+            return Some(domain.clone());
         }
-        Some(domain.clone())
+        let judge = self.judge.map(|mesh| mesh.spec.istio.installation.cluster.as_str()).unwrap_or_default();
+        errors.push(format!(
+            "the control plane of cluster {judge} understands the trust domain {domain}, that of cluster {}, as its own: callers of that \
+             cluster cannot be named, so give its mesh another trust domain",
+            mesh.spec.istio.installation.cluster
+        ));
+        None
+    }
+
+    /// The trust domains that the control plane which judges puts in the place of one that a policy names: of one that is its
+    /// own all that it has, and `cluster.local` always means its own.
+    fn taken_for(&self, domain: &str) -> BTreeSet<String> {
+        let istio = self.judge.map(|mesh| &mesh.spec.istio);
+        let known: BTreeSet<_> = istio
+            .into_iter()
+            .flat_map(|istio| std::iter::once(&istio.trust_domain).chain(&istio.trust_domain_aliases).cloned())
+            .collect();
+        let own = domain == DEFAULT_TRUST_DOMAIN || known.contains(domain);
+        if own && !known.is_empty() { known } else { BTreeSet::from([domain.to_owned()]) }
     }
 }

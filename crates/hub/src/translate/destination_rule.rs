@@ -1,5 +1,7 @@
 //! DestinationRules: subsets, TLS and outlier detection of a destination, as its own cluster, its gateways and others see it.
 
+use std::time::Duration;
+
 use mesh_types::destination_rule::{
     ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, OutlierDetection, TcpKeepalive, TcpSettings,
     TrafficPolicy,
@@ -64,7 +66,7 @@ pub fn remote<'a>(
         traffic_policy: traffic(TrafficPolicy {
             tls: Some(tls(mode, None)),
             outlier_detection: policy.outlier_detection.as_ref().map(outlier),
-            connection_pool: keepalive.map(connection_pool),
+            connection_pool: connection_pool(keepalive, None),
             ..TrafficPolicy::default()
         }),
         subsets: subset::entries(subsets),
@@ -88,7 +90,7 @@ pub fn tls(mode: TlsMode, sni: Option<String>) -> ClientTls {
 
 /// With the defaults filled in: Envoy's 10 % of endpoints would eject nothing of fewer than ten.
 pub fn outlier(outlier: &traffic_policy::OutlierDetection) -> OutlierDetection {
-    let seconds = |seconds| IstioDuration(std::time::Duration::from_secs(seconds));
+    let seconds = |seconds| IstioDuration(Duration::from_secs(seconds));
     OutlierDetection {
         consecutive_5xx_errors: Some(outlier.consecutive_errors.unwrap_or(5)),
         interval: Some(outlier.interval.unwrap_or(seconds(10))),
@@ -98,14 +100,17 @@ pub fn outlier(outlier: &traffic_policy::OutlierDetection) -> OutlierDetection {
     }
 }
 
-/// Keep-alive probes on connections to other clusters.
-pub fn connection_pool(keepalive: &virtual_mesh::TcpKeepalive) -> ConnectionPool {
-    let virtual_mesh::TcpKeepalive { probes, time, interval } = keepalive.clone();
-    ConnectionPool {
-        tcp: Some(TcpSettings {
-            tcp_keepalive: Some(TcpKeepalive { probes, time, interval }),
-            ..TcpSettings::default()
-        }),
-        http: None,
-    }
+/// Keep-alive probes on connections to other clusters, and how long connecting may take; `None` where neither is said.
+pub fn connection_pool(
+    keepalive: Option<&virtual_mesh::TcpKeepalive>,
+    connect_timeout: Option<Duration>,
+) -> Option<ConnectionPool> {
+    let tcp_keepalive = keepalive.cloned().map(|virtual_mesh::TcpKeepalive { probes, time, interval }| TcpKeepalive {
+        probes,
+        time,
+        interval,
+    });
+    let connect_timeout = connect_timeout.map(IstioDuration);
+    let tcp = TcpSettings { tcp_keepalive, connect_timeout, ..TcpSettings::default() };
+    (tcp != TcpSettings::default()).then_some(ConnectionPool { tcp: Some(tcp), http: None })
 }

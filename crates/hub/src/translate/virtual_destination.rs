@@ -9,6 +9,7 @@
 //! has that backend only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use mesh_types::destination_rule::{
     DestinationRule, LoadBalancer, LocalityLbSetting, Subset as RuleSubset, TrafficPolicy,
@@ -28,6 +29,10 @@ use super::{Translation, destination_rule, federation, gateway, parent, subset};
 use crate::output::{Clusters, Emitted, ObjectKey, OutputKind};
 use crate::world::{Plan, Subset, Target, World};
 
+/// How long connecting to a backend may take where lost backends are to be left: one behind a cut link neither answers nor refuses,
+/// and counts as lost when connecting has failed. Istio's 10 s would be the length of every such gap; this is enough for TCP and
+/// TLS between continents.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Label that marks landings below the suffix; no host of a virtual destination may have it there.
 const LANDING_MARK: &str = "vd";
 
@@ -408,10 +413,11 @@ impl Unit<'_> {
             },
             ..LocalityLbSetting::default()
         };
+        let connect_timeout = self.spec.outlier_detection.as_ref().map(|_| CONNECT_TIMEOUT);
         let policy = TrafficPolicy {
             tls: tls(""),
             outlier_detection: self.spec.outlier_detection.as_ref().map(destination_rule::outlier),
-            connection_pool: self.config.tcp_keepalive.as_ref().map(destination_rule::connection_pool),
+            connection_pool: destination_rule::connection_pool(self.config.tcp_keepalive.as_ref(), connect_timeout),
             load_balancer: Some(LoadBalancer { locality_lb_setting: Some(setting), ..LoadBalancer::default() }),
             ..TrafficPolicy::default()
         };

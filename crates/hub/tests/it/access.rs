@@ -71,6 +71,44 @@ fn clusters_are_told_apart_by_trust_domains_only() {
 }
 
 #[test]
+fn trust_domains_that_are_aliases_are_one() {
+    let one_cluster = policy("{ kubeIdentityMatcher: { clusters: [cluster1] } }", "");
+    let alias = TWO_CLUSTERS.replacen("trustDomain: cluster.local", "trustDomain: cluster1.example", 1).replacen(
+        "trustDomain: cluster.local",
+        "trustDomain: cluster2.example\n    trustDomainAliases: [cluster1.example]",
+        1,
+    );
+    let state = state(&[&alias, VIRTUAL_MESH, &one_cluster]);
+    assert_eq!(
+        errors(&state),
+        [
+            "on reviews.bookinfo.cluster2: the control plane of cluster cluster2 takes the trust domains cluster1.example and cluster2.example for one (trustDomainAliases): callers of cluster cluster1 cannot be told from those of cluster2, so leave clusters out, or take the alias away"
+        ]
+    );
+    assert_eq!(object(&state, "cluster2", REVIEWS).unwrap()["spec"], nothing());
+}
+
+/// In Istio's policies `cluster.local` is whatever the own trust domain is called.
+#[test]
+fn the_default_trust_domain_names_nobody_elsewhere() {
+    let renamed = TWO_CLUSTERS.replace("trustDomain: cluster.local", "trustDomain: cluster2.example").replacen(
+        "trustDomain: cluster2.example",
+        "trustDomain: cluster.local",
+        1,
+    );
+    for source in ["{ kubeIdentityMatcher: { clusters: [cluster1] } }".to_owned(), format!("{{ {ACCOUNT} }}")] {
+        let state = state(&[&renamed, VIRTUAL_MESH, &policy(&source, "")]);
+        assert_eq!(
+            errors(&state),
+            [
+                "on reviews.bookinfo.cluster2: the control plane of cluster cluster2 understands the trust domain cluster.local, that of cluster cluster1, as its own: callers of that cluster cannot be named, so give its mesh another trust domain"
+            ],
+            "{source}"
+        );
+    }
+}
+
+#[test]
 fn a_cluster_outside_of_the_virtual_mesh_cannot_call() {
     let state = state(&[TWO_CLUSTERS, &policy("{ kubeIdentityMatcher: { clusters: [cluster1] } }", "")]);
     assert_eq!(

@@ -5,9 +5,9 @@ use hub::progress::{Progress, Report};
 use hub::state::{Change, Effects, State, Subject};
 use hub::status::Status;
 use insta::assert_snapshot;
-use mesh_types::hub::ObjectRef;
 use mesh_types::hub::certificate::IssueState;
 use mesh_types::hub::virtual_mesh::{MeshTrust, RootPhase, TrustStatus};
+use mesh_types::hub::{ObjectRef, status};
 
 use crate::support::{FAILOVER, SHIFT, TWO_CLUSTERS, VIRTUAL_MESH, put, reviews, state};
 
@@ -107,6 +107,27 @@ fn virtual_mesh_statuses() {
     let changing = trust(IssueState::Issued, RootPhase::Introduce);
     broken.apply([Change::Trust(reference, Box::new(changing))]);
     assert_snapshot!("virtual_mesh_broken", shown(&broken, &subject));
+}
+
+/// Members that do not sign under one root yet do not trust each other; while it changes, they trust both.
+#[test]
+fn a_virtual_mesh_is_active_once_its_members_trust_each_other() {
+    let reference = ObjectRef::new("bookinfo", "hub");
+    let mut hub = in_force(&[TWO_CLUSTERS, VIRTUAL_MESH]);
+    let states = [
+        (IssueState::Requested, RootPhase::Steady, status::State::Accepted),
+        (IssueState::Issued, RootPhase::Steady, status::State::Accepted),
+        (IssueState::Finished, RootPhase::Steady, status::State::Active),
+        (IssueState::Issued, RootPhase::Introduce, status::State::Active),
+        (IssueState::Issued, RootPhase::Switch, status::State::Active),
+    ];
+    for (issued, phase, expected) in states {
+        hub.apply([Change::Trust(reference.clone(), Box::new(trust(issued, phase)))]);
+        let Some(Status::VirtualMesh(told)) = hub.status(&Subject::VirtualMesh(reference.clone())) else {
+            panic!("a status")
+        };
+        assert_eq!(told.state, expected, "{issued:?} {phase:?}");
+    }
 }
 
 #[test]

@@ -30,6 +30,9 @@ pub struct Istio {
     /// Root of the identities it issues.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub trust_domain: String,
+    /// Other trust domains that it takes for its own (`trustDomainAliases`): policies do not tell these from each other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trust_domain_aliases: Vec<String>,
     /// Service account of the control plane.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub istiod_service_account: String,

@@ -252,6 +252,12 @@ pub struct MeshTrust {
 }
 
 impl TrustStatus {
+    /// Whether the members trust each other: everything runs under the root in force, or under two that all of them trust while
+    /// one takes the place of the other.
+    pub fn is_shared(&self) -> bool {
+        self.phase != RootPhase::Steady || self.is_settled()
+    }
+
     /// Whether every member signs under the root in force, and everything uses what it signs.
     pub fn is_settled(&self) -> bool {
         let done =

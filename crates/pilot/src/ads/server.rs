@@ -20,7 +20,7 @@ use tonic::transport::CertificateDer;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Type;
-use super::cache::{Cache, Translated};
+use super::cache::{Cache, Own, Translated};
 use super::resources::Resources;
 use super::session::Session;
 use super::status::{ProxyStatus, Registry};
@@ -151,6 +151,7 @@ async fn serve(
         proxy,
         membership,
         current: None,
+        own: None,
         connection,
         responses,
     };
@@ -196,6 +197,7 @@ struct Stream {
     proxy: Proxy,
     membership: Option<Membership>,
     current: Option<Current>,
+    own: Option<Own>,
     connection: u64,
     responses: Responses,
 }
@@ -270,7 +272,7 @@ impl Stream {
             self.session.set_unchanged(mesh.number);
             return;
         }
-        let Translated { resources, problems } = self.shared.cache.translate(&mesh, &self.proxy);
+        let Translated { resources, problems } = self.shared.cache.translate(&mesh, &self.proxy, &mut self.own);
         self.session.set(mesh.number, resources.clone());
         self.current = Some(Current { state: Arc::clone(&mesh.state), resources: Arc::new(resources), problems });
     }

@@ -124,6 +124,11 @@ impl Registry {
         self.changes.subscribe()
     }
 
+    /// Whether every proxy that is connected holds a snapshot.
+    pub fn has_acknowledged(&self, snapshot: u64) -> bool {
+        self.lock().values().filter(|status| status.connected).all(|status| status.acked() >= snapshot)
+    }
+
     fn tell(&self) {
         self.changes.send_modify(|count| *count += 1);
     }

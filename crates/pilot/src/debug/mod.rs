@@ -27,6 +27,8 @@ pub use versions::{ConfigVersions, EndpointVersion, TypeVersions, config_version
 
 /// Longest time for which a question waits for something new.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// For so long an answer waits for proxies that have not acknowledged the newest snapshot, so that one tells of many.
+const COLLECTED: Duration = Duration::from_millis(20);
 /// Tells the answers of one process from those of another.
 static PROCESS: LazyLock<u32> = LazyLock::new(rand::random);
 
@@ -85,7 +87,9 @@ async fn serve_syncz(State(sources): State<Sources>, Query(After { after, second
     let patience = Duration::from_secs(seconds).min(LONGEST_WAIT);
     if !after.is_empty() {
         // Nothing new in time is an answer, too.
-        let _ = tokio::time::timeout(patience, changed(&sources, &after)).await;
+        if tokio::time::timeout(patience, changed(&sources, &after)).await.is_ok() {
+            let _some_are_late = tokio::time::timeout(COLLECTED, acknowledged(&sources)).await;
+        }
     }
     let revision = revision(&sources);
     match snapshot(&sources) {
@@ -108,6 +112,18 @@ async fn changed(sources: &Sources, after: &str) {
         tokio::select! {
             changed = snapshots.changed() => if changed.is_err() { return },
             changed = changes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Waits until every proxy that is connected has acknowledged the newest snapshot.
+async fn acknowledged(sources: &Sources) {
+    let mut changes = sources.registry.changes();
+    loop {
+        changes.mark_unchanged();
+        let newest = snapshot(sources).map_or(0, |mesh| mesh.number);
+        if sources.registry.has_acknowledged(newest) || changes.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Settings {
     pub trust_domain: String,
     /// Other trust domains whose workloads count as those of the own one (Istio's `trustDomainAliases`).
     pub trust_domain_aliases: Vec<String>,
+    /// Whether clients of any trust domain are taken, as long as the mesh's roots vouch for them.
+    pub any_trust_domain: bool,
     /// Id of the mesh.
     pub mesh: String,
     /// How often proxies resolve names of endpoints, where the names' own time does not say.
@@ -51,6 +53,11 @@ impl Settings {
     /// The trust domains of the mesh: the own one, then the aliases.
     pub fn trust_domains(&self) -> Vec<String> {
         std::iter::once(&self.trust_domain).chain(&self.trust_domain_aliases).cloned().collect()
+    }
+
+    /// The trust domains whose clients are taken; none takes every identity of the mesh's roots.
+    pub fn client_trust_domains(&self) -> Vec<String> {
+        if self.any_trust_domain { Vec::new() } else { self.trust_domains() }
     }
 }
 

@@ -20,7 +20,7 @@ use super::{ConfigVersion, Configs, Mesh, Settings, State};
 /// A quiet time of this length ends the collection of changes.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// The same where nothing was published for [`DEBOUNCE_MAX`]: what was written together comes together.
-const DEBOUNCE_CALM: Duration = Duration::from_millis(4);
+const DEBOUNCE_CALM: Duration = Duration::from_millis(10);
 /// Changes are published at the latest after this time, quiet or not.
 const DEBOUNCE_MAX: Duration = Duration::from_millis(50);
 /// How long the first snapshot waits for clusters that do not answer.

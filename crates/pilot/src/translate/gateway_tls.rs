@@ -36,7 +36,7 @@ pub(super) fn chain(
     let names = server_names(server.hosts.iter().map(|entry| bare_host(entry)), taken)?;
     let mutual = settings.mode == Some(ServerTlsMode::IstioMutual);
     let (socket, secrets) = if mutual {
-        (tls::server(&context.settings.trust_domains(), true), Vec::new())
+        (tls::server(&context.settings.client_trust_domains(), true), Vec::new())
     } else {
         if context.proxy.namespace != context.settings.root_namespace {
             let root = &context.settings.root_namespace;

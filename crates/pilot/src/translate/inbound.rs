@@ -77,7 +77,7 @@ fn target(context: &Context<'_>, service: &Service, port: &ServicePort) -> Optio
 
 pub(super) fn listener(context: &Context<'_>, ports: &[InboundPort]) -> Listener {
     let modes = Modes::of(context.settings, &context.state.configs, &context.proxy.namespace, &context.proxy.labels);
-    let trust_domains = &context.settings.trust_domains();
+    let trust_domains = &context.settings.client_trust_domains();
     let mut chains = vec![black_hole()];
     let authorization = Authorization::of(context);
     let passthrough = passthrough(context, &authorization);

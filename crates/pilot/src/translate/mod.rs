@@ -25,6 +25,7 @@ mod telemetry;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -34,7 +35,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use mesh_types::node::NodeType;
 
 use crate::ads::name_table::NameTable;
-use crate::model::{Problem, Service, Settings, State};
+use crate::model::{Configs, Problem, Service, Settings, State};
 
 pub(crate) use proxy::json_object;
 pub use proxy::{Proxy, View};
@@ -90,7 +91,7 @@ impl<'a> Context<'a> {
 pub fn translate(settings: &Settings, state: &State, proxy: &Proxy) -> Translation {
     let proxy = proxy.refreshed(state);
     let mut translation = shared(settings, state, &View::of(&proxy, state));
-    let own = own(settings, state, &proxy);
+    let own = own(settings, &of_applications(state), &proxy);
     translation.clusters.extend(own.clusters);
     translation.listeners.extend(own.listeners);
     translation.problems.extend(own.problems);
@@ -110,7 +111,18 @@ pub fn shared(settings: &Settings, state: &State, view: &View) -> Translation {
     translation
 }
 
-/// The part of a sidecar that belongs to its application. The proxy has been refreshed from the state.
+/// What of a state [`own`] looks at: a change of anything else means nothing to it.
+pub fn of_applications(state: &State) -> State {
+    let configs = Configs {
+        peer_authentications: state.configs.peer_authentications.clone(),
+        authorization_policies: state.configs.authorization_policies.clone(),
+        ..Configs::default()
+    };
+    State { services: Arc::clone(&state.services), configs: Arc::new(configs), ..State::default() }
+}
+
+/// The part of a sidecar that belongs to its application, of a state [`of_applications`]. The proxy has been refreshed from the
+/// whole state.
 pub fn own(settings: &Settings, state: &State, proxy: &Proxy) -> Translation {
     if proxy.node_type != NodeType::Sidecar {
         return Translation::default();

@@ -37,7 +37,7 @@ pub(super) struct Expectation {
     pub(super) http2: bool,
 }
 
-/// The server's side of mutual TLS, for clients of the mesh's trust domains.
+/// The server's side of mutual TLS, for clients of trust domains; where none is given, of every one that the mesh's roots vouch for.
 pub(super) fn server(trust_domains: &[String], http: bool) -> core::TransportSocket {
     let alpn: &[&str] = if http { &["h2", "http/1.1"] } else { &["istio-peer-exchange", "h2", "http/1.1"] };
     let of_domain = |domain: &String| san(matcher::string_matcher::MatchPattern::Prefix(format!("spiffe://{domain}/")));

@@ -2,6 +2,7 @@
 
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use pilot::ads::resources::Resources;
+use pilot::model::Settings;
 use pilot::translate::Translation;
 
 use crate::fixture::Fixture;
@@ -126,8 +127,8 @@ fn principals_hold_in_every_trust_domain_of_the_mesh() {
             "{rules: [{from: [{source: {principals: [west.example/ns/a/sa/b], notPrincipals: [south.example/ns/c/sa/d]}}]}]}",
         ),
     ]);
-    let aliases = vec!["west.example".to_owned()];
-    let translated = fixture.translate_with(aliases, "sidecar", "cluster1", "bookinfo", "productpage-v1");
+    let alias = |settings: &mut Settings| settings.trust_domain_aliases = vec!["west.example".to_owned()];
+    let translated = fixture.translate_with(alias, "sidecar", "cluster1", "bookinfo", "productpage-v1");
     let all = print::translation(&translated);
     assert!(all.contains("spiffe://west.example/ns/bookinfo/sa/"), "servers of the other domain are accepted: {all}");
     let text = printed(inbound(translated));
@@ -141,4 +142,16 @@ fn principals_hold_in_every_trust_domain_of_the_mesh() {
     ] {
         assert_eq!(rule.contains(id), there, "{id}: {rule}");
     }
+}
+
+/// As in Istio with `PILOT_SKIP_VALIDATE_TRUST_DOMAIN`: whom the roots vouch for may connect, and policies tell domains apart.
+#[test]
+fn clients_of_every_trust_domain_are_taken_where_asked() {
+    let named = "{rules: [{from: [{source: {principals: [west.example/ns/a/sa/b]}}]}]}";
+    let fixture = Fixture::read(&[BOOKINFO, &policy("west", "bookinfo", named)]);
+    let any = |settings: &mut Settings| settings.any_trust_domain = true;
+    let translated = fixture.translate_with(any, "sidecar", "cluster1", "bookinfo", "productpage-v1");
+    let text = printed(inbound(translated));
+    assert!(text.contains("spiffe://west.example/ns/a/sa/b") && !text.contains("spiffe://cluster.local/*"), "{text}");
+    assert!(text.contains("terminates(require=true") && text.contains("names=[])"), "{text}");
 }

@@ -45,6 +45,7 @@ pub(crate) fn settings(cluster: &str) -> Settings {
         domain: "cluster.local".to_owned(),
         trust_domain: "cluster.local".to_owned(),
         trust_domain_aliases: Vec::new(),
+        any_trust_domain: false,
         mesh: "mesh1".to_owned(),
         dns_refresh_rate: std::time::Duration::from_secs(60),
         // Without effect where the service is not there.
@@ -189,20 +190,21 @@ impl Fixture {
 
     /// The translation for a pod's proxy by the control plane of its cluster.
     pub(crate) fn translate(&self, node_type: &str, cluster: &str, namespace: &str, pod: &str) -> Translation {
-        self.translate_with(Vec::new(), node_type, cluster, namespace, pod)
+        self.translate_with(|_| {}, node_type, cluster, namespace, pod)
     }
 
-    /// The same in a mesh whose trust domain has aliases.
+    /// The same by a control plane with other settings.
     pub(crate) fn translate_with(
         &self,
-        trust_domain_aliases: Vec<String>,
+        change: impl FnOnce(&mut Settings),
         node_type: &str,
         cluster: &str,
         namespace: &str,
         pod: &str,
     ) -> Translation {
         let proxy = Proxy::from_node(&self.node(node_type, cluster, namespace, pod)).unwrap();
-        let settings = Settings { trust_domain_aliases, ..settings(cluster) };
+        let mut settings = settings(cluster);
+        change(&mut settings);
         translate(&settings, &self.state(cluster), &proxy)
     }
 }

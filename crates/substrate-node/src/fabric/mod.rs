@@ -31,6 +31,7 @@ pub use cluster::ClusterNetwork;
 pub use config::{ClusterNetworkConfig, FabricConfig, MachineNetworkConfig, NetworkConfig};
 pub use links::{Effect, Ended, LinkError, LinkFault, LinkTap, Links};
 pub use machine::MachineNetwork;
+pub(crate) use machine::{Cable, CableSocket, plug};
 pub use pod::PodNetwork;
 pub(crate) use trial::{try_forwarding, try_veth};
 

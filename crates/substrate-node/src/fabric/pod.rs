@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::namespace::{self, Inside, Namespace, dial_in, listen_in};
-use super::netlink::{self, LinkEnd, Mac};
+use super::netlink::{self, Change, LinkEnd, Mac};
 use super::pool::AddressPool;
 use super::{Cidr, UPLINK};
 
@@ -20,16 +21,16 @@ pub struct PodNetwork {
 }
 
 /// What a pod occupies on its node.
-struct Lease {
-    address: Ipv4Addr,
-    link: u32,
-    node: Arc<Namespace>,
+pub(super) struct Lease {
+    pub(super) address: Ipv4Addr,
+    pub(super) link: u32,
+    pub(super) node: Arc<Namespace>,
     /// Where its address came from; a host outside the clusters keeps its own.
-    addresses: Option<Arc<Mutex<AddressPool>>>,
+    pub(super) addresses: Option<Arc<Mutex<AddressPool>>>,
 }
 
 /// Numbers chosen for a new pod network.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct PodPlan {
     pub(super) address: Ipv4Addr,
     pub(super) link: u32,
@@ -86,11 +87,9 @@ impl PodNetwork {
     /// # Errors
     /// The kernel's refusal.
     pub async fn unplug(&self) -> Result<(), super::Error> {
-        let Some(Lease { link, node, .. }) = &self.lease else { return Ok(()) };
-        let link = *link;
-        match node.run(move |inside| inside.netlink.apply(vec![netlink::delete_link(link)])).await {
-            Err(error) if netlink::is_no_such_link(&error) => Ok(()),
-            other => other.map_err(super::Error::kernel(format!("unplug {}", self.address))),
+        match &self.lease {
+            Some(lease) => lease.unplug().await,
+            None => Ok(()),
         }
     }
 
@@ -114,6 +113,14 @@ impl Drop for PodNetwork {
 }
 
 impl Lease {
+    pub(super) async fn unplug(&self) -> Result<(), super::Error> {
+        let link = self.link;
+        match self.node.run(move |inside| inside.netlink.apply(vec![netlink::delete_link(link)])).await {
+            Err(error) if netlink::is_no_such_link(&error) => Ok(()),
+            other => other.map_err(super::Error::kernel(format!("unplug {}", self.address))),
+        }
+    }
+
     async fn end(self) -> io::Result<()> {
         let node = self.node.clone();
         node.run(move |inside| self.delete(inside)).await
@@ -135,24 +142,34 @@ impl Lease {
 /// Runs in the node's namespace.
 fn make(node: &Inside, plan: &PodPlan) -> io::Result<Arc<OwnedFd>> {
     let pod = namespace::make_another(node)?;
+    node.netlink.apply(near(plan, pod.namespace.as_fd()))?;
+    pod.netlink.apply(far(plan))?;
+    Ok(pod.namespace)
+}
+
+/// The link into the pod's namespace, and the way to the pod, for the node's namespace.
+pub(super) fn near(plan: &PodPlan, pod: BorrowedFd<'_>) -> Vec<Change> {
     let mac = pod_mac(plan.address);
     let name = format!("pod{}", plan.link);
     let near = LinkEnd { index: plan.link, name: &name, mac: NODE_MAC };
     let far = LinkEnd { index: UPLINK, name: "eth0", mac };
-    node.netlink.apply(vec![
-        netlink::veth(&near, &far, pod.namespace.as_fd()),
+    vec![
+        netlink::veth(&near, &far, pod),
         netlink::set_forwarding(plan.link, true),
         netlink::neighbour(plan.link, plan.address, mac),
         netlink::link_route(plan.link, Cidr::host(plan.address), Some(plan.node_address)),
-    ])?;
-    pod.netlink.apply(vec![
+    ]
+}
+
+/// The other side of that link, for the pod's namespace.
+pub(super) fn far(plan: &PodPlan) -> Vec<Change> {
+    vec![
         netlink::set_up(UPLINK, true),
         netlink::set_forwarding(UPLINK, false),
         netlink::address(UPLINK, plan.address),
         netlink::neighbour(UPLINK, netlink::GATEWAY, NODE_MAC),
         netlink::gateway_route(UPLINK, Cidr::ALL, Some(plan.address)),
-    ])?;
-    Ok(pod.namespace)
+    ]
 }
 
 /// Locally administered, from the address.

@@ -11,7 +11,8 @@ use substrate_config::machine::MachineFile;
 use super::MachineError;
 use crate::runtime::{Mount, MountSource};
 
-const HOSTS: &str = "/etc/hosts";
+/// Lines that are written here are added to those of the host.
+pub(super) const HOSTS: &str = "/etc/hosts";
 
 /// See the module.
 pub(super) struct Disk {
@@ -23,10 +24,8 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn create(machine: &str, root: PathBuf, directories: &[Utf8PathBuf]) -> Result<Self, MachineError> {
         let disk = Self { machine: machine.to_owned(), root, directories: directories.to_vec() };
+        check_directories(machine, directories)?;
         for directory in directories {
-            if !is_plain(directory) {
-                return Err(disk.refuse(format!("{directory} is not an absolute path without `..`")));
-            }
             let path = disk.outside(directory);
             fs::create_dir_all(&path).map_err(|source| disk.failed(&path, source))?;
         }
@@ -55,16 +54,7 @@ impl Disk {
 
     /// Writes files; nothing where one of them cannot be on this disk.
     pub(super) fn write(&self, files: &[MachineFile]) -> Result<(), MachineError> {
-        for MachineFile { path, mode, .. } in files {
-            let here = path == HOSTS || self.directories.iter().any(|directory| path.starts_with(directory));
-            if !here || !is_plain(path) {
-                let known: Vec<&str> = self.directories.iter().map(|directory| directory.as_str()).collect();
-                return Err(self.refuse(format!("{path} is in none of its directories ({})", known.join(", "))));
-            }
-            if mode & !0o777 != 0 {
-                return Err(self.refuse(format!("{path}: {mode:o} are no permission bits")));
-            }
-        }
+        check_files(&self.machine, &self.directories, files)?;
         for file in files {
             let path = self.outside(&file.path);
             replace(&path, file).map_err(|source| self.failed(&path, source))?;
@@ -76,13 +66,40 @@ impl Disk {
         self.root.join(path.as_str().trim_start_matches('/'))
     }
 
-    fn refuse(&self, problem: String) -> MachineError {
-        MachineError::Config { machine: self.machine.clone(), problem }
-    }
-
     fn failed(&self, path: &Path, source: io::Error) -> MachineError {
         MachineError::Disk { machine: self.machine.clone(), path: path.to_owned(), source }
     }
+}
+
+/// Whether folders can be on the disk of a host.
+pub(super) fn check_directories(machine: &str, directories: &[Utf8PathBuf]) -> Result<(), MachineError> {
+    match directories.iter().find(|directory| !is_plain(directory)) {
+        Some(bad) => Err(refuse(machine, format!("{bad} is not an absolute path without `..`"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether files can be on the disk of a host that has these folders.
+pub(super) fn check_files(
+    machine: &str,
+    directories: &[Utf8PathBuf],
+    files: &[MachineFile],
+) -> Result<(), MachineError> {
+    for MachineFile { path, mode, .. } in files {
+        let here = path == HOSTS || directories.iter().any(|directory| path.starts_with(directory));
+        if !here || !is_plain(path) {
+            let known: Vec<&str> = directories.iter().map(|directory| directory.as_str()).collect();
+            return Err(refuse(machine, format!("{path} is in none of its directories ({})", known.join(", "))));
+        }
+        if mode & !0o777 != 0 {
+            return Err(refuse(machine, format!("{path}: {mode:o} are no permission bits")));
+        }
+    }
+    Ok(())
+}
+
+fn refuse(machine: &str, problem: String) -> MachineError {
+    MachineError::Config { machine: machine.to_owned(), problem }
 }
 
 /// Absolute, with nothing that leads elsewhere. The supervisor writes where programs of the host may have been before,

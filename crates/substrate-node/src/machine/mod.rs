@@ -1,29 +1,38 @@
 //! Hosts outside every cluster: a namespace on a network, programs in it that are kept running, a disk that outlives a
 //! reboot. No object of Kubernetes stands for one.
 //!
-//! `disk` is what a host finds again after a reboot, `program` keeps one program running; here is the life of a host.
+//! `netns` plays a host by namespaces of the world (`disk` is what it finds again after a reboot, `program` keeps one program
+//! running), `docker` by a container of a Docker engine, in which `inside` is the first process. Here is the life of a host,
+//! whatever plays it.
 
+mod again;
 mod disk;
+pub mod docker;
+pub mod inside;
+mod netns;
 mod program;
+mod runtime;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::future::join_all;
-use substrate_config::machine::{MachineAction, MachineAnswer, MachineConfig, ProgramStatus};
+use substrate_config::machine::{
+    MachineAction, MachineAnswer, MachineConfig, MachineProgram, MachineRuntime, ProgramStatus,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
 
-use crate::fabric::{self, MachineNetwork, PodNetwork};
+use crate::fabric::{self, MachineNetwork};
 use crate::kubelet::{ImageTable, UnknownImage};
-use crate::runtime::{Container, ContainerSpec, ExecSession, ExecSpec, StartError, logs};
-use disk::Disk;
-use program::Program;
+use crate::runtime::{ExecSession, ExecSpec, StartError, logs};
+use docker::{Docker, DockerError, Shim};
+use netns::Netns;
+use runtime::{Place, Power, Runtime};
 
 /// How long programs may take to end when they are asked to.
 const STOPPING: Duration = Duration::from_secs(10);
@@ -84,6 +93,14 @@ pub enum MachineError {
         /// The cause.
         source: io::Error,
     },
+    /// The container that plays it.
+    #[error("machine {machine:?}: {source}")]
+    Docker {
+        /// The host.
+        machine: String,
+        /// The cause.
+        source: DockerError,
+    },
     /// A command in it.
     #[error("machine {machine:?}: {source}")]
     Command {
@@ -97,26 +114,19 @@ pub enum MachineError {
 /// A host.
 pub struct Machine {
     config: MachineConfig,
-    network: Arc<MachineNetwork>,
-    specs: Vec<ContainerSpec>,
-    disk: Disk,
+    runtime: Box<dyn Runtime>,
+    logs: PathBuf,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     starts: u64,
-    running: Option<Running>,
-}
-
-struct Running {
-    network: Arc<PodNetwork>,
-    programs: Vec<Program>,
-    power: CancellationToken,
+    running: Option<Box<dyn Power>>,
 }
 
 impl Machine {
-    /// A host that is off. `disk` and `logs` are folders of its own.
+    /// A host that is off. `disk` and `logs` are folders of its own; `shim` is needed by one that is a container.
     ///
     /// # Errors
     /// [`MachineError`] for a configuration that cannot be.
@@ -124,41 +134,23 @@ impl Machine {
         config: &MachineConfig,
         network: Arc<MachineNetwork>,
         images: &ImageTable,
+        shim: Option<&Arc<Shim>>,
         disk: PathBuf,
         logs: &Path,
     ) -> Result<Self, MachineError> {
-        let disk = Disk::create(&config.name, disk, &config.directories)?;
-        let specs = config.programs.iter().map(|program| {
-            let found = images.resolve(&program.image).map_err(|source| MachineError::Image {
-                machine: config.name.clone(),
-                program: program.name.clone(),
-                source,
-            })?;
-            let command = if program.command.is_empty() { &found.entrypoint } else { &program.command };
-            let mut environment = found.environment.clone();
-            environment.extend(program.environment.clone());
-            Ok(ContainerSpec {
-                id: format!("{}/{}", config.name, program.name),
-                hostname: config.name.clone(),
-                files: found.files.clone(),
-                mounts: disk.mounts(),
-                command: command.clone(),
-                environment: environment.into_iter().collect(),
-                working_directory: None,
-                capabilities: program.capabilities.clone(),
-                resolv_conf: config.resolv_conf.clone(),
-                hosts: String::new(),
-                read_only_root: false,
-                log_file: logs.join(format!("{}.log", program.name)),
-            })
-        });
-        let specs = specs.collect::<Result<Vec<_>, MachineError>>()?;
+        let refuse = |problem: &str| MachineError::Config { machine: config.name.clone(), problem: problem.to_owned() };
         let names: BTreeMap<_, _> = config.programs.iter().map(|program| (&program.name, ())).collect();
         if names.len() != config.programs.len() {
-            let problem = "two of its programs have one name".to_owned();
-            return Err(MachineError::Config { machine: config.name.clone(), problem });
+            return Err(refuse("two of its programs have one name"));
         }
-        Ok(Self { config: config.clone(), network, specs, disk, state: Mutex::default() })
+        let runtime: Box<dyn Runtime> = match &config.runtime {
+            MachineRuntime::Netns => Box::new(Netns::new(config, network, images, disk, logs)?),
+            MachineRuntime::Docker { image } => {
+                let shim = shim.ok_or_else(|| refuse("it is a container, and no `dockerSocket` is named"))?;
+                Box::new(Docker::new(config, image, network, images, Arc::clone(shim), logs)?)
+            }
+        };
+        Ok(Self { config: config.clone(), runtime, logs: logs.to_owned(), state: Mutex::default() })
     }
 
     /// Does what is asked, and answers.
@@ -169,19 +161,27 @@ impl Machine {
         // One after the other: a host that is being stopped cannot be started.
         let mut state = self.state.lock().await;
         match action {
-            MachineAction::Write { files } => self.disk.write(&files)?,
+            MachineAction::Write { files } => self.runtime.write(&files).await?,
             MachineAction::Start => self.start(&mut state).await?,
-            MachineAction::Stop => self.stop(&mut state).await?,
-            MachineAction::Kill => self.kill(&mut state).await?,
+            MachineAction::Stop => self.running(&mut state)?.stop().await?,
+            MachineAction::Kill => self.running(&mut state)?.kill().await?,
             MachineAction::Reboot => {
-                self.stop(&mut state).await?;
+                self.running(&mut state)?.stop().await?;
                 self.start(&mut state).await?;
             }
+            MachineAction::KillProgram { program } => {
+                let (running, index) = self.on(&state, &program)?;
+                running.keep_off(index, true).await?;
+            }
+            MachineAction::StartProgram { program } => {
+                let (running, index) = self.on(&state, &program)?;
+                running.keep_off(index, false).await?;
+            }
             MachineAction::Exec { program, command } => {
-                let container = self.container(&state, &program)?;
+                let place = self.place(&state, &program)?;
                 // It may take its time, and the host may lose its power meanwhile.
                 drop(state);
-                return self.exec(&container, command).await;
+                return self.exec(&*place, command).await;
             }
             MachineAction::Logs { program } => return self.logs(&state, &program).await,
             MachineAction::Status => {}
@@ -190,44 +190,22 @@ impl Machine {
     }
 
     async fn start(&self, state: &mut State) -> Result<(), MachineError> {
-        if state.running.is_some() {
-            return Err(self.is("runs already"));
+        match state.running.take() {
+            Some(running) if running.is_on() => {
+                state.running = Some(running);
+                return Err(self.is("runs already"));
+            }
+            // Somebody else has ended it; what it still occupies is given back.
+            Some(ended) => ended.kill().await?,
+            None => {}
         }
-        let network = Arc::new(self.network.plug_in().await?);
-        let hosts = self.hosts()?;
-        let power = CancellationToken::new();
-        let mut programs: Vec<Program> = Vec::new();
-        for (spec, program) in self.specs.iter().zip(&self.config.programs) {
-            let spec = ContainerSpec { hosts: hosts.clone(), ..spec.clone() };
-            let before = programs.last().map(Program::ready);
-            programs.push(Program::start(spec, program.ready_port, Arc::clone(&network), before, power.clone()));
-        }
+        state.running = Some(self.runtime.start(state.starts + 1).await?);
         state.starts += 1;
-        state.running = Some(Running { network, programs, power });
         Ok(())
     }
 
-    async fn stop(&self, state: &mut State) -> Result<(), MachineError> {
-        let Running { network, programs, power } = state.running.take().ok_or_else(|| self.is("does not run"))?;
-        power.cancel();
-        join_all(programs.into_iter().map(|program| program.stop(STOPPING))).await;
-        release(network).await;
-        Ok(())
-    }
-
-    /// The link goes first, so that no end of a connection is told to anybody.
-    async fn kill(&self, state: &mut State) -> Result<(), MachineError> {
-        let Running { network, programs, power } = state.running.take().ok_or_else(|| self.is("does not run"))?;
-        power.cancel();
-        network.unplug().await?;
-        join_all(programs.into_iter().map(|program| program.stop(Duration::ZERO))).await;
-        release(network).await;
-        Ok(())
-    }
-
-    fn hosts(&self) -> Result<String, MachineError> {
-        let own = format!("127.0.0.1\tlocalhost\n{}\t{}\n", self.network.address(), self.config.name);
-        Ok(own + &self.disk.hosts()?)
+    fn running(&self, state: &mut State) -> Result<Box<dyn Power>, MachineError> {
+        state.running.take().ok_or_else(|| self.is("does not run"))
     }
 
     fn index(&self, program: &str) -> Result<usize, MachineError> {
@@ -243,26 +221,32 @@ impl Machine {
     /// # Errors
     /// [`MachineError`].
     pub async fn attach(&self, program: &str, command: Vec<String>, stdin: bool) -> Result<ExecSession, MachineError> {
-        let container = self.container(&*self.state.lock().await, program)?;
+        let place = self.place(&*self.state.lock().await, program)?;
         let spec = ExecSpec { command, stdin, ..ExecSpec::default() };
-        container.exec(spec).await.map_err(|source| self.refused(source))
+        place.exec(spec).await.map_err(|source| self.refused(source))
     }
 
     fn refused(&self, source: StartError) -> MachineError {
         MachineError::Command { machine: self.config.name.clone(), source }
     }
 
-    /// The container of a program that runs.
-    fn container(&self, state: &State, program: &str) -> Result<Container, MachineError> {
+    /// A host that is on, and which of its programs this is.
+    fn on<'a>(&self, state: &'a State, program: &str) -> Result<(&'a dyn Power, usize), MachineError> {
         let index = self.index(program)?;
-        let running = state.running.as_ref().ok_or_else(|| self.is("does not run"))?;
-        let container = running.programs[index].container();
-        container.ok_or_else(|| self.refused(StartError::NotRunning(self.specs[index].id.clone())))
+        let running = state.running.as_deref().ok_or_else(|| self.is("does not run"))?;
+        Ok((running, index))
     }
 
-    async fn exec(&self, container: &Container, command: Vec<String>) -> Result<MachineAnswer, MachineError> {
+    /// The place beside a program that runs.
+    fn place(&self, state: &State, program: &str) -> Result<Box<dyn Place>, MachineError> {
+        let (running, index) = self.on(state, program)?;
+        let place = running.beside(index);
+        place.ok_or_else(|| self.refused(StartError::NotRunning(format!("{}/{program}", self.config.name))))
+    }
+
+    async fn exec(&self, place: &dyn Place, command: Vec<String>) -> Result<MachineAnswer, MachineError> {
         let spec = ExecSpec { command, ..ExecSpec::default() };
-        let session = container.exec(spec).await.map_err(|source| self.refused(source))?;
+        let session = place.exec(spec).await.map_err(|source| self.refused(source))?;
         let (stdout, stderr) = (session.stdout, session.stderr);
         let written = async {
             tokio::join!(text(stdout), async {
@@ -283,9 +267,10 @@ impl Machine {
     async fn logs(&self, state: &State, program: &str) -> Result<MachineAnswer, MachineError> {
         let index = self.index(program)?;
         let mut text = String::new();
-        let newest = state.running.as_ref().map_or(0, |running| running.programs[index].status().starts);
+        let newest = state.running.as_ref().map_or(0, |running| running.programs()[index].starts);
         for start in 1..=newest {
-            let path = program::log_file(&self.specs[index].log_file, start);
+            let base = self.logs.join(format!("{program}.log"));
+            let path = program::log_file(&program::log_file(&base, state.starts), start);
             // A start that failed has left no log.
             let Ok(stream) =
                 logs::read_logs(&path, logs::LogOptions { limit_bytes: Some(OUTPUT), ..Default::default() }, None)
@@ -303,19 +288,12 @@ impl Machine {
     }
 
     fn status(&self, state: &State) -> MachineAnswer {
-        let off = |name: &String| ProgramStatus {
-            name: name.clone(),
-            running: false,
-            ready: false,
-            starts: 0,
-            problem: None,
+        let running = state.running.as_ref().filter(|running| running.is_on());
+        let programs = match running {
+            Some(running) => running.programs(),
+            None => self.config.programs.iter().map(|program| ProgramStatus::off(&program.name)).collect(),
         };
-        let programs = match &state.running {
-            Some(running) => running.programs.iter().map(Program::status).collect(),
-            None => self.config.programs.iter().map(|program| off(&program.name)).collect(),
-        };
-        let programs = programs_named(programs, &self.config);
-        MachineAnswer::Status { running: state.running.is_some(), starts: state.starts, programs }
+        MachineAnswer::Status { running: running.is_some(), starts: state.starts, programs }
     }
 
     fn is(&self, problem: &'static str) -> MachineError {
@@ -323,16 +301,29 @@ impl Machine {
     }
 }
 
-fn programs_named(programs: Vec<ProgramStatus>, config: &MachineConfig) -> Vec<ProgramStatus> {
-    let names = config.programs.iter().map(|program| program.name.clone());
-    programs.into_iter().zip(names).map(|(status, name)| ProgramStatus { name, ..status }).collect()
+/// A program with what its image brings along, and the files of that image on this machine.
+fn resolved(
+    config: &MachineConfig,
+    program: &MachineProgram,
+    images: &ImageTable,
+) -> Result<(MachineProgram, BTreeMap<PathBuf, PathBuf>), MachineError> {
+    let found = images.resolve(&program.image).map_err(|source| MachineError::Image {
+        machine: config.name.clone(),
+        program: program.name.clone(),
+        source,
+    })?;
+    let mut resolved = program.clone();
+    if resolved.command.is_empty() {
+        resolved.command.clone_from(&found.entrypoint);
+    }
+    resolved.environment = found.environment.clone();
+    resolved.environment.extend(program.environment.clone());
+    Ok((resolved, found.files.clone()))
 }
 
-/// The last user gives it back.
-async fn release(network: Arc<PodNetwork>) {
-    if let Ok(network) = Arc::try_unwrap(network) {
-        network.release().await;
-    }
+/// What a host knows of itself.
+fn own_hosts(address: Ipv4Addr, name: &str) -> String {
+    format!("127.0.0.1\tlocalhost\n{address}\t{name}\n")
 }
 
 async fn text(stream: Box<dyn AsyncRead + Send + Unpin>) -> String {

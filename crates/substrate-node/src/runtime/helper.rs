@@ -4,20 +4,20 @@
 //! new process's standard input: a length, the JSON text, and descriptors beside the first byte. Answers come back
 //! on the same socket as one JSON document; end of file after [`Answer::Executing`] means that the program runs.
 
-use std::io::{self, IoSlice, Write as _};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 
 use super::StartError;
 use super::child::Child;
+use crate::message;
 
 /// What the new process is asked to do. The first argument of its command line names it too, for humans.
 #[derive(Debug, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ impl Launch {
         std::thread::Builder::new().name("launch".to_owned()).spawn(move || {
             let spawned = spawn(&enter, role, theirs, stdout, stderr).map(|pid| {
                 // A process that has already ended does not read; the reason follows from its silence below.
-                send_request(&ours, &request, stdin.as_ref()).ok();
+                message::send(&ours, &request, stdin.as_ref().map(AsFd::as_fd)).ok();
                 (pid, ours)
             });
             drop(reply.send(spawned));
@@ -157,19 +157,6 @@ fn spawn(enter: &Enter, role: &str, control: UnixStream, stdout: OwnedFd, stderr
         .stderr(Stdio::from(stderr))
         .spawn()?;
     Ok(child.id())
-}
-
-fn send_request(control: &UnixStream, request: &[u8], stdin: Option<&OwnedFd>) -> io::Result<()> {
-    let length = u64::try_from(request.len()).map_err(io::Error::other)?.to_be_bytes();
-    let descriptors: Vec<_> = stdin.iter().map(|descriptor| descriptor.as_raw_fd()).collect();
-    let rights = [ControlMessage::ScmRights(&descriptors)];
-    let rights = if descriptors.is_empty() { &[][..] } else { &rights[..] };
-    let sent = sendmsg::<()>(control.as_raw_fd(), &[IoSlice::new(&length)], rights, MsgFlags::MSG_NOSIGNAL, None)?;
-    if sent != length.len() {
-        return Err(io::ErrorKind::WriteZero.into());
-    }
-    let mut control = control;
-    control.write_all(request)
 }
 
 async fn read_answers(control: UnixStream) -> Result<(), StartError> {

@@ -18,5 +18,5 @@ mod spec;
 
 pub use container::Container;
 pub use init::maybe_container_init;
-pub(crate) use init::{CAPABILITY_NAMES, set_read_only};
+pub(crate) use init::{CAPABILITY_NAMES, close_descriptors_on_exec, give_up_capabilities_but, set_read_only};
 pub use spec::{ContainerSpec, DEFAULT_PATH, ExecSession, ExecSpec, ExitStatus, Mount, MountSource, StartError};

@@ -9,6 +9,9 @@ use kube::discovery::{Discovery, verbs};
 use super::file_name;
 use crate::check::proxies;
 use crate::cluster::{Cluster, Error, is_meshed};
+use crate::topology::Vm;
+use crate::topology::vm::PROXY;
+use crate::vm::Machine;
 
 /// Lines of a log that are kept.
 const LOG_LINES: i64 = 2000;
@@ -28,6 +31,48 @@ pub(super) struct Wanted {
     /// Its path below the folder of the cluster.
     pub(super) path: String,
     question: Question,
+}
+
+/// What there is to save of a machine.
+pub(super) struct OfMachine {
+    /// What it is, for people.
+    pub(super) what: String,
+    /// Its path below the folder of the machine.
+    pub(super) path: String,
+    question: AskMachine,
+}
+
+enum AskMachine {
+    Proxy(&'static str),
+    Log(String),
+}
+
+/// Everything to save of a machine: what its proxy holds, and what its programs wrote.
+pub(super) fn of_machine(vm: &Vm) -> Vec<OfMachine> {
+    let proxy = OF_PROXY.iter().map(|(path, file, what)| OfMachine {
+        what: format!("{what} of the proxy"),
+        path: (*file).to_owned(),
+        question: AskMachine::Proxy(path),
+    });
+    let programs = std::iter::once(PROXY).chain(vm.programs.iter().map(|program| program.name.as_str()));
+    let logs = programs.map(|program| OfMachine {
+        what: format!("log of {program}"),
+        path: format!("{}.log", file_name(program)),
+        question: AskMachine::Log(program.to_owned()),
+    });
+    proxy.chain(logs).collect()
+}
+
+impl OfMachine {
+    /// The answer; of a machine that is off there is none.
+    pub(super) async fn content(&self, machine: &Machine) -> Result<String, String> {
+        match &self.question {
+            AskMachine::Proxy(path) => {
+                proxies::request_machine(machine, path).await.map_err(|error| crate::cluster::chain(&error))
+            }
+            AskMachine::Log(program) => machine.logs(program).await.map_err(|error| crate::cluster::chain(&error)),
+        }
+    }
 }
 
 enum Question {
@@ -168,6 +213,15 @@ mod tests {
             "istio-proxy.log",
         ];
         assert_eq!(paths, files.map(|file| format!("{folder}/{file}")));
+    }
+
+    #[test]
+    fn a_machine_gives_its_proxy_and_the_logs_of_its_programs() {
+        let text = include_str!("../../../../scenarios/topologies/virtual-machines.yaml");
+        let topology = crate::topology::validate::read("virtual-machines.yaml", text).expect("no problems");
+        let paths: Vec<String> = of_machine(&topology.vms[0]).into_iter().map(|wanted| wanted.path).collect();
+        let files = ["config_dump.json", "clusters.json", "certificates.json", "stats.txt", "proxy.log", "details.log"];
+        assert_eq!(paths, files);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The state of the clusters when a scenario has not passed, saved before its clean-up changes it: what proxies hold and
+//! The state of the clusters and machines when a scenario has not passed, saved before its clean-up changes it: what proxies hold and
 //! counted, logs, and objects. Each file is freed of secrets before it is written.
 //!
 //! Saving is best effort and bounded in time: what cannot be had is told, and changes no verdict.
@@ -17,6 +17,7 @@ use crate::report::record::Artifact;
 use crate::report::redact;
 use crate::report::stream::EventSender;
 use crate::report::words;
+use crate::topology::Vm;
 
 /// Longest time for all of it.
 const DEADLINE: Duration = Duration::from_secs(45);
@@ -27,11 +28,17 @@ const AT_A_TIME: usize = 6;
 /// The largest file; the end of what is longer is kept, for it is the newest.
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// Saves the state of every cluster below `out` and tells what was saved.
-pub(super) async fn take(environment: &Environment, scenario: &str, out: &Utf8Path, events: &EventSender) {
+/// Saves the state of every cluster and of the machines below `out` and tells what was saved.
+pub(super) async fn take(
+    environment: &Environment,
+    machines: &[Vm],
+    scenario: &str,
+    out: &Utf8Path,
+    events: &EventSender,
+) {
     let folder = out.join("artifacts").join(file_name(scenario));
     let mut saved = Saved::default();
-    if tokio::time::timeout(DEADLINE, save_all(environment, &folder, &mut saved)).await.is_err() {
+    if tokio::time::timeout(DEADLINE, save_all(environment, machines, &folder, &mut saved)).await.is_err() {
         saved.missing.push(format!("the rest: saving took longer than {} s", DEADLINE.as_secs()));
     }
     saved.artifacts.sort_by(|left, right| left.path.cmp(&right.path));
@@ -50,12 +57,15 @@ struct Saved {
     missing: Vec<String>,
 }
 
-async fn save_all(environment: &Environment, folder: &Utf8Path, saved: &mut Saved) {
+async fn save_all(environment: &Environment, machines: &[Vm], folder: &Utf8Path, saved: &mut Saved) {
     if let Some(links) = environment.links() {
         match save_counters(links, folder).await {
             Ok(artifact) => saved.artifacts.push(artifact),
             Err(why) => saved.missing.push(format!("{COUNTERS}: {why}")),
         }
+    }
+    for vm in machines {
+        save_machine(environment, vm, folder, saved).await;
     }
     for cluster in environment.clusters() {
         let wanted = match collect::wanted(cluster).await {
@@ -79,6 +89,26 @@ async fn save_all(environment: &Environment, folder: &Utf8Path, saved: &mut Save
                 Ok(artifact) => saved.artifacts.push(artifact),
                 Err(why) => saved.missing.push(format!("{}: {}: {why}", cluster.name(), wanted.what)),
             }
+        }
+    }
+}
+
+/// The state of a machine, in a folder of its name: no cluster has the same.
+async fn save_machine(environment: &Environment, vm: &Vm, folder: &Utf8Path, saved: &mut Saved) {
+    let machine = match environment.machine(&vm.name) {
+        Ok(machine) => machine,
+        Err(error) => return saved.missing.push(format!("{}: {}", vm.name, crate::cluster::chain(&error))),
+    };
+    for wanted in collect::of_machine(vm) {
+        let path = Utf8Path::new(&file_name(&vm.name)).join(&wanted.path);
+        let what = format!("{}: {}", vm.name, wanted.what);
+        let kept = match wanted.content(&machine).await {
+            Ok(content) => keep(folder, &path, what.clone(), content).await.map_err(|error| error.to_string()),
+            Err(why) => Err(why),
+        };
+        match kept {
+            Ok(artifact) => saved.artifacts.push(artifact),
+            Err(why) => saved.missing.push(format!("{what}: {why}")),
         }
     }
 }

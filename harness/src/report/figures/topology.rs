@@ -87,7 +87,7 @@ impl From<&Topology> for TopologyFacts {
             network: vm.network.clone(),
             cluster: vm.cluster.clone(),
             identity: vm.identity.clone(),
-            runtime: vm.runtime(),
+            runtime: vm.runtime,
         });
         Self {
             name: topology.name.clone(),

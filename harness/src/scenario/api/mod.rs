@@ -55,11 +55,11 @@ pub use super::file::{
     DeniedFile as Denied, ErrorsFile as Errors, ExecFile as Exec, ExpectFile as Expect, FailoverFile as Failover,
     FailuresFile as Failures, FaultFile as Fault, GatewayFile as Gateway, HealFile as Heal, IdentityFile as Identity,
     LinkFaultFile as LinkFault, LinkFile as Link, LossFile as Loss, MtlsFile as Mtls, ObjectFile as Object,
-    PatchFile as Patch, PauseFile as Pause, RefutedFile as Refuted, RefutedSomeFile as RefutedSome,
-    RegisterFile as Register, RestartFile as Restart, ScaleFile as Scale, SourcesFile as Sources, SplitFile as Split,
-    TrafficFile as Traffic, WaitFile as Wait, WorkloadFile as Workload,
+    OnboardFile as Onboard, PatchFile as Patch, PauseFile as Pause, ProgramOnFile as ProgramOn, RefutedFile as Refuted,
+    RefutedSomeFile as RefutedSome, RegisterFile as Register, RestartFile as Restart, ScaleFile as Scale,
+    SourcesFile as Sources, SplitFile as Split, TrafficFile as Traffic, WaitFile as Wait, WorkloadFile as Workload,
 };
-pub use super::keys::{Capability, ConnectionOutcome, DenialReason, FailureReason, LinkDirection};
+pub use super::keys::{Capability, ConnectionOutcome, DenialReason, FailureReason, LinkDirection, TokenKind};
 pub use step::{Control, Step};
 
 /// A scenario, and where its parts were written.

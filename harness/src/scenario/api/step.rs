@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::places::Places;
 use super::{
-    Apply, Background, Config, Connect, Converge, Delete, Exec, Expect, Fault, Heal, Link, Object, Patch, Refuted,
-    Register, Restart, Scale, Traffic, Wait, add,
+    Apply, Background, Config, Connect, Converge, Delete, Exec, Expect, Fault, Heal, Link, Object, Onboard, Patch,
+    Refuted, Register, Restart, Scale, Traffic, Wait, add,
 };
 use crate::diagnostic::tree::Path;
 use crate::scenario::file::{ControlFile, StepFile};
@@ -58,6 +58,8 @@ steps! {
     restart: Restart;
     /// Kills the pods of a workload without notice and waits until others are ready in their place.
     kill: Restart;
+    /// Lets a virtual machine join anew.
+    onboard: Onboard;
     /// Runs a command in a pod.
     exec: Exec;
     /// Waits until an object is as described.

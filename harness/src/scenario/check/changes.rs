@@ -11,8 +11,8 @@ use crate::cluster::PROXY_CONTAINER;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
 use crate::scenario::expression::Subject;
-use crate::scenario::file::{ExecFile, PatchFile, RestartFile, ScaleFile, WaitFile, WorkloadFile};
-use crate::scenario::plan::{Change, Deployment, Exec, ObjectRef, Patch, Replace, Scale, Until, Wait};
+use crate::scenario::file::{ExecFile, OnboardFile, PatchFile, RestartFile, ScaleFile, WaitFile, WorkloadFile};
+use crate::scenario::plan::{Change, Deployment, Exec, ObjectRef, Onboard, Patch, Replace, Scale, Until, Wait};
 use crate::topology::{GatewayKind, Vm, vm};
 
 /// Default of `timeout` where pods come and go.
@@ -174,6 +174,14 @@ impl Context<'_> {
         Some(Replace { workload, by_force, timeout })
     }
 
+    pub(super) fn onboard(&mut self, path: &Path, file: &OnboardFile) -> Option<Onboard> {
+        let named = WorkloadFile { vm: Some(file.vm.clone()), ..WorkloadFile::default() };
+        let machine = self.deployment(path, &named)?;
+        let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), ROLLOUT_TIMEOUT);
+        self.pods_change(&machine);
+        Some(Onboard { vm: machine.vm?, token: file.token, timeout })
+    }
+
     /// Every control plane may know the pods: what each of them must hold is looked up when it is waited for.
     pub(super) fn pods_change(&mut self, workload: &Deployment) {
         for cluster in self.topology.primaries() {
@@ -200,7 +208,7 @@ impl Context<'_> {
         Some(Exec { within, container, command, exit_code: file.exit_code, contains, timeout })
     }
 
-    fn program(&mut self, path: &Path, vm: &Vm, program: &str) {
+    pub(super) fn program(&mut self, path: &Path, vm: &Vm, program: &str) {
         let known: Vec<&str> =
             std::iter::once(vm::PROXY).chain(vm.programs.iter().map(|program| program.name.as_str())).collect();
         if !known.contains(&program) {

@@ -6,7 +6,9 @@ use super::context::Context;
 use super::expect::Measurement;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
-use crate::scenario::file::{BackgroundFile, ExpectFile, FailoverFile, FaultFile, HealFile, StormFile, WorkloadFile};
+use crate::scenario::file::{
+    BackgroundFile, ExpectFile, FailoverFile, FaultFile, HealFile, ProgramOnFile, StormFile, WorkloadFile,
+};
 use crate::scenario::keys::LinkDirection;
 use crate::scenario::plan::{
     Action, Await, Background, Between, Deployment, Failover, Fault, FaultKind, Step, Stop, Storm, Traffic,
@@ -17,7 +19,7 @@ const FAULT_LIMIT: Duration = Duration::from_secs(60);
 /// Default of `failover.slowAfter`.
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 /// Words of faults, as they stand in files.
-const FAULTS: [&str; 7] = ["kill", "scaleToZero", "storm", "cut", "delay", "loss", "pauseApiServer"];
+const FAULTS: [&str; 8] = ["kill", "scaleToZero", "killProgram", "storm", "cut", "delay", "loss", "pauseApiServer"];
 
 impl Context<'_> {
     pub(super) fn fault(&mut self, path: &Path, file: &FaultFile) -> Option<Fault> {
@@ -29,6 +31,7 @@ impl Context<'_> {
         };
         let limit = self.duration(&path.key("limit"), file.limit.as_deref(), FAULT_LIMIT);
         let kind = self.fault_kind(path, file)?;
+        // What is measured after a program was killed is what that does while the mesh still counts on its machine.
         if let FaultKind::Kill(workload) | FaultKind::ScaleToZero(workload) = &kind {
             self.pods_go(workload);
         }
@@ -41,6 +44,9 @@ impl Context<'_> {
         }
         if let Some(workload) = &file.scale_to_zero {
             return self.deployment(&path.key("scaleToZero"), workload).map(FaultKind::ScaleToZero);
+        }
+        if let Some(program) = &file.kill_program {
+            return self.kill_program(&path.key("killProgram"), program);
         }
         if let Some(storm) = &file.storm {
             return self.storm(&path.key("storm"), storm).map(FaultKind::Storm);
@@ -62,6 +68,13 @@ impl Context<'_> {
         let pause = file.pause_api_server.as_ref()?;
         self.cluster(&path.key("pauseApiServer").key("cluster"), &pause.cluster);
         Some(FaultKind::PauseApiServer(pause.cluster.clone()))
+    }
+
+    fn kill_program(&mut self, path: &Path, file: &ProgramOnFile) -> Option<FaultKind> {
+        let named = WorkloadFile { vm: Some(file.vm.clone()), ..WorkloadFile::default() };
+        let machine = self.deployment(path, &named)?;
+        self.program(&path.key("program"), machine.vm.as_ref()?, &file.program);
+        Some(FaultKind::KillProgram { machine, program: file.program.clone() })
     }
 
     fn storm(&mut self, path: &Path, file: &StormFile) -> Option<Storm> {
@@ -114,7 +127,7 @@ impl Context<'_> {
     }
 
     fn heals(&mut self, kind: &FaultKind) {
-        if let FaultKind::Kill(workload) | FaultKind::ScaleToZero(workload) = kind {
+        if let Some(workload) = kind.gone() {
             self.pods_change(workload);
         }
     }
@@ -238,6 +251,7 @@ fn given(file: &FaultFile) -> Vec<&'static str> {
     let there = [
         file.kill.is_some(),
         file.scale_to_zero.is_some(),
+        file.kill_program.is_some(),
         file.storm.is_some(),
         file.cut.is_some(),
         file.delay.is_some(),

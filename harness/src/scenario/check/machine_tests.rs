@@ -47,6 +47,19 @@ fn machines_send_and_are_rebooted_stopped_and_cut_from_their_power() {
 }
 
 #[test]
+fn a_program_is_killed_and_a_machine_joins_anew() {
+    let plan = plan(
+        "- {name: killed, fault: {killProgram: {vm: echo-vm, program: proxy}}}\n- {heal: {fault: killed}}\n\
+         - {onboard: {vm: details-vm}}\n- {onboard: {vm: details-vm, token: wrongAudience, timeout: 5s}}\n- {converge: {}}\n",
+    );
+    let Action::Fault(fault) = &plan.steps[0].action else { panic!("fault") };
+    assert!(matches!(&fault.kind, FaultKind::KillProgram { program, .. } if program == "proxy"));
+    let Action::Onboard(onboard) = &plan.steps[3].action else { panic!("onboard") };
+    assert_eq!((onboard.vm.name.as_str(), onboard.timeout.as_secs()), ("details-vm", 5));
+    insta::assert_snapshot!(explain::explain(&plan));
+}
+
+#[test]
 fn whoever_measures_after_a_machine_went_waits_for_the_proxies() {
     let problems = checked(
         "- {restart: {vm: details-vm}}\n- {traffic: {from: {vm: echo-vm}, url: 'http://echo:8080/'}, expect: [{answered: all}]}\n",
@@ -78,6 +91,9 @@ fn mistakes_about_machines_are_named_with_their_place() {
         "- {restart: {cluster: cluster1}}\n",
         "- {scale: {vm: details-vm, replicas: 2}}\n",
         "- {exec: {in: {vm: details-vm}, container: web, command: ['true']}}\n",
+        "- {fault: {killProgram: {vm: details-vm, program: web}}}\n",
+        "- {fault: {killProgram: {vm: details, program: proxy}}}\n",
+        "- {onboard: {vm: details-vm, token: expired}}\n",
         "- {traffic: {from: {workload: probe}, url: 'http://x/'}, expect: [{answered: all}]}\n",
     ];
     let said: Vec<String> = cases.iter().map(|steps| checked(steps).problems.render(false)).collect();

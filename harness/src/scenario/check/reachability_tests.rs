@@ -66,7 +66,7 @@ fn a_control_repeats_the_matrix_with_exceptions_of_its_own() {
 
 #[test]
 fn a_plan_knows_what_it_touches() {
-    let steps = "- apply: {clusters: [cluster1], objects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: n}}]}\n  cleanup: [{delete: {clusters: [cluster1], objects: [{apiVersion: v1, kind: ConfigMap, name: a, namespace: n}]}}]\n- {fault: {scaleToZero: {cluster: cluster1, workload: details-v1}}}\n- {unlink: {clusters: [cluster1, cluster2]}, cleanup: [{link: {clusters: [cluster1, cluster2]}}]}\n";
+    let steps = "- apply: {clusters: [cluster1], objects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: n}}]}\n  cleanup: [{delete: {clusters: [cluster1], objects: [{apiVersion: v1, kind: ConfigMap, name: a, namespace: n}]}}]\n- {fault: {scaleToZero: {cluster: cluster1, workload: details-v1}}}\n- {unlink: {clusters: [cluster1, cluster2]}, cleanup: [{link: {clusters: [cluster1, cluster2]}}]}\n- delete: {clusters: [cluster2], objects: [{apiVersion: v1, kind: Secret, name: kept-by-others, namespace: n}]}\n";
     let touched: Vec<(Part, String)> =
         plan(steps).touched().iter().map(|one| (one.part, format!("{}: {}", one.cluster, one.object.key()))).collect();
     let expected = [
@@ -74,6 +74,7 @@ fn a_plan_knows_what_it_touches() {
         (Part::Replicas, "cluster1: Deployment/bookinfo/details-v1"),
         (Part::Existence, "cluster1: Secret/istio-system/istio-remote-secret-cluster2"),
         (Part::Existence, "cluster2: Secret/istio-system/istio-remote-secret-cluster1"),
+        (Part::Existence, "cluster2: Secret/n/kept-by-others"),
     ];
     for (part, name) in expected {
         assert!(touched.contains(&(part, name.to_owned())), "{name}: {touched:?}");

@@ -1,6 +1,7 @@
 //! Names for steps that their author gave none.
 
 use super::convergence::reference;
+use crate::scenario::keys::TokenKind;
 use crate::scenario::plan::{Action, ObjectRef};
 
 /// What a step does, in a few words.
@@ -27,6 +28,8 @@ pub(super) fn said(action: &Action) -> String {
         Action::Scale(scale) => format!("scale {} to {}", scale.workload, scale.replicas),
         Action::Replace(replace) if replace.by_force => format!("kill {}", replace.workload),
         Action::Replace(replace) => format!("restart {}", replace.workload),
+        Action::Onboard(onboard) if onboard.token == TokenKind::Good => format!("{} joins anew", onboard.vm.name),
+        Action::Onboard(onboard) => format!("{} is refused with {}", onboard.vm.name, onboard.token),
         Action::Exec(exec) => format!("`{}` in {}", exec.command.join(" "), exec.within),
         Action::Wait(wait) => format!("{} on {} comes {}", wait.object.key(), wait.cluster, wait.until),
         Action::Link(link) => {

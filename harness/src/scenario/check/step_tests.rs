@@ -41,7 +41,7 @@ fn each_mistake_in_a_step_has_a_message() {
         "- {try: []}".to_owned(),
         "- {note: a, catch: [{note: b}], cleanup: []}".to_owned(),
         format!(
-            "- {{name: m, {MEASURE}}}\n- {{control: {{change: [{{exec: {{in: {{{V1}}}, command: [a]}}}}], repeat: m, refutes: [answered], expect: [{{answered: all}}], restore: [{{note: r, cleanup: [{{note: x}}]}}]}}}}"
+            "- {{name: m, {MEASURE}}}\n- {{control: {{change: [{{fault: {{kill: {{{V1}}}}}}}], repeat: m, refutes: [answered], expect: [{{answered: all}}], restore: [{{note: r, cleanup: [{{note: x}}]}}]}}}}"
         ),
         format!("- {{parallel: [{{scale: {{{V1}, replicas: 0}}}}, {{note: a}}]}}\n- {{{MEASURE}}}"),
     ];

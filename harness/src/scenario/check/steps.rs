@@ -112,6 +112,9 @@ impl Context<'_> {
         if let Some(kill) = &file.kill {
             return self.replace(&path.key("kill"), kill, true).map(Action::Replace);
         }
+        if let Some(onboard) = &file.onboard {
+            return self.onboard(&path.key("onboard"), onboard).map(Action::Onboard);
+        }
         if let Some(exec) = &file.exec {
             return self.exec(&path.key("exec"), exec).map(Action::Exec);
         }

@@ -3,7 +3,7 @@
 use crate::scenario::file::StepFile;
 
 /// Words of the actions, as they stand in files.
-pub(super) const ACTIONS: [&str; 26] = [
+pub(super) const ACTIONS: [&str; 27] = [
     "sequence",
     "parallel",
     "try",
@@ -14,6 +14,7 @@ pub(super) const ACTIONS: [&str; 26] = [
     "scale",
     "restart",
     "kill",
+    "onboard",
     "exec",
     "wait",
     "link",
@@ -32,7 +33,7 @@ pub(super) const ACTIONS: [&str; 26] = [
     "control",
 ];
 /// Those that a control may do.
-pub(super) const CHANGES: [&str; 13] = [
+pub(super) const CHANGES: [&str; 15] = [
     "note",
     "apply",
     "delete",
@@ -40,6 +41,8 @@ pub(super) const CHANGES: [&str; 13] = [
     "scale",
     "restart",
     "kill",
+    "onboard",
+    "exec",
     "wait",
     "link",
     "unlink",
@@ -61,6 +64,7 @@ pub(super) fn given(file: &StepFile) -> Vec<&'static str> {
         file.scale.is_some(),
         file.restart.is_some(),
         file.kill.is_some(),
+        file.onboard.is_some(),
         file.exec.is_some(),
         file.wait.is_some(),
         file.link.is_some(),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ObjectFile, WorkloadFile};
+use crate::scenario::keys::TokenKind;
 
 /// A change of parts of an object: exactly one of `merge` and `json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +66,21 @@ pub struct RestartFile {
 
 /// A workload whose pods are killed.
 pub type KillFile = RestartFile;
+
+/// A virtual machine that joins the mesh anew.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OnboardFile {
+    /// Name of the virtual machine.
+    pub vm: String,
+    /// The token among its files. With one that is not good, the control plane must refuse it: it gets no certificate, and the
+    /// machine is on without being a part of the mesh.
+    #[serde(default)]
+    pub token: TokenKind,
+    /// Longest wait, such as `30s`.
+    #[serde(default)]
+    pub timeout: Option<String>,
+}
 
 /// A command to run in a pod or on a virtual machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -17,6 +17,9 @@ pub struct FaultFile {
     /// A workload has no pods; it is healed when it has as many as before. With `istiod`, the control plane is down. A virtual
     /// machine is stopped in order.
     pub scale_to_zero: Option<WorkloadFile>,
+    /// A program of a virtual machine is killed without notice and kept off; it is healed when it was started again and the
+    /// machine is counted on. The rest of the machine goes on.
+    pub kill_program: Option<ProgramOnFile>,
     /// A server answers a share of its requests with errors, and stays ready.
     pub storm: Option<StormFile>,
     /// What one network sends to another is dropped.
@@ -29,6 +32,16 @@ pub struct FaultFile {
     pub pause_api_server: Option<PauseFile>,
     /// After this time it heals in any case, where the environment keeps such a limit; `60s` when left out.
     pub limit: Option<String>,
+}
+
+/// A program of a virtual machine.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProgramOnFile {
+    /// Name of the virtual machine.
+    pub vm: String,
+    /// Name of the program; `proxy` is the agent with its proxy.
+    pub program: String,
 }
 
 /// A server that answers with errors.

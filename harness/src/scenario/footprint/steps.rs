@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::objects::Written;
 use super::{Footprint, Service, Thing};
-use crate::scenario::plan::{Action, Deployment, FaultKind, Plan, Step, Traffic, Until, Wait};
+use crate::scenario::plan::{Action, Deployment, Plan, Step, Traffic, Until, Wait};
 use crate::topology::{GatewayKind, Workload};
 
 /// Namespace of control planes and gateways.
@@ -58,6 +58,7 @@ impl Look {
             Action::Patch(patch) => self.patch(patch),
             Action::Scale(scale) => self.change(&scale.workload),
             Action::Replace(replace) => self.change(&replace.workload),
+            Action::Onboard(_) => self.footprint.be_alone("a virtual machine joins anew"),
             Action::Exec(exec) => self.change(&exec.within),
             Action::Wait(wait) => self.wait(wait),
             Action::Link(_) => self.footprint.be_alone("it creates or removes remote secrets"),
@@ -70,9 +71,9 @@ impl Look {
             }
             Action::Config(config) => self.config(&config.of),
             Action::Reachability(_) => self.footprint.be_alone("it asks every service from everywhere"),
-            Action::Fault(fault) => match &fault.kind {
-                FaultKind::Kill(workload) | FaultKind::ScaleToZero(workload) => self.change(workload),
-                fault => self.footprint.be_alone(format!("fault: {fault}")),
+            Action::Fault(fault) => match fault.kind.gone() {
+                Some(workload) => self.change(workload),
+                None => self.footprint.be_alone(format!("fault: {}", fault.kind)),
             },
             // The fault itself is looked at where it begins.
             Action::Heal(_) => {}

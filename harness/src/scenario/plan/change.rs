@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ObjectRef;
 use crate::scenario::expression;
-use crate::scenario::keys::{duration_text, serialize_duration};
+use crate::scenario::keys::{TokenKind, duration_text, serialize_duration};
 use crate::topology::Vm;
 
 /// A Deployment on a cluster: a workload of the topology, a gateway or the control plane; or a virtual machine.
@@ -99,6 +99,19 @@ pub struct Exec {
     pub exit_code: i32,
     /// Texts that its standard output must contain.
     pub contains: Vec<String>,
+    /// Longest wait.
+    #[serde(serialize_with = "serialize_duration")]
+    pub timeout: Duration,
+}
+
+/// A virtual machine that joins anew.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Onboard {
+    /// Which.
+    pub vm: Box<Vm>,
+    /// What it proves by who it is.
+    pub token: TokenKind,
     /// Longest wait.
     #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,

@@ -26,6 +26,13 @@ pub enum FaultKind {
     Kill(Deployment),
     /// A workload has no pods.
     ScaleToZero(Deployment),
+    /// A program of a virtual machine is killed and kept off.
+    KillProgram {
+        /// Whose.
+        machine: Deployment,
+        /// Which.
+        program: String,
+    },
     /// A server answers a share of its requests with errors.
     Storm(Storm),
     /// A link drops everything.
@@ -94,6 +101,7 @@ impl std::fmt::Display for FaultKind {
             Self::Kill(Deployment { vm: Some(vm), .. }) => write!(formatter, "power of {} cut", vm.name),
             Self::ScaleToZero(Deployment { vm: Some(vm), .. }) => write!(formatter, "{} shut down", vm.name),
             Self::Kill(workload) => write!(formatter, "{workload} killed"),
+            Self::KillProgram { machine, program } => write!(formatter, "{program} of {} killed", machine.name),
             Self::ScaleToZero(workload) => write!(formatter, "{workload} without pods"),
             Self::Storm(Storm { workload, status, percent, .. }) => {
                 write!(formatter, "{workload} answers {percent} % with {status}")
@@ -107,11 +115,22 @@ impl std::fmt::Display for FaultKind {
 }
 
 impl FaultKind {
+    /// Whose pods go and come back with it.
+    #[must_use]
+    pub fn gone(&self) -> Option<&Deployment> {
+        match self {
+            Self::Kill(workload) | Self::ScaleToZero(workload) | Self::KillProgram { machine: workload, .. } => {
+                Some(workload)
+            }
+            _ => None,
+        }
+    }
+
     /// What the environment must be able to do for it.
     #[must_use]
     pub fn requires(&self) -> Option<Capability> {
         match self {
-            Self::Kill(_) | Self::ScaleToZero(_) | Self::Storm(_) => None,
+            Self::Kill(_) | Self::ScaleToZero(_) | Self::KillProgram { .. } | Self::Storm(_) => None,
             Self::Cut(_) => Some(Capability::Cut),
             Self::Delay { .. } => Some(Capability::Delay),
             Self::Loss { .. } => Some(Capability::Loss),

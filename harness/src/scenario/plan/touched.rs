@@ -20,7 +20,7 @@ pub struct Touched {
 /// What of an object has to be as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// That it is there, or that it is not: a remote secret has another token each time.
+    /// That it is there, or that it is not: whoever keeps it may make it anew, as a remote secret has another token each time.
     Existence,
     /// How many pods it asks for: a restart changes the rest on purpose.
     Replicas,
@@ -35,6 +35,9 @@ impl Plan {
         let mut all = BTreeSet::new();
         collect(&self.steps, &mut all);
         collect(&self.finally, &mut all);
+        let written: BTreeSet<Touched> = all.iter().filter(|one| one.part == Part::Whole).cloned().collect();
+        let is_written = |one: &Touched| written.contains(&Touched { part: Part::Whole, ..one.clone() });
+        all.retain(|one| one.part != Part::Existence || !is_written(one));
         all
     }
 }
@@ -45,10 +48,13 @@ fn collect(steps: &[Step], all: &mut BTreeSet<Touched>) {
         collect(&step.cleanup, all);
         match &step.action {
             Action::Apply(apply) => {
-                all.extend(on_each(&apply.clusters, apply.objects.iter().map(ObjectRef::of)));
+                all.extend(on_each(&apply.clusters, apply.objects.iter().map(ObjectRef::of), Part::Whole));
             }
-            Action::Delete(delete) => all.extend(on_each(&delete.clusters, delete.objects.iter().cloned())),
-            Action::Patch(patch) => all.extend(on_each(&patch.clusters, [patch.object.clone()])),
+            // What a plan deletes and never writes comes back by whoever keeps it, who may make it anew.
+            Action::Delete(delete) => {
+                all.extend(on_each(&delete.clusters, delete.objects.iter().cloned(), Part::Existence));
+            }
+            Action::Patch(patch) => all.extend(on_each(&patch.clusters, [patch.object.clone()], Part::Whole)),
             Action::Scale(scale) => {
                 all.insert(replicas(&scale.workload));
             }
@@ -76,16 +82,11 @@ fn collect(steps: &[Step], all: &mut BTreeSet<Touched>) {
     }
 }
 
-fn on_each(clusters: &[String], objects: impl IntoIterator<Item = ObjectRef>) -> Vec<Touched> {
-    let objects = objects.into_iter();
-    let whole = |object: ObjectRef| {
-        clusters.iter().map(move |cluster| Touched {
-            cluster: cluster.clone(),
-            object: object.clone(),
-            part: Part::Whole,
-        })
+fn on_each(clusters: &[String], objects: impl IntoIterator<Item = ObjectRef>, part: Part) -> Vec<Touched> {
+    let of = |object: ObjectRef| {
+        clusters.iter().map(move |cluster| Touched { cluster: cluster.clone(), object: object.clone(), part })
     };
-    objects.flat_map(whole).collect()
+    objects.into_iter().flat_map(of).collect()
 }
 
 fn replicas(workload: &Deployment) -> Touched {

@@ -210,12 +210,33 @@ fn a_machine_is_of_its_own_name_and_group_where_nothing_else_is_said() {
 }
 
 #[test]
+fn machines_of_one_kind_are_numbered() {
+    let three = DETAILS.replace("name: vm1,", "name: web, replicas: 3,");
+    let topology = read("t.yaml", &with_machines(&format!("- {three}\n- {DETAILS}"))).expect("no problems");
+    let machines: Vec<String> =
+        topology.vms.iter().map(|vm| format!("{} {} {}", vm.name, vm.workload_group, vm.address)).collect();
+    let expected =
+        ["web-1 web 172.30.200.1", "web-2 web 172.30.200.2", "web-3 web 172.30.200.3", "vm1 vm1 172.30.200.4"];
+    assert_eq!(machines, expected);
+}
+
+#[test]
+fn mistakes_of_numbers_and_hosts_of_machines_are_reported() {
+    let none = DETAILS.replace("name: vm1,", "name: none, replicas: 0,");
+    let two = DETAILS.replace("name: vm1,", "name: vm, replicas: 2,");
+    let own = DETAILS.replace("name: vm1,", "name: vm-2,");
+    let hosts = DETAILS.replace("name: vm1,", "name: vm5, hosts: [echo.echo],");
+    let short = DETAILS.replace("name: vm1,", "name: vm6, captureDns: false, hosts: [echo, A.b],");
+    insta::assert_snapshot!(problems(&with_machines(&format!("- {none}\n- {two}\n- {own}\n- {hosts}\n- {short}"))));
+}
+
+#[test]
 fn mistakes_of_machines_are_reported_with_place_and_cure() {
     let vms = format!(
         "- {DETAILS}\n- {DETAILS}\n\
          - {{name: a, network: n3, cluster: c, namespace: books, programs: []}}\n\
          - {{name: vm2, network: n2, cluster: bare, namespace: books, ports: {{http: 80, web: 80, admin: 15000}}, programs: [{{name: proxy, image: i}}]}}\n\
-         - {{name: vm3, network: n1, cluster: a, namespace: books, workloadGroup: vm1, ports: {{http: 9080}}, runtime: docker, programs: [{{name: details, image: i}}]}}\n"
+         - {{name: vm3, network: n1, cluster: a, namespace: books, workloadGroup: vm1, ports: {{http: 9080}}, image: my/vm:1, programs: [{{name: details, image: i}}]}}\n"
     );
     insta::assert_snapshot!(problems(&with_machines(&vms)));
 }

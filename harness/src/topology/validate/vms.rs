@@ -16,13 +16,11 @@ const PROXY_PORTS: RangeInclusive<u16> = 15000..=15099;
 impl Check<'_> {
     pub(super) fn vms(&mut self, file: &TopologyFile) -> Vec<Vm> {
         let path = Path::root().key("vms");
+        let count = file.vms.iter().flat_map(names).count();
         self.unique(&path, file.vms.iter().map(|vm| vm.name.as_str()), "virtual machine");
-        if file.vms.len() > vm::MOST_VMS {
+        if count > vm::MOST_VMS {
             let most = vm::MOST_VMS;
-            self.error(
-                &path,
-                format!("{} virtual machines are more than the {most} that there may be", file.vms.len()),
-            );
+            self.error(&path, format!("{count} virtual machines are more than the {most} that there may be"));
         }
         if !file.vms.is_empty() && !file.mesh.gateways.contains(&GatewayKind::Eastwest) {
             self.error(
@@ -37,8 +35,15 @@ impl Check<'_> {
             self.vm_place(&path, vm, file);
             self.vm_ports(&path, vm);
             self.vm_programs(&path, vm);
+            self.vm_hosts(&path, vm);
             self.vm_group(&path, position, file);
-            vms.push(machine(position, vm, file));
+            for name in names(vm) {
+                let is_named = |other: &VmFile| other.replicas.is_none() && other.name == name;
+                if vm.replicas.is_some() && file.vms.iter().any(is_named) {
+                    self.error(&path.key("replicas"), format!("a virtual machine of its own has the name `{name}`"));
+                }
+                vms.push(machine(vms.len(), name, vm, file));
+            }
         }
         vms
     }
@@ -48,9 +53,15 @@ impl Check<'_> {
         self.label(&path.key("namespace"), &vm.namespace);
         self.label(&path.key("serviceAccount"), &vm.service_account);
         self.label(&path.key("workloadGroup"), vm.workload_group.as_ref().unwrap_or(&vm.name));
-        if file.clusters.iter().any(|cluster| cluster.name == vm.name) {
-            self.error(&path.key("name"), format!("a cluster has the name `{}`, too", vm.name))
-                .help("answers say where they come from by this name; choose another");
+        if vm.replicas == Some(0) {
+            self.error(&path.key("replicas"), "there is none of these virtual machines")
+                .help("say how many there are, or leave `replicas` out for one");
+        }
+        for name in names(vm) {
+            if file.clusters.iter().any(|cluster| cluster.name == name) {
+                self.error(&path.key("name"), format!("a cluster has the name `{name}`, too"))
+                    .help("answers say where they come from by this name; choose another");
+            }
         }
         let networks: Vec<&str> = file.networks.iter().map(|network| network.name.as_str()).collect();
         if !networks.contains(&vm.network.as_str()) {
@@ -69,12 +80,34 @@ impl Check<'_> {
             }
             Some(_) => {}
         }
-        if vm.runtime == VmRuntime::Docker {
-            self.error(&path.key("runtime"), "runtime `docker` is not part of this version")
-                .help("leave `runtime` out, or say `netns`: a host of its own on the embedded networks");
-        } else if file.provider != Provider::Embedded {
+        if vm.image.is_some() && vm.runtime != VmRuntime::Docker {
+            self.error(&path.key("image"), "only a machine with `runtime: docker` is made of an image")
+                .help("say `runtime: docker`, or leave `image` out");
+        }
+        if file.provider != Provider::Embedded {
             self.error(path, "virtual machines are played on the embedded networks only in this version")
                 .help("say `provider: embedded`");
+        }
+    }
+
+    /// What is resolved beside the machine needs no file.
+    fn vm_hosts(&mut self, path: &Path, vm: &VmFile) {
+        let path = path.key("hosts");
+        if vm.capture_dns && !vm.hosts.is_empty() {
+            self.error(&path, "its DNS queries are answered beside it, and so are those for these names")
+                .help("say `captureDns: false`, or leave `hosts` out");
+        }
+        for (index, host) in vm.hosts.iter().enumerate() {
+            match host.split_once('.') {
+                Some((service, namespace)) => {
+                    self.label(&path.index(index), service);
+                    self.label(&path.index(index), namespace);
+                }
+                None => {
+                    self.error(&path.index(index), format!("`{host}` has no namespace"))
+                        .help(format!("write SERVICE.NAMESPACE, such as `{host}.{}`", vm.namespace));
+                }
+            }
         }
     }
 
@@ -122,6 +155,7 @@ impl Check<'_> {
             ("network", earlier.network != vm.network),
             ("serviceAccount", earlier.service_account != vm.service_account),
             ("labels", earlier.labels != vm.labels),
+            ("annotations", earlier.annotations != vm.annotations),
             ("ports", earlier.ports != vm.ports),
             ("health", health(earlier) != health(vm)),
         ];
@@ -136,7 +170,15 @@ impl Check<'_> {
     }
 }
 
-fn machine(position: usize, vm: &VmFile, file: &TopologyFile) -> Vm {
+/// The names of the machines that an entry stands for.
+fn names(vm: &VmFile) -> Vec<String> {
+    match vm.replicas {
+        None => vec![vm.name.clone()],
+        Some(replicas) => (1..=replicas).map(|number| format!("{}-{number}", vm.name)).collect(),
+    }
+}
+
+fn machine(position: usize, name: String, vm: &VmFile, file: &TopologyFile) -> Vm {
     let own = file.clusters.iter().find(|cluster| cluster.name == vm.cluster);
     let domain = own.and_then(|cluster| cluster.trust_domain.clone()).unwrap_or_else(|| file.trust.domain.clone());
     let programs = vm.programs.iter().map(|program| Program {
@@ -145,7 +187,7 @@ fn machine(position: usize, vm: &VmFile, file: &TopologyFile) -> Vm {
         command: program.command.clone(),
     });
     Vm {
-        name: vm.name.clone(),
+        name,
         network: vm.network.clone(),
         address: Vm::address_at(position),
         cluster: vm.cluster.clone(),
@@ -153,9 +195,14 @@ fn machine(position: usize, vm: &VmFile, file: &TopologyFile) -> Vm {
         service_account: vm.service_account.clone(),
         identity: format!("spiffe://{domain}/ns/{}/sa/{}", vm.namespace, vm.service_account),
         workload_group: vm.workload_group.clone().unwrap_or_else(|| vm.name.clone()),
+        annotations: vm.annotations.clone(),
+        capture_dns: vm.capture_dns,
+        hosts: vm.hosts.clone(),
         labels: vm.labels.clone(),
         ports: vm.ports.clone(),
         health: vm.health.as_ref().map(|health| Health { path: health.path.clone(), port: health.port }),
         programs: programs.collect(),
+        runtime: vm.runtime,
+        image: vm.image.clone(),
     }
 }

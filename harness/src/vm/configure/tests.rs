@@ -83,6 +83,8 @@ fn wanted() -> Wanted {
         address: None,
         automatic_registration: true,
         capture_dns: true,
+        hosts: Vec::new(),
+        audience: AUDIENCE.to_owned(),
         token_seconds: 3600,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::runtime::StartError;
 use crate::runtime::helper::Failure;
 
 /// In the order of their numbers.
@@ -97,8 +98,17 @@ impl Kept {
     }
 }
 
+/// Gives up every capability but those that are named.
+///
+/// # Errors
+/// Where one is not known, or the kernel refuses.
+pub(crate) fn give_up_capabilities_but(names: &[String]) -> Result<(), String> {
+    let kept = Kept::parse(names).map_err(|failure| StartError::from(failure).to_string())?;
+    kept.give_up_others().map_err(|error| error.to_string())
+}
+
 /// Marks every descriptor above the standard ones to be closed on execution, wherever it came from.
-pub(super) fn close_descriptors_on_exec() -> io::Result<()> {
+pub(crate) fn close_descriptors_on_exec() -> io::Result<()> {
     // SAFETY: plain integers in and out; nothing is closed now.
     let outcome = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

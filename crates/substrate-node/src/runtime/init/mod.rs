@@ -22,7 +22,7 @@ use super::StartError;
 use super::helper::{Answer, ExecRequest, Failure, Program, Request};
 use super::spec::ContainerSpec;
 pub(crate) use attributes::set_read_only;
-pub(crate) use capabilities::NAMES as CAPABILITY_NAMES;
+pub(crate) use capabilities::{NAMES as CAPABILITY_NAMES, close_descriptors_on_exec, give_up_capabilities_but};
 use request::Control;
 
 /// First argument of a process that becomes a container.

@@ -2,21 +2,18 @@
 #![expect(unsafe_code, reason = "received descriptors are plain numbers, and TIOCSCTTY has no safe wrapper")]
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::io::{self, Write as _};
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::dup2_stdin;
 
+use crate::message;
 use crate::runtime::helper::{Answer, Request};
 
 /// The socket to the supervisor. Closed by the kernel when the program starts.
 pub(super) struct Control(UnixStream);
-
-/// Far above any pod's environment and volumes.
-const LONGEST_REQUEST: u64 = 64 << 20;
 
 impl Control {
     /// Moves the socket away from standard input.
@@ -30,29 +27,7 @@ impl Control {
 
     /// Reads the request, and the descriptor for standard input if one comes with it.
     pub(super) fn receive(&mut self) -> io::Result<(Request, Option<OwnedFd>)> {
-        let mut header = [0; 8];
-        let mut space = nix::cmsg_space!([libc::c_int; 1]);
-        let mut parts = [IoSliceMut::new(&mut header)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_WAITALL;
-        let message = recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-        let mut stdin = None;
-        for part in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(descriptors) = part {
-                for descriptor in descriptors {
-                    // SAFETY: the kernel just made this descriptor for us.
-                    stdin = Some(unsafe { OwnedFd::from_raw_fd(descriptor) });
-                }
-            }
-        }
-        if message.bytes != 8 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let length = u64::from_be_bytes(header);
-        if length > LONGEST_REQUEST {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut text = Vec::new();
-        (&self.0).take(length).read_to_end(&mut text)?;
+        let (text, stdin) = message::receive(&self.0)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok((serde_json::from_slice(&text)?, stdin))
     }
 

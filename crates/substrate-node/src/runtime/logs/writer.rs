@@ -57,6 +57,17 @@ impl LogWriter {
         outcomes.0.and(outcomes.1)
     }
 
+    /// Appends one line.
+    ///
+    /// # Errors
+    /// The failure to write.
+    pub(crate) fn line(&self, error: bool, text: &str) -> io::Result<()> {
+        let stream = if error { Stream::Stderr } else { Stream::Stdout };
+        let (line, time, mut pieces) = ([text.as_bytes(), b"\n"].concat(), Timestamp::now(), Vec::new());
+        take_lines(&line, |full, piece| format::append(&mut pieces, time, stream, full, piece));
+        self.lock().append(&pieces)
+    }
+
     async fn copy(&self, stream: Stream, mut source: impl AsyncRead + Unpin) -> io::Result<()> {
         let mut outcome = Ok(());
         let mut pending = Vec::with_capacity(4096);

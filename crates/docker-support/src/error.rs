@@ -1,0 +1,144 @@
+//! What can be wrong with an engine, and what mends it.
+
+use camino::Utf8PathBuf;
+
+use crate::version::{ApiVersion, OLDEST};
+
+/// An engine cannot be used, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `DOCKER_HOST` names no Unix socket.
+    #[error("DOCKER_HOST is {0:?}, and only engines behind a Unix socket of this machine can be used")]
+    Host(String),
+    /// There is no socket.
+    #[error("no Docker engine: there is no socket {0}")]
+    Absent(Utf8PathBuf),
+    /// Nobody listens on it.
+    #[error("no Docker engine: nobody answers on {0}")]
+    Down(Utf8PathBuf),
+    /// It may not be opened.
+    #[error("no permission for the socket of the Docker engine, {0}")]
+    Permission(Utf8PathBuf),
+    /// Something answers, and not as an engine does.
+    #[error("what answers on {socket} is no Docker engine: {problem}")]
+    Strange {
+        /// Where.
+        socket: Utf8PathBuf,
+        /// What it said.
+        problem: String,
+    },
+    /// Its API is older than what is tried.
+    #[error("the Docker engine speaks version {found} of its API, and {OLDEST} is the oldest that is supported")]
+    TooOld {
+        /// What it speaks.
+        found: ApiVersion,
+    },
+    /// It refused.
+    #[error("the Docker engine cannot {action}: {}", said(source))]
+    Refused {
+        /// What was asked.
+        action: String,
+        /// Its answer.
+        source: Box<bollard::errors::Error>,
+    },
+    /// What was to be removed is still there.
+    #[error("left on the Docker engine: {0}")]
+    Left(String),
+}
+
+impl Error {
+    /// For `map_err`: says what was asked.
+    pub fn refused(action: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Refused { action, source: Box::new(source) }
+    }
+
+    /// The status that the engine answered with, such as 404.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { source, .. } => status(source),
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn cure(&self) -> String {
+        match self {
+            Self::Host(_) => "unset DOCKER_HOST, or let it name a socket: unix:///var/run/docker.sock".to_owned(),
+            Self::Absent(_) => {
+                "install Docker 20.10 or newer and start it: `sudo apt-get install docker.io`".to_owned()
+            }
+            Self::Down(_) => "start it: `sudo systemctl start docker`".to_owned(),
+            Self::Permission(_) => {
+                "run as root, or let this user use Docker (`sudo usermod -aG docker $USER`, then log in again)"
+                    .to_owned()
+            }
+            Self::Strange { socket, .. } => format!("let DOCKER_HOST name the engine's socket in place of {socket}"),
+            Self::TooOld { .. } => "install Docker 20.10 or newer".to_owned(),
+            Self::Refused { source, .. } => of_refusal(&said(source)),
+            Self::Left(_) => "remove it by hand: `docker rm --force NAME`, `docker network rm NAME`".to_owned(),
+        }
+    }
+}
+
+/// The engine's own words are all that tells its failures apart.
+fn of_refusal(said: &str) -> String {
+    let lower = said.to_lowercase();
+    let known = [
+        (
+            "no space left",
+            "free some space where Docker keeps its data: `docker system df` says what takes it, `docker system prune` removes what nobody uses",
+        ),
+        ("predefined address pools", "remove networks that nobody uses: `docker network prune`"),
+        ("no such image", "build or load the image first; nothing is pulled"),
+        ("already in use", "end the environment that has the name first: `meshproof down`"),
+        ("timeout", "see what keeps the engine busy: `docker ps`, `journalctl -u docker`"),
+    ];
+    let found = known.iter().find(|(words, _)| lower.contains(words)).map(|(_, cure)| *cure);
+    found.unwrap_or("look into the engine's own log: `journalctl -u docker`").to_owned()
+}
+
+fn status(error: &bollard::errors::Error) -> Option<u16> {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+fn said(error: &bollard::errors::Error) -> String {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(message: &str) -> Error {
+        Error::refused("create a container")(bollard::errors::Error::DockerResponseServerError {
+            status_code: 500,
+            message: message.to_owned(),
+        })
+    }
+
+    #[test]
+    fn the_engines_words_lead_to_a_cure() {
+        for (said, cure) in [
+            ("write /var/lib/docker/tmp/x: no space left on device", "docker system prune"),
+            (
+                "could not find an available, non-overlapping IPv4 address pool among the defaults: all predefined address pools have been fully subnetted",
+                "docker network prune",
+            ),
+            ("No such image: x:latest", "nothing is pulled"),
+            ("something else", "journalctl"),
+        ] {
+            let error = refused(said);
+            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.cure().contains(cure), "{said}: {}", error.cure());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Addresses of LoadBalancer Services on kind clusters, without another daemon: the first node has them besides its own, the Service's
+//! status says so, and kube-proxy does the rest.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use serde_json::json;
+
+use super::Error;
+use crate::cluster::Cluster;
+use crate::environment::bring_up::Error as BringUpError;
+use crate::install::mesh;
+use crate::provider::kind::engine::Engine;
+use crate::provider::kind::plan::Plan;
+use crate::provider::kind::router::Router;
+
+/// How often one looks for Services without an address.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Gives every LoadBalancer an address, for as long as it is polled.
+///
+/// # Errors
+/// Where a cluster or Docker refuses.
+pub(super) async fn serve(engine: &Engine, plan: &Plan, clusters: &[Cluster]) -> Result<Infallible, BringUpError> {
+    let mut given: BTreeMap<String, u8> = BTreeMap::new();
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        look.tick().await;
+        for cluster in clusters {
+            for (namespace, name) in without_address(cluster).await? {
+                let number = given.entry(cluster.network().to_owned()).or_default();
+                give(engine, plan, cluster, (&namespace, &name), *number).await?;
+                *number += 1;
+            }
+        }
+    }
+}
+
+async fn without_address(cluster: &Cluster) -> Result<Vec<(String, String)>, BringUpError> {
+    let services: Api<Service> = Api::all(cluster.client());
+    let list = services.list(&ListParams::default()).await;
+    let list = list.map_err(|source| mesh::Error::from(cluster.api_error("list Services".to_owned(), source)))?;
+    Ok(list.items.iter().filter(|service| waits(service)).map(named).collect())
+}
+
+fn waits(service: &Service) -> bool {
+    let wanted = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let has = status.and_then(|status| status.ingress.as_ref()).is_some_and(|ingress| !ingress.is_empty());
+    wanted && !has
+}
+
+fn named(service: &Service) -> (String, String) {
+    (service.namespace().unwrap_or_default(), service.name_any())
+}
+
+async fn give(
+    engine: &Engine,
+    plan: &Plan,
+    cluster: &Cluster,
+    (namespace, name): (&str, &str),
+    number: u8,
+) -> Result<(), BringUpError> {
+    let network = plan.network(cluster.network());
+    let address = network.and_then(|network| network.load_balancer(number));
+    let node = plan.clusters.iter().find(|planned| planned.name == cluster.name()).and_then(|one| one.nodes.first());
+    let (Some(address), Some(node)) = (address, node) else {
+        return Err(Error::NoAddress(format!("{namespace}/{name}")).into());
+    };
+    Router::give_address(engine, node, address).await.map_err(Error::from)?;
+    let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
+    let status = json!({ "status": { "loadBalancer": { "ingress": [{ "ip": address.to_string() }] } } });
+    let patched = services.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await;
+    let failed = |source| cluster.api_error(format!("give Service {namespace}/{name} an address"), source);
+    Ok(patched.map(drop).map_err(|source| mesh::Error::from(failed(source)))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_load_balancers_without_an_address_wait_for_one() {
+        let service = |kind: &str, status: serde_json::Value| -> Service {
+            let object =
+                json!({ "metadata": { "name": "a", "namespace": "b" }, "spec": { "type": kind }, "status": status });
+            serde_json::from_value(object).expect("a Service")
+        };
+        let has = json!({ "loadBalancer": { "ingress": [{ "ip": "172.29.0.200" }] } });
+        assert!(waits(&service("LoadBalancer", json!({}))));
+        assert!(waits(&service("LoadBalancer", json!({ "loadBalancer": {} }))));
+        assert!(!waits(&service("LoadBalancer", has)));
+        assert!(!waits(&service("ClusterIP", json!({}))));
+        assert_eq!(named(&service("ClusterIP", json!({}))), ("b".to_owned(), "a".to_owned()));
+    }
+}

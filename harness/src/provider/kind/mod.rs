@@ -1,0 +1,238 @@
+//! The `kind` provider: real clusters in containers, a Docker bridge for each mesh network, and a router between them.
+//!
+//! What an environment has is written down before it is made, and carries the run's id as a label: `down` finds all of it,
+//! also after a run that was killed.
+
+pub mod addresses;
+pub mod commands;
+pub mod doctor;
+pub mod engine;
+pub mod istio;
+pub mod lock;
+pub mod networks;
+pub mod plan;
+pub mod router;
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::client;
+use crate::cluster::{Access, Cluster};
+use crate::links::Links;
+use engine::Engine;
+use plan::Plan;
+use router::{Pair, Router};
+
+/// File that says what an environment has on Docker; that it is there makes the environment one of this provider.
+const STATE: &str = "kind.json";
+/// Label that kind gives to the containers of a cluster's nodes.
+pub const CLUSTER: &str = "io.x-k8s.kind.cluster";
+
+/// Clusters in containers could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder of the environment cannot be read or written.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A kubeconfig cannot be used.
+    #[error(transparent)]
+    Kubeconfig(#[from] client::Error),
+    /// Docker.
+    #[error(transparent)]
+    Docker(#[from] engine::Error),
+    /// The router.
+    #[error(transparent)]
+    Router(#[from] router::Error),
+}
+
+/// What is remembered of an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct State {
+    run_id: String,
+    environment: String,
+    clusters: Vec<Known>,
+    /// What the router joins, once there is one.
+    router: Vec<Pair>,
+}
+
+/// A cluster of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Known {
+    name: String,
+    network: String,
+    kind_name: String,
+    kubeconfig: Utf8PathBuf,
+    server_for_other_clusters: String,
+}
+
+/// Clusters on Docker.
+#[derive(Debug)]
+pub struct Kind {
+    directory: Utf8PathBuf,
+    state: State,
+}
+
+impl Kind {
+    /// Writes down that something is about to be made.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn begin(directory: &Utf8Path, run_id: &str, environment: &str) -> Result<Self, Error> {
+        let state = State {
+            run_id: run_id.to_owned(),
+            environment: environment.to_owned(),
+            clusters: Vec::new(),
+            router: Vec::new(),
+        };
+        let kind = Self { directory: directory.to_owned(), state };
+        kind.write()?;
+        Ok(kind)
+    }
+
+    /// Writes down which clusters are about to be made.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_clusters(&mut self, plan: &Plan) -> Result<(), Error> {
+        let clusters = plan.clusters.iter().map(|cluster| Known {
+            name: cluster.name.clone(),
+            network: cluster.network.clone(),
+            kind_name: cluster.kind_name.clone(),
+            kubeconfig: cluster.kubeconfig.clone(),
+            server_for_other_clusters: String::new(),
+        });
+        self.state.clusters = clusters.collect();
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), Error> {
+        let path = self.directory.join(STATE);
+        let text = serde_json::to_vec_pretty(&self.state).expect("invariant: plain data serialises");
+        std::fs::write(&path, text).map_err(|source| Error::Io { action: format!("write {path}"), source })
+    }
+
+    /// The environment of a folder, or `None` where it is not one of this provider.
+    ///
+    /// # Errors
+    /// Where the file is there and cannot be read.
+    pub fn attach(directory: &Utf8Path) -> Result<Option<Self>, Error> {
+        let path = directory.join(STATE);
+        let failed = |source| Error::Io { action: format!("read {path}"), source };
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let state = serde_json::from_slice(&text).map_err(|error| failed(io::Error::other(error)))?;
+        Ok(Some(Self { directory: directory.to_owned(), state }))
+    }
+
+    /// Forgets the environment, once all of it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn forget(&self) -> Result<(), Error> {
+        self.remove(STATE)
+    }
+
+    /// Removes the file with images, which is large.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_archive(&self) -> Result<(), Error> {
+        self.remove(plan::ARCHIVE)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        let path = self.directory.join(name);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Io { action: format!("remove {path}"), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Id of the run that began it, which is the label of what it made.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        &self.state.run_id
+    }
+
+    /// Name of the environment.
+    #[must_use]
+    pub fn environment(&self) -> &str {
+        &self.state.environment
+    }
+
+    /// The names of its clusters for kind.
+    pub fn kind_names(&self) -> impl Iterator<Item = &str> {
+        self.state.clusters.iter().map(|known| known.kind_name.as_str())
+    }
+
+    /// Name and kubeconfig of each cluster.
+    #[must_use]
+    pub fn kubeconfigs(&self) -> Vec<(String, Utf8PathBuf)> {
+        self.state.clusters.iter().map(|known| (known.name.clone(), known.kubeconfig.clone())).collect()
+    }
+
+    /// Remembers where the other clusters reach the API server of one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_server(&mut self, cluster: &str, url: &str) -> Result<(), Error> {
+        for known in self.state.clusters.iter_mut().filter(|known| known.name == cluster) {
+            url.clone_into(&mut known.server_for_other_clusters);
+        }
+        self.write()
+    }
+
+    /// Remembers the router between its networks.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_router(&mut self, router: &Router) -> Result<(), Error> {
+        self.state.router = router.pairs().to_vec();
+        self.write()
+    }
+
+    /// Docker, with the labels of this environment.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        Engine::new(self.run_id(), self.environment())
+    }
+
+    /// The links between its networks, where there are several.
+    #[must_use]
+    pub fn links(&self) -> Option<Links> {
+        let pairs = &self.state.router;
+        (!pairs.is_empty()).then(|| Links::of_router(Router::of(&self.engine(), self.environment(), pairs)))
+    }
+
+    /// Handles of the clusters.
+    ///
+    /// # Errors
+    /// [`Error::Kubeconfig`].
+    pub async fn clusters(&self) -> Result<Vec<Cluster>, Error> {
+        let mut clusters = Vec::with_capacity(self.state.clusters.len());
+        for known in &self.state.clusters {
+            let client = client::of_file(&known.kubeconfig).await?;
+            let access = Access {
+                kubeconfig: known.kubeconfig.clone(),
+                server_for_other_clusters: known.server_for_other_clusters.clone(),
+            };
+            clusters.push(Cluster::new(&known.name, &known.network, access, client));
+        }
+        Ok(clusters)
+    }
+}

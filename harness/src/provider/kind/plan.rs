@@ -1,0 +1,274 @@
+//! Everything that is done to bring clusters up on Docker, in its order: what `meshproof plan --provider kind` shows is what
+//! `up` carries out. Pure.
+
+use std::fmt::Write as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::addresses::MeshNetwork;
+use super::commands::{self, CommandLine};
+use super::istio::{self, Installation};
+use super::lock::Lock;
+use super::router;
+use crate::image::ours::ROUTER;
+use crate::install::manifest;
+use crate::topology::{Topology, kind};
+
+/// The file with images of ours, in the folder of the environment.
+pub const ARCHIVE: &str = "images.tar";
+/// What stands for the address of a gateway that does not run yet.
+const LATER: &str = "ADDRESS-OF-THE-EASTWEST-GATEWAY";
+
+/// A topology has no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of values of ours is broken.
+    #[error(transparent)]
+    Values(#[from] manifest::Error),
+}
+
+/// The mesh that is installed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mesh {
+    /// Istio, by its charts.
+    #[default]
+    Istio,
+    /// The embedded mesh, from images of ours.
+    Embedded,
+}
+
+/// What is wanted, beside the topology.
+#[derive(Clone, Debug)]
+pub struct Wanted<'plan> {
+    /// Name of the environment.
+    pub environment: &'plan str,
+    /// Its folder.
+    pub directory: &'plan Utf8Path,
+    /// The image of every node.
+    pub node_image: &'plan str,
+    /// Which mesh.
+    pub mesh: Mesh,
+    /// Its networks.
+    pub networks: &'plan [MeshNetwork],
+}
+
+/// A cluster to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterPlan {
+    /// Its name in the topology.
+    pub name: String,
+    /// Its network there.
+    pub network: String,
+    /// Its name for kind.
+    pub kind_name: String,
+    /// The containers of its nodes, that of the control plane first.
+    pub nodes: Vec<String>,
+    /// Its kubeconfig.
+    pub kubeconfig: Utf8PathBuf,
+    /// Its configuration: file and content.
+    pub config: (Utf8PathBuf, String),
+    /// Makes it.
+    pub create: CommandLine,
+    /// Loads our images into its nodes.
+    pub load: CommandLine,
+    /// Installs Istio, where that is wanted here.
+    pub istio: Option<Installation>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Name of the environment.
+    pub environment: String,
+    /// Networks, each a bridge.
+    pub networks: Vec<MeshNetwork>,
+    /// Clusters.
+    pub clusters: Vec<ClusterPlan>,
+    /// The file with our images.
+    pub archive: Utf8PathBuf,
+}
+
+/// The plan for a topology.
+///
+/// # Errors
+/// [`Error`].
+pub fn plan(topology: &Topology, wanted: &Wanted<'_>, lock: &Lock) -> Result<Plan, Error> {
+    let archive = wanted.directory.join(ARCHIVE);
+    let mut clusters = Vec::with_capacity(topology.clusters.len());
+    for cluster in &topology.clusters {
+        let folder = wanted.directory.join("clusters").join(&cluster.name);
+        let kind_name = kind_name(wanted.environment, &cluster.name);
+        let config = folder.join("kind.yaml");
+        let kubeconfig = folder.join("kubeconfig");
+        let bridge = format!("meshproof-{}-{}", wanted.environment, cluster.network);
+        let istio = (cluster.mesh && wanted.mesh == Mesh::Istio)
+            .then(|| istio::installation(topology, cluster, &folder, LATER, lock))
+            .transpose()?;
+        clusters.push(ClusterPlan {
+            name: cluster.name.clone(),
+            network: cluster.network.clone(),
+            nodes: nodes(&kind_name, cluster.nodes),
+            create: commands::create(&kind_name, &config, wanted.node_image, &kubeconfig, &bridge),
+            load: commands::load(&kind_name, &archive),
+            config: (config, kind::config(topology, cluster, "the topology")),
+            kind_name,
+            kubeconfig,
+            istio,
+        });
+    }
+    Ok(Plan { environment: wanted.environment.to_owned(), networks: wanted.networks.to_vec(), clusters, archive })
+}
+
+/// The name of a cluster for kind.
+#[must_use]
+pub fn kind_name(environment: &str, cluster: &str) -> String {
+    format!("{environment}-{cluster}")
+}
+
+/// How kind names the containers of nodes.
+fn nodes(cluster: &str, number: u8) -> Vec<String> {
+    let worker = |position: u8| match position {
+        1 => format!("{cluster}-worker"),
+        position => format!("{cluster}-worker{position}"),
+    };
+    std::iter::once(format!("{cluster}-control-plane")).chain((1..number).map(worker)).collect()
+}
+
+impl Plan {
+    /// The network of a cluster.
+    #[must_use]
+    pub fn network(&self, name: &str) -> Option<&MeshNetwork> {
+        self.networks.iter().find(|network| network.name == name)
+    }
+
+    /// The plan as people read it: what is done to Docker by its own command line, which they could type instead.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = "networks, and the router between them\n".to_owned();
+        for network in &self.networks {
+            let docker = &network.docker;
+            line(
+                &mut text,
+                &format!(
+                    "docker network create --subnet {} --gateway {} --ip-range {} {}",
+                    docker.subnet, docker.gateway, docker.dynamic, docker.name
+                ),
+            );
+        }
+        self.router(&mut text);
+        for cluster in &self.clusters {
+            let _ = write!(text, "cluster {}\n  {}:\n{}", cluster.name, cluster.config.0, indented(&cluster.config.1));
+            line(&mut text, &cluster.create.to_string());
+            self.routes(cluster, &mut text);
+            line(&mut text, &cluster.load.to_string());
+        }
+        for cluster in &self.clusters {
+            let Some(istio) = &cluster.istio else { continue };
+            let _ = writeln!(text, "mesh of {}", cluster.name);
+            for (path, content) in &istio.files {
+                let _ = write!(text, "  {path}:\n{}", indented(content));
+            }
+            let commands = istio.control_plane.iter().chain(&istio.gateways);
+            commands.for_each(|command| line(&mut text, &command.to_string()));
+        }
+        text
+    }
+
+    fn router(&self, text: &mut String) {
+        let Some(first) = self.networks.first() else { return };
+        let name = router::container_name(&self.environment);
+        line(
+            text,
+            &format!(
+                "docker create --name {name} --network {} --ip {} --cap-drop ALL --cap-add NET_ADMIN --sysctl net.ipv4.ip_forward=1 {ROUTER}",
+                first.docker.name,
+                first.router()
+            ),
+        );
+        for network in self.networks.iter().skip(1) {
+            line(text, &format!("docker network connect --ip {} {} {name}", network.router(), network.docker.name));
+        }
+        line(text, &format!("docker start {name}"));
+    }
+
+    fn routes(&self, cluster: &ClusterPlan, text: &mut String) {
+        let Some(own) = self.network(&cluster.network) else { return };
+        for node in &cluster.nodes {
+            for other in self.networks.iter().filter(|other| other.name != own.name) {
+                line(
+                    text,
+                    &format!(
+                        "docker run --rm --network container:{node} --cap-drop ALL --cap-add NET_ADMIN --entrypoint ip {ROUTER} route replace {} via {}",
+                        other.docker.subnet,
+                        own.router()
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn line(text: &mut String, command: &str) {
+    let _ = writeln!(text, "  {command}");
+}
+
+fn indented(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("    {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn planned(topology: &str, mesh: Mesh) -> Plan {
+        let path = format!("{}/../scenarios/topologies/{topology}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("a topology");
+        let topology = crate::topology::validate::read("t.yaml", &text).expect("it is right");
+        let used = ["172.29.0.0/24".parse().expect("a subnet")];
+        let networks = crate::provider::kind::addresses::networks(&topology, "mine", &used).expect("room");
+        let wanted = Wanted {
+            environment: "mine",
+            directory: Utf8Path::new("/state/mine"),
+            node_image: "kindest/node:v1.35.8@sha256:07",
+            mesh,
+            networks: &networks,
+        };
+        plan(&topology, &wanted, &Lock::read()).expect("a plan")
+    }
+
+    /// Multi-primary on several networks, on one, and a primary with its remote.
+    #[rstest]
+    #[case("two-clusters")]
+    #[case("flat-network")]
+    #[case("primary-remote")]
+    #[case("management-three-clusters")]
+    fn what_is_shown_is_as_written_down(#[case] topology: &str) {
+        insta::assert_snapshot!(topology, planned(topology, Mesh::Istio).text());
+    }
+
+    #[test]
+    fn the_embedded_mesh_needs_no_helm() {
+        let text = planned("two-clusters", Mesh::Embedded).text();
+        assert!(text.contains("kind create cluster") && !text.contains("helm"), "{text}");
+    }
+
+    #[test]
+    fn nodes_are_called_as_kind_calls_them() {
+        assert_eq!(nodes("c", 4), ["c-control-plane", "c-worker", "c-worker2", "c-worker3"]);
+    }
+
+    /// Helm would read a value that is no YAML as something else, or not at all.
+    #[test]
+    fn every_file_of_values_is_a_map() {
+        for topology in ["two-clusters", "primary-remote", "two-trust-domains", "management-three-clusters"] {
+            for cluster in planned(topology, Mesh::Istio).clusters {
+                for (path, text) in cluster.istio.iter().flat_map(|istio| &istio.files) {
+                    let value: serde_json::Value = serde_saphyr::from_str(text).expect("YAML");
+                    assert!(value.is_object(), "{path}: {value}");
+                }
+            }
+        }
+    }
+}

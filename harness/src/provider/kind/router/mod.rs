@@ -1,0 +1,223 @@
+//! The router between the mesh networks of an environment: a container with a leg on each, through which alone they reach each
+//! other. What it drops is what faults are made of; see `rules`.
+//!
+//! It has no power over the host: of all capabilities it has `NET_ADMIN`, in its own network namespace.
+
+mod fault;
+mod rules;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::Value;
+use substrate_config::control::{Direction, Link, RouterCounters, RuleCounters};
+
+use super::addresses::MeshNetwork;
+use super::engine::{self, Container, Engine};
+use crate::image::ours::ROUTER;
+pub use fault::RouterFault;
+use rules::Effect;
+pub use rules::Pair;
+
+/// The router could not be had, or did not do something. Never a verdict on the mesh.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Docker, or a command in the container.
+    #[error(transparent)]
+    Docker(#[from] engine::Error),
+    /// What a program in it wrote cannot be understood.
+    #[error("`{command}` in the router says what cannot be understood: {said}")]
+    Answer {
+        /// The command.
+        command: String,
+        /// What it wrote.
+        said: String,
+    },
+    /// There is no such link.
+    #[error("there is no link between {from} and {to}; the router joins {known}")]
+    NoLink {
+        /// A network.
+        from: String,
+        /// Another.
+        to: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A chance that is none.
+    #[error("{0} is no chance in percent: it has to be above 0 and at most 100")]
+    Chance(f64),
+}
+
+/// A router that runs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Router {
+    engine: Engine,
+    container: String,
+    pairs: Vec<Pair>,
+}
+
+/// Name of the router's container.
+#[must_use]
+pub fn container_name(environment: &str) -> String {
+    format!("meshproof-{environment}-router")
+}
+
+impl Router {
+    /// Starts it on networks that are there. Its image has to be there too.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing of it is left then.
+    pub async fn start(engine: &Engine, environment: &str, networks: &[MeshNetwork]) -> Result<Self, Error> {
+        let container = Container {
+            name: container_name(environment),
+            image: ROUTER.to_owned(),
+            networks: networks.iter().map(|network| (network.docker.name.clone(), network.router())).collect(),
+            capabilities: vec!["NET_ADMIN".to_owned()],
+            sysctls: HashMap::from([("net.ipv4.ip_forward".to_owned(), "1".to_owned())]),
+            ..Container::default()
+        };
+        engine.start(&container).await?;
+        let ready = async {
+            let router = Self::look(engine, environment, networks).await?;
+            router.nft(&[&rules::counting(&router.pairs)]).await?;
+            Ok(router)
+        };
+        match ready.await {
+            Ok(router) => Ok(router),
+            Err(error) => {
+                engine.remove_container(&container.name).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The router that an earlier process started, by what [`Self::pairs`] told it. Nothing is asked before it is used.
+    #[must_use]
+    pub fn of(engine: &Engine, environment: &str, pairs: &[Pair]) -> Self {
+        Self { engine: engine.clone(), container: container_name(environment), pairs: pairs.to_vec() }
+    }
+
+    /// What it joins.
+    #[must_use]
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    async fn look(engine: &Engine, environment: &str, networks: &[MeshNetwork]) -> Result<Self, Error> {
+        let container = container_name(environment);
+        let listing = json(engine, &container, &["ip", "-j", "-4", "address"]).await?;
+        let legs: Vec<(&str, String)> = networks
+            .iter()
+            .map(|network| {
+                let interface = rules::interface_with(&listing, network.router());
+                interface.map(|interface| (network.name.as_str(), interface)).ok_or_else(|| Error::Answer {
+                    command: "ip -j -4 address".to_owned(),
+                    said: format!("it has not the address {}", network.router()),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        let pairs = legs.iter().flat_map(|from| legs.iter().map(move |to| (from, to)));
+        let pairs = pairs.filter(|(from, to)| from.0 != to.0).map(|(from, to)| Pair {
+            from: from.0.to_owned(),
+            to: to.0.to_owned(),
+            incoming: from.1.clone(),
+            outgoing: to.1.clone(),
+        });
+        Ok(Self { engine: engine.clone(), container, pairs: pairs.collect() })
+    }
+
+    /// Lets a container on one network reach all others through the router. What it reaches there has to do the same.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn join(engine: &Engine, container: &str, own: &MeshNetwork, all: &[MeshNetwork]) -> Result<(), Error> {
+        let via = own.router().to_string();
+        for other in all.iter().filter(|other| other.name != own.name) {
+            let subnet = other.docker.subnet.to_string();
+            let command = ["ip", "route", "replace", &subnet, "via", &via];
+            engine.run_in_network_of(container, ROUTER, &command).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a node an address more, which a LoadBalancer is reached at.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn give_address(engine: &Engine, container: &str, address: Ipv4Addr) -> Result<(), Error> {
+        let address = format!("{address}/32");
+        let command = ["ip", "address", "replace", &address, "dev", "eth0"];
+        Ok(engine.run_in_network_of(container, ROUTER, &command).await.map(drop)?)
+    }
+
+    /// Drops all packets of a link, those of connections that exist included, for at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is cut then.
+    pub async fn cut(&self, link: &Link, limit: Duration) -> Result<RouterFault, Error> {
+        self.begin(link, Effect::Cut, limit).await
+    }
+
+    /// Loses packets of a link at random, each with the chance `percent`, for at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is lost then.
+    pub async fn loss(&self, link: &Link, percent: f64, limit: Duration) -> Result<RouterFault, Error> {
+        if !(percent > 0.0 && percent <= 100.0) {
+            return Err(Error::Chance(percent));
+        }
+        self.begin(link, Effect::Loss(percent), limit).await
+    }
+
+    async fn begin(&self, link: &Link, effect: Effect, limit: Duration) -> Result<RouterFault, Error> {
+        let pairs = self.pairs_of(link)?;
+        // Several processes may work with one router.
+        let number = u64::from(rand::random::<u32>());
+        self.nft(&[&rules::fault(number, effect, &pairs, limit)]).await?;
+        Ok(RouterFault::new(self.clone(), number, limit))
+    }
+
+    fn pairs_of(&self, link: &Link) -> Result<Vec<Pair>, Error> {
+        let between = |from: &str, to: &str| self.pairs.iter().find(|pair| pair.from == from && pair.to == to).cloned();
+        let there = between(&link.from, &link.to);
+        let back = between(&link.to, &link.from);
+        let (Some(there), Some(back)) = (there, back) else {
+            let mut known: Vec<&str> = self.pairs.iter().map(|pair| pair.from.as_str()).collect();
+            known.dedup();
+            let (from, to) = (link.from.clone(), link.to.clone());
+            return Err(Error::NoLink { from, to, known: known.join(", ") });
+        };
+        Ok(match link.direction {
+            Direction::Both => vec![there, back],
+            Direction::OneWay => vec![there],
+        })
+    }
+
+    /// What it has counted since it was started.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn counters(&self) -> Result<RouterCounters, Error> {
+        let listing = self.nft_json(&["list", "ruleset", "ip"]).await?;
+        let rules = rules::counters(&listing).into_iter().filter(|counter| counter.is_ours()).map(|counter| {
+            RuleCounters { table: counter.table, name: counter.comment, packets: counter.packets, bytes: counter.bytes }
+        });
+        Ok(RouterCounters { router: self.container.clone(), links: Vec::new(), rules: rules.collect() })
+    }
+
+    async fn nft(&self, words: &[&str]) -> Result<String, Error> {
+        let command: Vec<&str> = ["nft"].into_iter().chain(words.iter().copied()).collect();
+        Ok(self.engine.exec(&self.container, &command).await?)
+    }
+
+    async fn nft_json(&self, words: &[&str]) -> Result<Value, Error> {
+        let command: Vec<&str> = ["nft", "-j"].into_iter().chain(words.iter().copied()).collect();
+        json(&self.engine, &self.container, &command).await
+    }
+}
+
+async fn json(engine: &Engine, container: &str, command: &[&str]) -> Result<Value, Error> {
+    let said = engine.exec(container, command).await?;
+    serde_json::from_str(&said).map_err(|_| Error::Answer { command: command.join(" "), said })
+}
