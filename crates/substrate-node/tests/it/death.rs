@@ -73,9 +73,12 @@ async fn all_processes(idle: &Idle) -> BTreeSet<i32> {
     .expect("the world is complete")
 }
 
-fn host_links() -> String {
+/// Without those of Docker, which come and go with the tests that run beside this one; none of a world's is called like them.
+fn host_links() -> BTreeSet<String> {
     let links = fs::read_to_string("/proc/net/dev").expect("/proc/net/dev");
-    links.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect::<Vec<_>>().join(" ")
+    let names = links.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
+    let names = names.filter(|name| !["veth", "br-", "docker"].iter().any(|of_docker| name.starts_with(of_docker)));
+    names.map(str::to_owned).collect()
 }
 
 fn host_mounts() -> String {
