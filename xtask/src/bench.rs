@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use crate::build::Profile;
 use crate::{envoy, exit, hub, load, numbers, paths, propagation, start, verdicts};
 
 /// What can be measured.
@@ -51,7 +52,7 @@ pub(crate) fn run(what: &Bench) -> anyhow::Result<ExitCode> {
         Bench::Propagation(args) => return propagation::run(args),
         Bench::Verdicts(args) => return verdicts::run(args),
     };
-    let envoy = match start::prepare()? {
+    let envoy = match start::prepare(Profile::Development)? {
         Ok(envoy) => envoy,
         Err(findings) => return Ok(start::refuse(&findings)),
     };

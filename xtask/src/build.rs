@@ -1,10 +1,40 @@
-//! Builds the programs of the workspace, in the profile and the folder that tests use too.
+//! Builds the programs of the workspace: for everyday use in the profile and the folder that tests use too.
 
 use std::process::{Child, Command};
 
 use anyhow::{Context as _, bail};
 
 use crate::paths;
+
+/// What programs are built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Everyday use and tests: soon built.
+    Development,
+    /// Measurements of what users get: optimised.
+    Release,
+    /// Container images: small.
+    Images,
+}
+
+impl Profile {
+    /// Its name for Cargo.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Development => "dev",
+            Self::Release => "release",
+            Self::Images => "images",
+        }
+    }
+
+    /// Its folder below that of all build results.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Development => "debug",
+            Self::Release | Self::Images => self.name(),
+        }
+    }
+}
 
 /// The Cargo that started this program.
 pub(crate) fn cargo() -> Command {
@@ -22,19 +52,35 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// Starts the build of all programs but this one, which runs.
-pub(crate) fn start() -> anyhow::Result<Build> {
+pub(crate) fn start(profile: Profile) -> anyhow::Result<Build> {
+    spawn(cargo().args([
+        "build",
+        "--quiet",
+        "--profile",
+        profile.name(),
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--bins",
+    ]))
+}
+
+/// Builds the programs of some packages.
+pub(crate) fn packages(profile: Profile, names: &[&str]) -> anyhow::Result<()> {
     let mut command = cargo();
-    command.args(["build", "--quiet", "--workspace", "--exclude", "xtask", "--bins"]);
+    command.args(["build", "--quiet", "--profile", profile.name(), "--bins"]);
+    command.args(names.iter().flat_map(|package| ["--package", package]));
+    spawn(&mut command)?.finish()
+}
+
+fn spawn(command: &mut Command) -> anyhow::Result<Build> {
     let child = command.spawn().context("cannot start cargo")?;
     Ok(Build { child, done: false })
 }
 
 /// Builds one program, which stands in the package of its name.
 pub(crate) fn program(name: &str) -> anyhow::Result<()> {
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--package", name, "--bin", name]);
-    let child = command.spawn().context("cannot start cargo")?;
-    Build { child, done: false }.finish()
+    spawn(cargo().args(["build", "--quiet", "--package", name, "--bin", name]))?.finish()
 }
 
 /// A build that runs. It is ended when it is dropped before its end.

@@ -4,14 +4,11 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, bail};
-
-use crate::{build, envoy, exit, finding, paths};
+use crate::build::{self, Profile};
+use crate::{envoy, exit, finding, paths};
 
 /// The packages whose programs go into images.
 const PACKAGES: [&str; 5] = ["agent", "bookinfo", "hub-agent", "hub-manager", "pilot"];
-/// The profile that they are built in, and its folder.
-const PROFILE: &str = "images";
 
 /// Starts `meshproof images` in this process's place; returns only where something stands in the way.
 pub(crate) fn run(args: &[OsString]) -> anyhow::Result<ExitCode> {
@@ -23,16 +20,10 @@ pub(crate) fn run(args: &[OsString]) -> anyhow::Result<ExitCode> {
         }
     };
     let envoy = envoy::carry_out(envoy)?;
-    build::start()?.finish()?;
-    let mut command = build::cargo();
-    command.args(["build", "--quiet", "--profile", PROFILE, "--bins"]);
-    command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    if !command.status().context("cannot start cargo")?.success() {
-        bail!("the build failed: see cargo's words above");
-    }
-    let programs = paths::programs()?;
-    let small = programs.parent().context("this program stands in no folder")?.join(PROFILE);
-    let mut command = Command::new(programs.join("meshproof"));
+    build::start(Profile::Development)?.finish()?;
+    build::packages(Profile::Images, &PACKAGES)?;
+    let small = paths::programs_for(Profile::Images)?;
+    let mut command = Command::new(paths::program("meshproof")?);
     command.arg("images").args(args).arg("--programs").arg(small).env(envoy::VARIABLE, envoy);
     Err(anyhow::Error::from(command.exec()).context("cannot start meshproof"))
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use crate::build::Profile;
+
 /// Root of the repository. Cargo names the package's folder to what it runs; the compiled-in one serves otherwise.
 pub(crate) fn repository() -> PathBuf {
     let package =
@@ -17,9 +19,20 @@ pub(crate) fn programs() -> anyhow::Result<PathBuf> {
     program.parent().map(Path::to_path_buf).context("this program stands in no folder")
 }
 
+/// The folder of programs that were built for something.
+pub(crate) fn programs_for(profile: Profile) -> anyhow::Result<PathBuf> {
+    let programs = programs()?;
+    Ok(programs.parent().context("this program stands in no folder")?.join(profile.folder()))
+}
+
 /// A program of the workspace, built.
 pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let path = programs()?.join(name);
+    program_for(Profile::Development, name)
+}
+
+/// A program of the workspace, built for something.
+pub(crate) fn program_for(profile: Profile, name: &str) -> anyhow::Result<PathBuf> {
+    let path = programs_for(profile)?.join(name);
     if !path.is_file() {
         bail!("{} was not built", path.display());
     }

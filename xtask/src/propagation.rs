@@ -1,5 +1,5 @@
 //! `cargo xtask bench propagation`: an environment with a management plane and 30 proxies, and how long a TrafficPolicy takes
-//! from its management cluster to the last of them, stage by stage.
+//! from its management cluster to the last of them, stage by stage. The programs are those of a release.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use crate::build::Profile;
 use crate::{bench, envoy, exit, paths, start};
 
 /// Options of the measurement.
@@ -18,7 +19,7 @@ pub(crate) struct Args {
     /// Proxies in all meshes together
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     proxies: u16,
-    /// Environment to measure, brought up from a topology with a management plane; without it, one is made and taken down
+    /// Environment to measure, whatever its programs were built for, brought up from a topology with a management plane; without it, one is made and taken down
     #[arg(long)]
     name: Option<String>,
     /// Print every change, too
@@ -35,7 +36,7 @@ const P99: f64 = 250.0;
 /// Prints one JSON document. Ends with 1 where a change did not arrive; a target that is missed is told, and fails nothing:
 /// machines are shared and noisy.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let envoy = match start::prepare()? {
+    let envoy = match start::prepare(Profile::Release)? {
         Ok(envoy) => envoy,
         Err(findings) => return Ok(start::refuse(&findings)),
     };
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn meshproof(envoy: &Path, words: &[&str]) -> anyhow::Result<()> {
-    let mut command = Command::new(paths::program("meshproof")?);
+    let mut command = Command::new(paths::program_for(Profile::Release, "meshproof")?);
     // Standard output belongs to the document.
     command.args(words).current_dir(paths::repository()).env(envoy::VARIABLE, envoy).stdout(std::io::stderr());
     let status = command.status().context("cannot start meshproof")?;
@@ -73,7 +74,7 @@ fn meshproof(envoy: &Path, words: &[&str]) -> anyhow::Result<()> {
 }
 
 fn measure(args: &Args, name: &str) -> anyhow::Result<Value> {
-    let mut command = Command::new(paths::program("propagation")?);
+    let mut command = Command::new(paths::program_for(Profile::Release, "propagation")?);
     command.arg("--name").arg(name);
     command.arg("--changes").arg(args.changes.to_string()).arg("--proxies").arg(args.proxies.to_string());
     let output = command.stderr(Stdio::inherit()).output().context("cannot start the measurement")?;

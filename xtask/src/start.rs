@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use crate::build::{self, Profile};
 use crate::finding::{self, Finding};
-use crate::{build, envoy, exit, paths, preflight};
+use crate::{envoy, exit, paths, preflight};
 
 /// What a command of meshproof needs before it can start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +20,11 @@ enum Needs {
 
 /// Starts `meshproof` in this process's place; returns only where something stands in the way.
 pub(crate) fn meshproof(args: &[OsString]) -> anyhow::Result<ExitCode> {
-    let mut command = Command::new(paths::programs()?.join("meshproof"));
+    let mut command = Command::new(paths::programs_for(Profile::Development)?.join("meshproof"));
     command.args(args);
     match needs(args) {
-        Needs::Programs => build::start()?.finish()?,
-        Needs::World => match prepare()? {
+        Needs::Programs => build::start(Profile::Development)?.finish()?,
+        Needs::World => match prepare(Profile::Development)? {
             Ok(envoy) => {
                 command.env(envoy::VARIABLE, envoy);
             }
@@ -34,7 +35,7 @@ pub(crate) fn meshproof(args: &[OsString]) -> anyhow::Result<ExitCode> {
 }
 
 /// Builds everything and has an Envoy, or says what stands in the way before the long part begins.
-pub(crate) fn prepare() -> anyhow::Result<Result<PathBuf, Vec<Finding>>> {
+pub(crate) fn prepare(profile: Profile) -> anyhow::Result<Result<PathBuf, Vec<Finding>>> {
     let mut findings = preflight::findings();
     let plan = match envoy::plan() {
         Ok(plan) if findings.is_empty() => plan,
@@ -44,7 +45,7 @@ pub(crate) fn prepare() -> anyhow::Result<Result<PathBuf, Vec<Finding>>> {
             return Ok(Err(findings));
         }
     };
-    let build = build::start()?;
+    let build = build::start(profile)?;
     match envoy::carry_out(plan) {
         Ok(envoy) => {
             build.finish()?;

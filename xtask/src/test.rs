@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         finding::print("note: tests that need what this machine lacks will be skipped:", &findings);
         eprintln!();
     }
-    let build = build::start()?;
+    let build = build::start(build::Profile::Development)?;
     let envoy = match plan.map(envoy::carry_out).transpose() {
         Ok(envoy) => envoy,
         Err(error) if all => return Err(error),

@@ -18,9 +18,10 @@ const INBOUND_SOURCE: &str = "127.0.0.6";
 
 /// Port of the agent that takes the application's DNS queries.
 pub const DNS_PORT: u16 = 15053;
-/// The zone of connection tracking for the agent's own queries. An application's source port may be taken again by the
-/// agent while the kernel remembers where it led queries from there; in the same zone it would lead the agent to itself.
-const DNS_ZONE: u16 = 1;
+/// The zone of connection tracking for what the proxy and the agent begin. A source port of theirs may be the application's
+/// soon after, and the other way round, while the kernel remembers where it led the packets from there. In the same zone it
+/// would lead an application around the proxy, and the agent's queries to the agent itself.
+const PROXY_ZONE: u16 = 1;
 
 /// A list of ports or ranges that can mean "all".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,14 +129,20 @@ pub fn ruleset(capture: &Capture) -> String {
             "meta l4proto tcp jump istio-output".to_owned(),
         ],
     );
+    // Replies go by their own addresses, which differ; so they need no zone, and can be told by none.
+    chain(
+        "raw-output",
+        &[
+            "type filter hook output priority raw; policy accept;".to_owned(),
+            format!("meta mark {PROXY_MARK} ct original zone set {PROXY_ZONE}"),
+        ],
+    );
     let servers = dns_servers(capture);
     if !servers.is_empty() {
         chain("istio-output-dns", &dns_output(&servers));
         let udp_output =
             ["type nat hook output priority -100; policy accept;", "meta l4proto udp jump istio-output-dns"];
         chain("output-dns", &udp_output.map(str::to_owned));
-        chain("raw-prerouting", &dns_zone(&servers, "prerouting"));
-        chain("raw-output", &dns_zone(&servers, "output"));
     }
     text.push_str("}\n");
     text
@@ -155,19 +162,6 @@ fn dns_output(servers: &[Option<&str>]) -> Vec<String> {
         format!("{to}meta l4proto {{ tcp, udp }} th dport 53 meta mark != {PROXY_MARK} redirect to :{DNS_PORT}")
     };
     servers.iter().map(rule).collect()
-}
-
-fn dns_zone(servers: &[Option<&str>], hook: &str) -> Vec<String> {
-    let rule = |server: &Option<&str>| {
-        let place = |field: &str| server.map(|server| format!("ip {field} {server} ")).unwrap_or_default();
-        if hook == "output" {
-            format!("{}udp dport 53 meta mark {PROXY_MARK} ct zone set {DNS_ZONE}", place("daddr"))
-        } else {
-            format!("{}udp sport 53 ct zone set {DNS_ZONE}", place("saddr"))
-        }
-    };
-    let head = format!("type filter hook {hook} priority raw; policy accept;");
-    std::iter::once(head).chain(servers.iter().map(rule)).collect()
 }
 
 fn inbound(capture: &Capture) -> Vec<String> {

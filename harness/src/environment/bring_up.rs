@@ -210,7 +210,7 @@ pub(super) async fn install(
         plane.join(topology, events).await?;
     }
     for cluster in &meshed {
-        join::prepare(&topology.vms, cluster).await?;
+        join::prepare(topology, cluster).await?;
     }
     let machines = topology.vms.iter().map(|vm| join_machine(vm, clusters, links, events));
     let machines = futures::future::try_join_all(machines);

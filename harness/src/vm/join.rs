@@ -13,7 +13,7 @@ use super::plan::FILES;
 use crate::cluster::{self, Cluster};
 use crate::links;
 use crate::scenario::keys::TokenKind;
-use crate::topology::Vm;
+use crate::topology::{Topology, Vm};
 
 /// For how long the token is good: the first certificate is all that it buys.
 const TOKEN_SECONDS: i64 = 600;
@@ -60,9 +60,28 @@ pub enum Error {
     },
 }
 
-/// The objects that a machine needs in the cluster that it joins: namespace, service account and WorkloadGroup.
-#[must_use]
-pub fn objects(vm: &Vm) -> [Value; 3] {
+/// The objects that machines need in a cluster, each once: machines of one group have them in common. A namespace that
+/// applications live in is theirs, with what it says of injection.
+fn all_objects(topology: &Topology, cluster: &str) -> Vec<Value> {
+    let of_applications = |namespace: &str| {
+        let mut here = topology.apps.iter().filter(|app| app.placements.iter().any(|one| one.cluster == cluster));
+        here.any(|app| app.namespace == namespace)
+    };
+    let mut all: Vec<Value> = Vec::new();
+    for vm in topology.vms.iter().filter(|vm| vm.cluster == cluster) {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": vm.namespace } });
+        let own = (!of_applications(&vm.namespace)).then_some(namespace);
+        for object in own.into_iter().chain(objects(vm)) {
+            if !all.contains(&object) {
+                all.push(object);
+            }
+        }
+    }
+    all
+}
+
+/// The objects that a machine needs in the namespace that it joins: service account and WorkloadGroup.
+fn objects(vm: &Vm) -> [Value; 2] {
     let mut spec = json!({
         "metadata": { "labels": vm.labels },
         "template": { "serviceAccount": vm.service_account, "network": vm.network, "ports": vm.ports },
@@ -71,7 +90,6 @@ pub fn objects(vm: &Vm) -> [Value; 3] {
         spec["probe"] = json!({ "periodSeconds": 1, "httpGet": { "path": health.path, "port": health.port } });
     }
     [
-        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": vm.namespace } }),
         json!({
             "apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": { "name": vm.service_account, "namespace": vm.namespace },
@@ -84,18 +102,12 @@ pub fn objects(vm: &Vm) -> [Value; 3] {
     ]
 }
 
-/// Applies the objects that machines need in the cluster that they join, each once: machines of one group have them in common.
+/// Applies the objects that machines need in the cluster that they join.
 ///
 /// # Errors
 /// [`Error::Cluster`].
-pub async fn prepare(vms: &[Vm], cluster: &Cluster) -> Result<(), Error> {
-    let mut all: Vec<Value> = Vec::new();
-    for object in vms.iter().filter(|vm| vm.cluster == cluster.name()).flat_map(objects) {
-        if !all.contains(&object) {
-            all.push(object);
-        }
-    }
-    cluster.apply_all(&all).await?;
+pub async fn prepare(topology: &Topology, cluster: &Cluster) -> Result<(), Error> {
+    cluster.apply_all(&all_objects(topology, cluster.name())).await?;
     Ok(())
 }
 
@@ -296,14 +308,38 @@ mod tests {
 
     const SHIPPED: &str = include_str!("../../../scenarios/topologies/virtual-machines.yaml");
 
+    fn topology(text: &str) -> Topology {
+        validate::read("virtual-machines.yaml", text).expect("no problems")
+    }
+
     fn details() -> Vm {
-        let topology = validate::read("virtual-machines.yaml", SHIPPED).expect("no problems");
-        topology.vm("details-vm").expect("it is there").clone()
+        topology(SHIPPED).vm("details-vm").expect("it is there").clone()
+    }
+
+    /// Kinds and names of what is applied for machines in a cluster.
+    fn applied(topology: &Topology, cluster: &str) -> Vec<String> {
+        let all = all_objects(topology, cluster);
+        let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "");
+        all.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_namespace_of_applications_is_left_to_them() {
+        let shared = [
+            "ServiceAccount details-vm",
+            "WorkloadGroup details-vm",
+            "ServiceAccount echo-vm",
+            "WorkloadGroup echo-vm",
+        ];
+        assert_eq!(applied(&topology(SHIPPED), "cluster1"), shared);
+        assert_eq!(applied(&topology(SHIPPED), "cluster2"), [""; 0]);
+        let apart = SHIPPED.replace("  namespace: echo\n  serviceAccount", "  namespace: alone\n  serviceAccount");
+        assert!(applied(&topology(&apart), "cluster1").contains(&"Namespace alone".to_owned()));
     }
 
     #[test]
     fn its_group_says_who_it_is_and_how_it_is_asked() {
-        let [_, account, group] = objects(&details());
+        let [account, group] = objects(&details());
         assert_eq!(account["metadata"]["name"], group["spec"]["template"]["serviceAccount"]);
         assert_eq!(group["spec"]["metadata"]["labels"]["app"], "details");
         assert_eq!(group["spec"]["probe"]["httpGet"]["port"], 9080);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::json;
 
+use crate::build::Profile;
 use crate::{exit, paths, start, wait};
 
 mod audit;
@@ -60,7 +61,7 @@ struct Soak {
 
 /// Runs all parts; prints one JSON document. Ends with 0 where all passed and nothing was left.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let envoy = match start::prepare()? {
+    let envoy = match start::prepare(Profile::Development)? {
         Ok(envoy) => envoy,
         Err(findings) => return Ok(start::refuse(&findings)),
     };

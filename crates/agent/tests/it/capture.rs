@@ -1,7 +1,8 @@
 //! The capture rules in a network namespace of their own: who ends up where.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use envoy_types::pb::envoy::config::listener::v3 as listener;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
 use envoy_types::util::pack_any;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 use requirements::{Capability, require};
 
 use crate::control_plane::{self, State};
@@ -77,16 +79,20 @@ fn from_application(to: Ipv4Addr, port: u16) -> String {
 
 /// Who answers a connection from the proxy, from a given source where one is given.
 fn from_proxy(to: Ipv4Addr, port: u16, source: Option<Ipv4Addr>, mark: bool) -> String {
+    dial(SocketAddrV4::new(to, port), source.map(|source| SocketAddrV4::new(source, 0)), mark)
+}
+
+/// Who answers a connection, with the mark of the proxy where it is the proxy's; nobody after half a second.
+fn dial(to: SocketAddrV4, source: Option<SocketAddrV4>, mark: bool) -> String {
     let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(500)).unwrap();
     if mark {
-        nix::sys::socket::setsockopt(&socket, sockopt::Mark, &agent::settings::PROXY_MARK).unwrap();
+        setsockopt(&socket, sockopt::Mark, &agent::settings::PROXY_MARK).unwrap();
     }
-    let address = |ip: Ipv4Addr, port| SockaddrIn::from(std::net::SocketAddrV4::new(ip, port));
-    use std::os::fd::AsRawFd as _;
     if let Some(source) = source {
-        bind(socket.as_raw_fd(), &address(source, 0)).unwrap();
+        bind(socket.as_raw_fd(), &SockaddrIn::from(source)).unwrap();
     }
-    match connect(socket.as_raw_fd(), &address(to, port)) {
+    match connect(socket.as_raw_fd(), &SockaddrIn::from(to)) {
         Ok(()) => read(TcpStream::from(socket)),
         Err(errno) => errno.to_string(),
     }
@@ -195,6 +201,24 @@ fn traffic_goes_where_istio_sends_it() {
     assert_eq!(from_application(ELSEWHERE, 80), "elsewhere", "an exempt port");
     capture("--cleanup-only");
     assert_eq!(from_outside(&world, 80), "application", "no rules are left");
+}
+
+/// The kernel remembers for two minutes where it led a connection that nobody has answered. One of the proxy's leads nowhere, and
+/// an application's that gets the same source port afterwards is captured all the same.
+#[test]
+fn what_the_proxy_tried_in_vain_leads_no_application_around_it() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    if !in_network_namespace("capture::what_the_proxy_tried_in_vain_leads_no_application_around_it") {
+        return;
+    }
+    let _world = world();
+    answer(15001, "outbound");
+    capture("");
+    let nobody = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), 80);
+    let source = Some(SocketAddrV4::new(POD, 40_000));
+    assert_ne!(dial(nobody, source, true), "outbound");
+    assert_eq!(dial(nobody, source, false), "outbound");
 }
 
 /// Sends everything on to where it was going.
