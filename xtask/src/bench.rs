@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::build::Profile;
-use crate::{envoy, exit, hub, load, numbers, paths, propagation, start, verdicts};
+use crate::{envoy, exit, hub, load, machines, numbers, paths, propagation, start, verdicts};
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
@@ -24,6 +24,8 @@ pub(crate) enum Bench {
     Propagation(propagation::Args),
     /// How often verdicts err, beside what they promise
     Verdicts(verdicts::Args),
+    /// How long the image of virtual machines takes, and a machine from its start to its first answer over the mesh
+    Vm(machines::Args),
 }
 
 /// Options of a measurement.
@@ -51,6 +53,7 @@ pub(crate) fn run(what: &Bench) -> anyhow::Result<ExitCode> {
         Bench::Load(args) => return load::run(args),
         Bench::Propagation(args) => return propagation::run(args),
         Bench::Verdicts(args) => return verdicts::run(args),
+        Bench::Vm(args) => return machines::run(args),
     };
     let envoy = match start::prepare(Profile::Development)? {
         Ok(envoy) => envoy,

@@ -2,13 +2,12 @@
 //! from its management cluster to the last of them, stage by stage. The programs are those of a release.
 
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::build::Profile;
-use crate::{bench, envoy, exit, paths, start};
+use crate::{bench, exit, kept, start};
 
 /// Options of the measurement.
 #[derive(Debug, clap::Args)]
@@ -41,16 +40,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(findings) => return Ok(start::refuse(&findings)),
     };
     let measured = match &args.name {
-        Some(name) => measure(args, name),
+        Some(name) => measure(args, &envoy, name),
         None => {
             let name = format!("propagation-{}", std::process::id());
-            meshproof(&envoy, &["up", "--name", &name, "--topology", TOPOLOGY])?;
-            let measured = measure(args, &name);
-            // The environment ends whatever was measured; both errors are worth telling.
-            if let Err(error) = meshproof(&envoy, &["down", "--name", &name]) {
-                eprintln!("note: {error:#}");
-            }
-            measured
+            let up = ["--topology", TOPOLOGY];
+            kept::within(Profile::Release, &envoy, &name, &up, || measure(args, &envoy, &name))
         }
     };
     let measured = match measured {
@@ -64,22 +58,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn meshproof(envoy: &Path, words: &[&str]) -> anyhow::Result<()> {
-    let mut command = Command::new(paths::program_for(Profile::Release, "meshproof")?);
-    // Standard output belongs to the document.
-    command.args(words).current_dir(paths::repository()).env(envoy::VARIABLE, envoy).stdout(std::io::stderr());
-    let status = command.status().context("cannot start meshproof")?;
-    anyhow::ensure!(status.success(), "`meshproof {}` failed: {status}", words.join(" "));
-    Ok(())
-}
-
-fn measure(args: &Args, name: &str) -> anyhow::Result<Value> {
-    let mut command = Command::new(paths::program_for(Profile::Release, "propagation")?);
-    command.arg("--name").arg(name);
-    command.arg("--changes").arg(args.changes.to_string()).arg("--proxies").arg(args.proxies.to_string());
-    let output = command.stderr(Stdio::inherit()).output().context("cannot start the measurement")?;
-    anyhow::ensure!(output.status.success(), "the measurement failed: {}", output.status);
-    serde_json::from_slice(&output.stdout).context("the measurement printed something else than JSON")
+fn measure(args: &Args, envoy: &Path, name: &str) -> anyhow::Result<Value> {
+    let (changes, proxies) = (args.changes.to_string(), args.proxies.to_string());
+    let words = ["--name", name, "--changes", &changes, "--proxies", &proxies].map(str::to_owned);
+    kept::measured(Profile::Release, envoy, "propagation", &words)
 }
 
 fn document(mut measured: Value, with_samples: bool) -> Value {

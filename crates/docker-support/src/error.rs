@@ -91,7 +91,7 @@ fn of_refusal(said: &str) -> String {
             "no space left",
             "free some space where Docker keeps its data: `docker system df` says what takes it, `docker system prune` removes what nobody uses",
         ),
-        ("predefined address pools", "remove networks that nobody uses: `docker network prune`"),
+        ("address pool", "remove networks that nobody uses: `docker network prune`"),
         ("no such image", "build or load the image first; nothing is pulled"),
         ("already in use", "end the environment that has the name first: `meshproof down`"),
         ("timeout", "see what keeps the engine busy: `docker ps`, `journalctl -u docker`"),
@@ -129,10 +129,12 @@ mod tests {
     fn the_engines_words_lead_to_a_cure() {
         for (said, cure) in [
             ("write /var/lib/docker/tmp/x: no space left on device", "docker system prune"),
+            // As Docker 20.10 says it, and as Docker 28 does.
             (
-                "could not find an available, non-overlapping IPv4 address pool among the defaults: all predefined address pools have been fully subnetted",
+                "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
                 "docker network prune",
             ),
+            ("all predefined address pools have been fully subnetted", "docker network prune"),
             ("No such image: x:latest", "nothing is pulled"),
             ("something else", "journalctl"),
         ] {

@@ -10,11 +10,12 @@ use super::rollout::seconds;
 use super::runner::{Done, Runner};
 use crate::check::convergence::{self, Endpoints};
 use crate::check::draining;
+use crate::cluster::Cluster;
 use crate::scenario::keys::TokenKind;
 use crate::scenario::plan::Onboard;
 use crate::topology::Vm;
 use crate::topology::vm::PROXY;
-use crate::vm::join;
+use crate::vm::{join, served};
 
 impl Runner<'_> {
     /// Starts a machine and waits until it is counted on, or stops it in order. One that is so already is left as it is.
@@ -127,16 +128,22 @@ pub(super) async fn program_started(
     Ok(format!("{} is counted on {} after the start of {program}", vm.name, seconds(since.elapsed())))
 }
 
-/// What proxies must hold of a machine: nothing of one that is off, as soon as its grace period is over.
-pub(super) async fn endpoint(environment: &Environment, vm: &Vm) -> Result<Endpoints, Error> {
+/// What the proxies of a control plane must hold of a machine: nothing of one that is off, as soon as its grace period is over, nor
+/// of one that no service leads to.
+pub(super) async fn endpoint(environment: &Environment, vm: &Vm, reader: &Cluster) -> Result<Endpoints, Error> {
+    let cluster = environment.cluster(&vm.cluster)?;
     let running = environment.machine(&vm.name)?.status().await?.running;
-    let counted_on = running && join::is_counted_on(vm, environment.cluster(&vm.cluster)?).await?;
+    let entry = if running { join::counted_on(vm, cluster).await? } else { None };
+    let held = match &entry {
+        Some(entry) => served::is_served(entry, &vm.namespace, cluster, reader).await?,
+        None => false,
+    };
     Ok(Endpoints {
         cluster: vm.cluster.clone(),
         namespace: vm.namespace.clone(),
         // What its name begins with, as those of a Deployment's pods do.
         workload: format!("{}-{}", vm.workload_group, vm.address),
-        pods: counted_on.then(|| vm.entry()).into_iter().collect::<BTreeSet<_>>(),
+        pods: held.then(|| vm.entry()).into_iter().collect::<BTreeSet<_>>(),
     })
 }
 

@@ -161,7 +161,7 @@ impl Runner<'_> {
         let mut expectation = Convergence {
             watched: wanted.watched.clone(),
             not_watched: wanted.not_watched.clone(),
-            endpoints: self.endpoints(&wanted.endpoints).await?,
+            endpoints: self.endpoints(&wanted.endpoints, self.environment.cluster(&wanted.cluster)?).await?,
             ..Convergence::default()
         };
         for object in &wanted.present {

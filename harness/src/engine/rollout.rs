@@ -142,12 +142,12 @@ impl Runner<'_> {
         Ok(Place::Pod { cluster, namespace: of.namespace.clone(), pod, container: container.to_owned() })
     }
 
-    /// The pods that proxies must hold as endpoints of these workloads.
-    pub(super) async fn endpoints(&self, workloads: &[Deployment]) -> Result<Vec<Endpoints>, Error> {
+    /// What the proxies of a control plane must hold as endpoints of these workloads.
+    pub(super) async fn endpoints(&self, workloads: &[Deployment], reader: &Cluster) -> Result<Vec<Endpoints>, Error> {
         let mut all = Vec::new();
         for workload in workloads.iter().filter(|workload| workload.served) {
             if let Some(vm) = &workload.vm {
-                all.push(machines::endpoint(self.environment, vm).await?);
+                all.push(machines::endpoint(self.environment, vm, reader).await?);
                 continue;
             }
             let cluster = self.environment.cluster(&workload.cluster)?;

@@ -21,7 +21,7 @@ use crate::image::{Config, Entry, Image, Layer, libraries, load, system};
 use crate::provider::programs::Programs;
 
 /// Name of the image; the tag is its content.
-const NAME: &str = "meshproof/machine";
+pub const NAME: &str = "meshproof/machine";
 /// Images of so many builds are kept.
 const KEPT: usize = 3;
 /// File of the state folder that remembers them.
@@ -252,58 +252,11 @@ mod tests {
         assert!(matches!(fingerprint(&files), Err(Error::Read { .. })));
     }
 
-    /// An engine that has no image, and no room for any.
-    fn full(folder: &Utf8Path) -> Utf8PathBuf {
-        use http_body_util::{BodyExt as _, Full};
-        use hyper::service::service_fn;
-        use hyper_util::rt::TokioIo;
-
-        let path = folder.join("docker.sock");
-        let listener = tokio::net::UnixListener::bind(&path).expect("bound");
-        let answer = |request: hyper::Request<hyper::body::Incoming>| async move {
-            let (status, body) = match request.uri().path() {
-                "/version" => (200, r#"{"Version":"20.10.24","ApiVersion":"1.41"}"#),
-                path if path.ends_with("/images/load") => {
-                    (500, r#"{"message":"write /var/lib/docker/tmp/x: no space left on device"}"#)
-                }
-                _ => (404, r#"{"message":"No such image"}"#),
-            };
-            request.into_body().collect().await.expect("read");
-            let body = Full::new(hyper::body::Bytes::from_static(body.as_bytes()));
-            hyper::Response::builder().status(status).body(body)
-        };
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let served = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(served.serve_connection(TokioIo::new(stream), service_fn(answer)));
-            }
-        });
-        path
-    }
-
-    #[tokio::test]
-    async fn where_there_is_no_room_it_is_said_and_nothing_is_remembered() {
-        requirements::require!(requirements::Capability::Nft);
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        let engine = Engine::connect(&full(folder)).await.expect("connected");
+    #[test]
+    fn a_program_that_is_not_built_is_named() {
         let program = Utf8PathBuf::try_from(std::env::current_exe().expect("a path")).expect("UTF-8");
-        let mut programs = Programs {
-            substrate: program.clone(),
-            pilot: program.clone(),
-            agent: program.clone(),
-            bookinfo: program.clone(),
-            hub_manager: program.clone(),
-            hub_agent: program.clone(),
-            machine_init: folder.join("not-built"),
-            envoy: program.clone(),
-        };
-        let error = ensure(&engine, &programs, folder).await.expect_err("not built");
-        assert!(matches!(error, Error::NotBuilt(_)), "{error}");
-        programs.machine_init = program;
-        let error = ensure(&engine, &programs, folder).await.expect_err("no room");
-        assert!(crate::cluster::chain(&error).contains("no space left on device"), "{}", crate::cluster::chain(&error));
-        assert!(error.cure().expect("a cure").contains("docker system prune"));
-        assert!(!folder.join(MEMORY).exists());
+        let programs = Programs::below(Utf8Path::new("/not-built"), program);
+        let error = files(&programs).expect_err("not built");
+        assert!(error.to_string().starts_with("/not-built/meshproof-machine-init does not exist"), "{error}");
     }
 }

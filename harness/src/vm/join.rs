@@ -213,12 +213,12 @@ pub async fn connected_at(vm: &Vm, cluster: &Cluster) -> Result<Option<String>, 
     Ok(entry(vm, cluster).await?.and_then(|entry| annotation(&entry, names::ANNOTATION_CONNECTED_AT)))
 }
 
-/// Whether endpoints are made of the machine: it is registered, and healthy where it is asked.
+/// Its WorkloadEntry, if the control plane counts on the machine: it is registered, and healthy where it is asked.
 ///
 /// # Errors
 /// Where the cluster cannot be asked.
-pub async fn is_counted_on(vm: &Vm, cluster: &Cluster) -> Result<bool, cluster::Error> {
-    Ok(entry(vm, cluster).await?.is_some_and(|entry| unhealthy(vm, &entry).is_none()))
+pub async fn counted_on(vm: &Vm, cluster: &Cluster) -> Result<Option<Value>, cluster::Error> {
+    Ok(entry(vm, cluster).await?.filter(|entry| unhealthy(vm, entry).is_none()))
 }
 
 /// Waits until the control plane counts on a machine that was started: it is registered over another connection than the
@@ -276,7 +276,11 @@ async fn last_words(machine: &Machine) -> String {
     }
 }
 
-async fn entry(vm: &Vm, cluster: &Cluster) -> Result<Option<Value>, cluster::Error> {
+/// Its WorkloadEntry, where there is one.
+///
+/// # Errors
+/// Where the cluster cannot be asked.
+pub async fn entry(vm: &Vm, cluster: &Cluster) -> Result<Option<Value>, cluster::Error> {
     let manifest = json!({
         "apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry",
         "metadata": { "name": vm.entry(), "namespace": vm.namespace },

@@ -3,7 +3,7 @@
 //!
 //! [`files`] is pure: from what a cluster says to the content of each file. [`mod@configure`] asks the cluster and writes.
 //! [`machine`] is a machine that can be asked, [`mod@join`] lets it join, and [`plan`] says what the provider has to play.
-//! [`runtime`] settles what plays it, and [`image`] makes what containers are made of.
+//! [`runtime`] settles what plays it, [`image`] makes what containers are made of, and [`served`] says whether anything leads to it.
 
 pub mod configure;
 pub mod files;
@@ -12,6 +12,7 @@ pub mod join;
 pub mod machine;
 pub mod plan;
 pub mod runtime;
+pub mod served;
 
 pub use configure::{Error, Wanted, configure};
 pub use files::{Facts, Files};

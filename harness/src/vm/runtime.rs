@@ -5,6 +5,9 @@ use docker_support::Engine;
 use crate::topology::Topology;
 use crate::topology::vm::VmRuntime;
 
+/// What plugs links into containers, and so lets them be machines.
+const AS_ROOT: &str = "run as root on the machine that runs Docker";
+
 /// A Docker engine as machines need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Docker {
@@ -39,7 +42,11 @@ pub async fn look() -> Docker {
     };
     match found.await {
         Ok(None) => Docker::Ready,
-        Ok(Some(why)) => Docker::Lacking { why, cure: "run as root on the machine that runs Docker".to_owned() },
+        Ok(Some(why)) => Docker::Lacking { why, cure: AS_ROOT.to_owned() },
+        // To be let use Docker is not enough for links.
+        Err(error @ docker_support::Error::Permission(_)) => {
+            Docker::Lacking { why: error.to_string(), cure: AS_ROOT.to_owned() }
+        }
         Err(error) => Docker::Lacking { why: error.to_string(), cure: error.cure() },
     }
 }

@@ -5,6 +5,7 @@ mod cli;
 mod docker;
 mod existing;
 mod failing;
+mod fake_engine;
 mod kept;
 mod kind;
 mod layers;

@@ -18,11 +18,16 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// A world with one machine that waits.
 fn world(played: &Played) -> World {
+    running(played, &["sh", "-c", "trap exit TERM; while :; do sleep 1; done"])
+}
+
+/// A world with one machine that runs a command.
+fn running(played: &Played, command: &[&str]) -> World {
     World::start_with(|config| {
         played.configure(config);
-        let waits = json!({"name": "main", "image": "shell:1", "command": ["sh", "-c", "trap exit TERM; while :; do sleep 1; done"], "capabilities": ["NET_ADMIN"]});
+        let program = json!({"name": "main", "image": "shell:1", "command": command, "capabilities": ["NET_ADMIN"]});
         config["machines"] = json!([
-            {"name": "vm1", "network": "network1", "address": "192.168.9.1", "programs": [waits], "runtime": played.runtime()},
+            {"name": "vm1", "network": "network1", "address": "192.168.9.1", "programs": [program], "runtime": played.runtime()},
         ]);
     })
 }
@@ -152,14 +157,18 @@ async fn what_docker_cannot_do_is_said_and_leaves_nothing() {
     require!(Capability::UserNamespaces);
     require!(Capability::Nft);
     require!(Capability::Docker);
-    // An image without the program that has to be the first process.
-    let played = Played::by_docker_without_init("bare");
-    let world = world(&played);
-    let answer = ask(&mut Client::new(&world), json!({"action": "start"}));
-    let message = answer["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
-    assert!(message.contains("has no program /usr/local/bin/meshproof-machine-init"), "{message}");
-    drop(world);
-    none_is_left(&played).await;
+    // An image without the program that has to be the first process, and one without a program of the machine.
+    for (played, program) in [
+        (Played::by_docker_without_init("bare"), "/usr/local/bin/meshproof-machine-init"),
+        (Played::by_docker("partial"), "pilot-agent"),
+    ] {
+        let world = running(&played, &["pilot-agent", "vm"]);
+        let answer = ask(&mut Client::new(&world), json!({"action": "start"}));
+        let message = answer["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        assert!(message.contains(&format!("has no program {program}; build one that has it")), "{message}");
+        drop(world);
+        none_is_left(&played).await;
+    }
     // No image, no engine.
     let socket = |name: &str| Path::new("/var/run").join(name).display().to_string();
     for (image, socket, words) in [
