@@ -132,7 +132,12 @@ fn user_namespaces() -> Result<(), String> {
 fn runs(program: &str, arguments: &[&str]) -> Result<(), String> {
     match Command::new(program).args(arguments).stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("`{program}` exits with {}", output.status)),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let last = said.lines().rev().find(|line| !line.trim().is_empty());
+            let why = last.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+            Err(format!("`{program}` ends with {}{why}", output.status))
+        }
         Err(error) => Err(format!("cannot start `{program}`: {error}")),
     }
 }
@@ -188,4 +193,17 @@ macro_rules! require {
             return $value;
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_fails_gives_its_own_reason() {
+        assert_eq!(runs("sh", &["-c", "exit 0"]), Ok(()));
+        let failed = runs("sh", &["-c", "echo first >&2; echo 'nobody answers' >&2; exit 3"]);
+        assert_eq!(failed, Err("`sh` ends with exit status: 3: nobody answers".to_owned()));
+        assert!(runs("no-such-program", &[]).unwrap_err().starts_with("cannot start `no-such-program`"));
+    }
 }
