@@ -45,14 +45,20 @@ pub(super) fn server(trust_domains: &[String], http: bool) -> core::TransportSoc
     if let Some(params) = &mut common.tls_params {
         params.cipher_suites = CIPHERS.map(str::to_owned).to_vec();
     }
-    pb::transport_socket(
-        SOCKET,
-        tls::DownstreamTlsContext {
-            common_tls_context: Some(common),
-            require_client_certificate: Some(pb::boolean(true)),
-            ..Default::default()
-        },
-    )
+    pb::transport_socket(SOCKET, asking(common, true))
+}
+
+/// A server that asks its clients for certificates. It resumes no session: who resumes one is not verified again, so that a
+/// certificate that has expired meanwhile, or a root that is trusted no longer, would go on to be accepted.
+fn asking(common: tls::CommonTlsContext, required: bool) -> tls::DownstreamTlsContext {
+    use tls::downstream_tls_context::SessionTicketKeysType;
+    tls::DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: Some(pb::boolean(required)),
+        disable_stateful_session_resumption: true,
+        session_ticket_keys_type: Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)),
+        ..Default::default()
+    }
 }
 
 /// The client's side of mutual TLS.
@@ -177,11 +183,9 @@ pub(super) fn credential(
         common.validation_context_type =
             Some(verified(&format!("kubernetes://{name}-cacert"), &settings.subject_alt_names));
     }
-    let required = settings.mode == Some(ServerTlsMode::Mutual);
-    let context = tls::DownstreamTlsContext {
-        common_tls_context: Some(common),
-        require_client_certificate: asks.then(|| pb::boolean(required)),
-        ..Default::default()
+    let context = match asks {
+        true => asking(common, settings.mode == Some(ServerTlsMode::Mutual)),
+        false => tls::DownstreamTlsContext { common_tls_context: Some(common), ..Default::default() },
     };
     Ok((pb::transport_socket(SOCKET, context), secrets))
 }

@@ -8,6 +8,7 @@ mod authorization_live;
 mod crds;
 mod entries;
 mod envoy;
+mod expiry_live;
 mod fields;
 mod fixture;
 mod gateway_tls;

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject as _;
@@ -71,8 +71,23 @@ impl Authority {
 
     /// What the agent of a workload has.
     pub(crate) fn secrets(&self, principal: &str) -> Secrets {
-        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec![DNS_NAME.to_owned()]).unwrap();
+        self.signed(principal, parameters)
+    }
+
+    /// The same with a certificate that is good within this time.
+    pub(crate) fn secrets_within(&self, principal: &str, from: SystemTime, until: SystemTime) -> Secrets {
+        let at = |time: SystemTime| {
+            let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
+        };
         let mut parameters = CertificateParams::new(vec![DNS_NAME.to_owned()]).unwrap();
+        (parameters.not_before, parameters.not_after) = (at(from), at(until));
+        self.signed(principal, parameters)
+    }
+
+    fn signed(&self, principal: &str, mut parameters: CertificateParams) -> Secrets {
+        let key = KeyPair::generate().unwrap();
         parameters.subject_alt_names.push(SanType::URI(format!("spiffe://{principal}").try_into().unwrap()));
         let certificate = parameters.signed_by(&key, &self.0).unwrap();
         Secrets { certificate: certificate.pem(), key: key.serialize_pem(), root: self.0.pem() }
@@ -107,26 +122,40 @@ pub(crate) async fn plain(address: &str, port: u16, host: &str) -> Answer {
     exchange(stream, host, "GET", "/").await
 }
 
+/// A client with a certificate of the mesh. It resumes its sessions where the server lets it.
+pub(crate) struct Client(Arc<ClientConfig>);
+
+impl Client {
+    pub(crate) fn new(secrets: &Secrets) -> Self {
+        // The first test wins; all install the same.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let certificates =
+            |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect::<Vec<_>>();
+        let mut roots = RootCertStore::empty();
+        certificates(&secrets.root).into_iter().for_each(|root| roots.add(root).unwrap());
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                certificates(&secrets.certificate),
+                PrivateKeyDer::from_pem_slice(secrets.key.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        config.alpn_protocols = vec![b"istio".to_vec()];
+        Self(Arc::new(config))
+    }
+
+    /// A request over a connection of its own.
+    pub(crate) async fn call(&self, address: &str, port: u16, method: &str, path: &str) -> Answer {
+        let stream = TcpStream::connect((address, port)).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.0));
+        let stream = connector.connect(ServerName::try_from(DNS_NAME).unwrap(), stream).await.ok()?;
+        exchange(stream, DNS_NAME, method, path).await
+    }
+}
+
 /// A request over the mesh's mutual TLS.
 pub(crate) async fn mutual(secrets: &Secrets, address: &str, port: u16, method: &str, path: &str) -> Answer {
-    // The first test wins; all install the same.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-    let certificates =
-        |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect::<Vec<_>>();
-    let mut roots = RootCertStore::empty();
-    certificates(&secrets.root).into_iter().for_each(|root| roots.add(root).unwrap());
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(
-            certificates(&secrets.certificate),
-            PrivateKeyDer::from_pem_slice(secrets.key.as_bytes()).unwrap(),
-        )
-        .unwrap();
-    config.alpn_protocols = vec![b"istio".to_vec()];
-    let stream = TcpStream::connect((address, port)).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream = connector.connect(ServerName::try_from(DNS_NAME).unwrap(), stream).await.ok()?;
-    exchange(stream, DNS_NAME, method, path).await
+    Client::new(secrets).call(address, port, method, path).await
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, method: &str, path: &str) -> Answer {

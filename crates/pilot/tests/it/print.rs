@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext,
+    CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext, downstream_tls_context::SessionTicketKeysType,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use pilot::translate::Translation;
@@ -235,9 +235,13 @@ fn chain(text: &mut String, kind: &str, chain: &FilterChain) {
     if let Some(socket) = &chain.transport_socket {
         let context = DownstreamTlsContext::decode(typed(socket)).unwrap();
         let required = context.require_client_certificate.is_some_and(|required| required.value);
+        let no_tickets = SessionTicketKeysType::DisableStatelessSessionResumption(true);
+        let resumes =
+            context.session_ticket_keys_type != Some(no_tickets) || !context.disable_stateful_session_resumption;
         let _ = write!(
             text,
-            " terminates(require={required} {})",
+            " terminates(require={required}{} {})",
+            if resumes { " resumes" } else { "" },
             common_tls(context.common_tls_context.as_ref().unwrap())
         );
     }
