@@ -180,6 +180,8 @@ fn outbound(capture: &Capture) -> Vec<String> {
     let mut rules = vec![format!("oifname \"lo\" ip saddr {INBOUND_SOURCE} return")];
     if !dns_servers(capture).is_empty() {
         rules.push("tcp dport 53 jump istio-output-dns".to_owned());
+        // A resolver of this machine is asked over loopback, as no application is.
+        rules.push(format!("tcp dport 53 meta mark {PROXY_MARK} return"));
     }
     rules.extend(one_of("tcp dport", &capture.exclude_outbound_ports, "return"));
     rules.push(format!(

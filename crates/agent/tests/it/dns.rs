@@ -19,8 +19,8 @@ use crate::pod::Pod;
 use crate::support::{in_network_namespace, run};
 
 /// What the resolver of the test says about every name that does not begin with `none`.
-const FROM_THE_RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 99);
-const OF_THE_MESH: Ipv4Addr = Ipv4Addr::new(240, 240, 0, 1);
+pub(crate) const FROM_THE_RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 99);
+pub(crate) const OF_THE_MESH: Ipv4Addr = Ipv4Addr::new(240, 240, 0, 1);
 
 #[test]
 #[ignore = "not a test: the resolver that the test starts in another namespace"]
@@ -31,17 +31,23 @@ fn resolver_elsewhere() {
     let mut buffer = [0; 2048];
     loop {
         let (length, client) = socket.recv_from(&mut buffer).unwrap();
-        let request = Message::from_vec(&buffer[..length]).unwrap();
-        let mut response = Message::response(request.metadata.id, OpCode::Query);
-        response.add_queries(request.queries.iter().cloned());
-        let name = request.queries[0].name().clone();
-        if name.to_ascii().starts_with("none") {
-            response.metadata.response_code = ResponseCode::NXDomain;
-        } else {
-            response.add_answer(Record::from_rdata(name, 5, RData::A(A(FROM_THE_RESOLVER))));
-        }
-        socket.send_to(&response.to_vec().unwrap(), client).unwrap();
+        socket.send_to(&resolved(&buffer[..length]).1, client).unwrap();
     }
+}
+
+/// The name in a message, and what a resolver of the test answers.
+pub(crate) fn resolved(question: &[u8]) -> (String, Vec<u8>) {
+    let request = Message::from_vec(question).unwrap();
+    let mut response = Message::response(request.metadata.id, OpCode::Query);
+    response.add_queries(request.queries.iter().cloned());
+    let name = request.queries[0].name().clone();
+    let text = name.to_ascii();
+    if text.starts_with("none") {
+        response.metadata.response_code = ResponseCode::NXDomain;
+    } else {
+        response.add_answer(Record::from_rdata(name, 5, RData::A(A(FROM_THE_RESOLVER))));
+    }
+    (text, response.to_vec().unwrap())
 }
 
 fn question(name: &str) -> Vec<u8> {
@@ -63,7 +69,7 @@ fn addresses(answer: &[u8]) -> Result<Vec<Ipv4Addr>, ResponseCode> {
 }
 
 /// What the application learns of a name by a datagram.
-fn asked(to: (Ipv4Addr, u16), name: &str) -> Result<Vec<Ipv4Addr>, ResponseCode> {
+pub(crate) fn asked(to: (Ipv4Addr, u16), name: &str) -> Result<Vec<Ipv4Addr>, ResponseCode> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket.connect(SocketAddr::from(to)).unwrap();
@@ -74,8 +80,8 @@ fn asked(to: (Ipv4Addr, u16), name: &str) -> Result<Vec<Ipv4Addr>, ResponseCode>
 }
 
 /// The same by a stream.
-fn asked_by_stream(name: &str) -> Result<Vec<Ipv4Addr>, ResponseCode> {
-    let mut stream = TcpStream::connect((ELSEWHERE, 53)).unwrap();
+pub(crate) fn asked_by_stream(to: (Ipv4Addr, u16), name: &str) -> Result<Vec<Ipv4Addr>, ResponseCode> {
+    let mut stream = TcpStream::connect(to).unwrap();
     let question = question(name);
     stream.write_all(&u16::try_from(question.len()).unwrap().to_be_bytes()).unwrap();
     stream.write_all(&question).unwrap();
@@ -86,7 +92,7 @@ fn asked_by_stream(name: &str) -> Result<Vec<Ipv4Addr>, ResponseCode> {
     addresses(&answer)
 }
 
-fn names() -> (String, Any) {
+pub(crate) fn names() -> (String, Any) {
     let info = NameInfo { ips: vec![OF_THE_MESH.to_string()], registry: "External".to_owned(), ..NameInfo::default() };
     let table = NameTable { table: BTreeMap::from([("a.global".to_owned(), info)]) };
     ("names".to_owned(), Any { type_url: NAME_TABLE.to_owned(), value: table.encode_to_vec() })
@@ -135,7 +141,7 @@ fn queries_are_answered_beside_the_application() {
             assert_eq!(asked(resolver, "a.global.bookinfo.svc.cluster.local."), Ok(vec![OF_THE_MESH]));
             assert_eq!(asked(resolver, "example.org."), Ok(vec![FROM_THE_RESOLVER]));
             assert_eq!(asked(resolver, "none.example.org."), Err(ResponseCode::NXDomain));
-            assert_eq!(asked_by_stream("a.global."), Ok(vec![OF_THE_MESH]));
+            assert_eq!(asked_by_stream(resolver, "a.global."), Ok(vec![OF_THE_MESH]));
             assert_eq!(asked((Ipv4Addr::LOCALHOST, 15055), "a.global."), Ok(vec![FROM_THE_RESOLVER]), "Envoy's own");
         })
         .await

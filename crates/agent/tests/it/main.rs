@@ -4,6 +4,7 @@
 mod capture;
 mod control_plane;
 mod dns;
+mod docker_dns;
 mod pod;
 mod proxy;
 mod support;

@@ -122,19 +122,29 @@ const INSIDE: &str = "AGENT_TEST_INSIDE";
 /// Runs the rest of a test as root of fresh user and network namespaces, by starting this test binary there for the
 /// one test. True inside, false outside when the inner run has passed.
 pub(crate) fn in_network_namespace(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         run("ip link set lo up");
         return true;
     }
-    let status = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net", "--mount", "--"])
+    go_inside(test, &["unshare", "--user", "--map-root-user", "--net", "--mount", "--"]);
+    false
+}
+
+/// Whether this is the part of a test that runs elsewhere than it was started.
+pub(crate) fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Runs the part of a test that runs elsewhere: `enter` is the command that leads there.
+pub(crate) fn go_inside(test: &str, enter: &[&str]) {
+    let status = Command::new(enter[0])
+        .args(&enter[1..])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .status()
         .unwrap();
     assert!(status.success(), "{test} failed inside its namespaces");
-    false
 }
 
 /// Runs a command that must succeed; returns its output.
