@@ -58,6 +58,9 @@ pub struct MachineProgram {
     /// What runs in place of the image's entry point.
     #[serde(default)]
     pub command: Vec<String>,
+    /// Programs that it starts itself. Those of a container have to be in its image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<String>,
     /// Environment, beside that of the image.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,

@@ -28,6 +28,7 @@ pub fn machine(vm: &Vm, image: Option<&str>) -> MachineConfig {
         name: PROXY.to_owned(),
         image: "meshproof/proxy:dev".to_owned(),
         command: vec!["pilot-agent".to_owned(), "vm".to_owned()],
+        starts: vec!["envoy".to_owned(), "nft".to_owned()],
         environment: BTreeMap::new(),
         capabilities: vec!["NET_ADMIN".to_owned()],
         ready_port: Some(PROXY_READY),
@@ -64,6 +65,7 @@ fn program(vm: &Vm, position: usize, program: &Program) -> MachineProgram {
         name: program.name.clone(),
         image: program.image.clone(),
         command: program.command.clone(),
+        starts: Vec::new(),
         environment: says.map(|(name, value)| (name.to_owned(), value.clone())).into(),
         capabilities: Vec::new(),
         // The first program is the one that serves.

@@ -11,4 +11,5 @@ mod kind;
 mod layers;
 mod machines_on_docker;
 mod management;
+mod own_image;
 mod recorded;

@@ -157,15 +157,15 @@ async fn what_docker_cannot_do_is_said_and_leaves_nothing() {
     require!(Capability::UserNamespaces);
     require!(Capability::Nft);
     require!(Capability::Docker);
-    // An image without the program that has to be the first process, and one without a program of the machine.
-    for (played, program) in [
-        (Played::by_docker_without_init("bare"), "/usr/local/bin/meshproof-machine-init"),
+    // An image without a program of the machine, and without the one that has to be the first process, too.
+    for (played, programs) in [
+        (Played::by_docker_without_init("bare"), "/usr/local/bin/meshproof-machine-init, pilot-agent"),
         (Played::by_docker("partial"), "pilot-agent"),
     ] {
         let world = running(&played, &["pilot-agent", "vm"]);
         let answer = ask(&mut Client::new(&world), json!({"action": "start"}));
         let message = answer["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
-        assert!(message.contains(&format!("has no program {program}; build one that has it")), "{message}");
+        assert!(message.contains(&format!("lacks {programs}; build one that has what is missing")), "{message}");
         drop(world);
         none_is_left(&played).await;
     }

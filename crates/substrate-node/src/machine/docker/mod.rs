@@ -57,15 +57,15 @@ pub enum DockerError {
         /// What to do.
         cure: String,
     },
-    /// A program is not in the image.
+    /// Programs are not in the image.
     #[error(
-        "image {image} has no program {program}; build one that has it, or leave the machine's image out to have one built"
+        "image {image} lacks {programs}; build one that has what is missing, or leave the machine's image out to have one built"
     )]
-    NoProgram {
+    LacksPrograms {
         /// The image.
         image: String,
         /// What is missing.
-        program: String,
+        programs: String,
     },
     /// The container ended, or did not take what it was told.
     #[error("its container does not listen: {0}")]
@@ -156,19 +156,20 @@ impl Docker {
 
     /// Whether the image has what is to run.
     async fn has_programs(&self, container: &Container) -> Result<(), DockerError> {
-        let named = self.programs.iter().filter_map(|program| Some((program, program.command.first()?)));
-        let mut needed = vec![(MACHINE_INIT.to_owned(), vec![MACHINE_INIT.to_owned()])];
-        needed.extend(named.map(|(program, command)| (command.clone(), candidates(program, command))));
-        for (program, paths) in needed {
+        let mut missing = Vec::new();
+        for (name, paths) in needed(&self.programs) {
             let mut found = false;
             for path in paths {
                 found = found || container.has(&path).await?;
             }
             if !found {
-                return Err(DockerError::NoProgram { image: self.image.clone(), program });
+                missing.push(name);
             }
         }
-        Ok(())
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(DockerError::LacksPrograms { image: self.image.clone(), programs: missing.join(", ") })
     }
 
     /// Starts the container, plugs it in and tells it what to run.
@@ -332,6 +333,16 @@ pub(super) fn environment(name: &str, own: &BTreeMap<String, String>) -> Vec<(St
     let mut all: BTreeMap<String, String> = defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     all.extend(own.clone());
     all.into_iter().collect()
+}
+
+/// What has to be in an image, each by its name and the places where it may be: the first process, what is to run, and what that
+/// starts in turn.
+fn needed(programs: &[MachineProgram]) -> BTreeMap<String, Vec<String>> {
+    let all = programs.iter().flat_map(|program| {
+        let names = program.command.first().into_iter().chain(&program.starts);
+        names.map(|name| (name.clone(), candidates(program, name)))
+    });
+    all.chain([(MACHINE_INIT.to_owned(), vec![MACHINE_INIT.to_owned()])]).collect()
 }
 
 /// Where a program may be: as given where there is a slash in it, else in every folder of its search path.
