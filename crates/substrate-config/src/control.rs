@@ -117,6 +117,18 @@ pub enum ControlRequest {
     },
     /// Links, rules and their counters on every router: [`ControlResponse::Counters`].
     Counters,
+    /// A token of a ServiceAccount that has expired, by the cluster's own signature: [`ControlResponse::Token`]. The API gives
+    /// none for less than ten minutes.
+    ExpiredToken {
+        /// Whose API server signs it.
+        cluster: String,
+        /// Namespace of the account.
+        namespace: String,
+        /// Its name.
+        account: String,
+        /// Whom the token was for.
+        audience: String,
+    },
     /// Something about a host outside the clusters: [`ControlResponse::Machine`]. It outlives the connection.
     Machine {
         /// Name of the host.
@@ -166,6 +178,11 @@ pub enum ControlResponse {
     Counters {
         /// Each of them.
         routers: Vec<RouterCounters>,
+    },
+    /// What was asked for.
+    Token {
+        /// The token.
+        token: String,
     },
     /// What a host answers.
     Machine {

@@ -48,12 +48,12 @@ impl Runner<'_> {
 
     /// Lets a machine join anew, and waits until it is counted on, or until the control plane has refused its token.
     pub(super) async fn onboard(&self, onboard: &Onboard) -> Result<Done, Error> {
-        let Onboard { vm, token, timeout } = onboard;
+        let Onboard { vm, token, certificate, timeout } = onboard;
         let (cluster, machine) = (self.environment.cluster(&vm.cluster)?, self.environment.machine(&vm.name)?);
         if machine.status().await?.running {
             machine.stop().await?;
         }
-        join::give(vm, cluster, &machine, *token).await?;
+        join::give(vm, cluster, &machine, *token, *certificate).await?;
         if *token == TokenKind::Good {
             return Ok(Done::passed(started(self.environment, vm, *timeout, || ()).await?));
         }

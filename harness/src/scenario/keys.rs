@@ -62,6 +62,8 @@ pub enum TokenKind {
     /// For the control plane, signed by the cluster, and not yet expired.
     #[default]
     Good,
+    /// Signed by the cluster, for the control plane, and expired.
+    Expired,
     /// Signed by somebody else.
     Forged,
     /// Signed by the cluster, for another audience.
@@ -72,8 +74,31 @@ impl fmt::Display for TokenKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Good => "a good token",
+            Self::Expired => "an expired token",
             Self::Forged => "a forged token",
             Self::WrongAudience => "a token for another audience",
+        })
+    }
+}
+
+/// A certificate of a virtual machine's identity, by the authority of its cluster, that it did not buy by its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CertificateKind {
+    /// Valid now.
+    Good,
+    /// Valid until an hour ago.
+    Expired,
+    /// Valid from in an hour on.
+    NotYetValid,
+}
+
+impl fmt::Display for CertificateKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Good => "a certificate that is valid",
+            Self::Expired => "a certificate that has expired",
+            Self::NotYetValid => "a certificate that is not valid yet",
         })
     }
 }

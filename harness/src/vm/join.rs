@@ -7,12 +7,13 @@ use mesh_types::names;
 use serde_json::{Value, json};
 use substrate_config::machine::MachineFile;
 
+use super::certificate;
 use super::configure::{self, Wanted};
 use super::machine::{Machine, Status};
 use super::plan::FILES;
 use crate::cluster::{self, Cluster};
 use crate::links;
-use crate::scenario::keys::TokenKind;
+use crate::scenario::keys::{CertificateKind, TokenKind};
 use crate::topology::{Topology, Vm};
 
 /// For how long the token is good: the first certificate is all that it buys.
@@ -45,6 +46,9 @@ pub enum Error {
         #[source]
         source: Box<configure::Error>,
     },
+    /// A certificate could not be made for it.
+    #[error(transparent)]
+    Certificate(#[from] certificate::Error),
     /// The machine could not be asked, or did not do what it was asked.
     #[error(transparent)]
     Machine(#[from] links::Error),
@@ -116,23 +120,31 @@ pub async fn prepare(topology: &Topology, cluster: &Cluster) -> Result<(), Error
 /// # Errors
 /// [`Error`].
 pub async fn join(vm: &Vm, cluster: &Cluster, machine: &Machine) -> Result<(), Error> {
-    give(vm, cluster, machine, TokenKind::Good).await?;
+    give(vm, cluster, machine, TokenKind::Good, None).await?;
     machine.start().await?;
     in_rotation(vm, cluster, machine, None, JOINED).await
 }
 
-/// Writes the generated files to a machine that is off, with a token of a kind. The certificate that it may have had is gone.
+/// Writes the generated files to a machine that is off, with a token of a kind, and a certificate of a kind beside them. The
+/// certificates that it may have had are gone.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn give(vm: &Vm, cluster: &Cluster, machine: &Machine, token: TokenKind) -> Result<(), Error> {
-    let mut files = files(vm, cluster, token).await?;
+pub async fn give(
+    vm: &Vm,
+    cluster: &Cluster,
+    machine: &Machine,
+    token: TokenKind,
+    certificate: Option<CertificateKind>,
+) -> Result<(), Error> {
+    let mut files = files(vm, cluster, machine, token).await?;
+    files.extend(certificate::files(vm, cluster, certificate).await?);
     files.extend(CERTIFICATE.map(|path| MachineFile { path: path.into(), mode: 0o600, content: String::new() }));
     Ok(machine.write(files).await?)
 }
 
 /// The generated files, each at its place.
-async fn files(vm: &Vm, cluster: &Cluster, token: TokenKind) -> Result<Vec<MachineFile>, Error> {
+async fn files(vm: &Vm, cluster: &Cluster, machine: &Machine, token: TokenKind) -> Result<Vec<MachineFile>, Error> {
     let wanted = Wanted {
         group_file: None,
         group: vm.workload_group.clone(),
@@ -150,8 +162,13 @@ async fn files(vm: &Vm, cluster: &Cluster, token: TokenKind) -> Result<Vec<Machi
     let configured = configure::configure(&cluster.client(), &wanted).await;
     let mut files =
         configured.map_err(|source| Error::Configure { machine: vm.name.clone(), source: Box::new(source) })?;
-    if token == TokenKind::Forged {
-        files.token = forged(&files.token);
+    match token {
+        TokenKind::Forged => files.token = forged(&files.token),
+        TokenKind::Expired => {
+            let account = (vm.namespace.as_str(), vm.service_account.as_str());
+            files.token = machine.expired_token(&vm.cluster, account, configure::AUDIENCE).await?;
+        }
+        TokenKind::Good | TokenKind::WrongAudience => {}
     }
     let placed = files.list().map(|(name, mode, content)| {
         let place = FILES.iter().find(|(known, _)| *known == name).map(|(_, path)| *path);

@@ -163,6 +163,24 @@ impl Machine {
         }
     }
 
+    /// A token of a service account of a cluster that has expired, signed by that cluster.
+    ///
+    /// # Errors
+    /// [`Error`]; also where there is no such account.
+    pub(super) async fn expired_token(
+        &self,
+        cluster: &str,
+        (namespace, account): (&str, &str),
+        audience: &str,
+    ) -> Result<String, Error> {
+        let mut connection = Connection::open(&self.socket).await?;
+        let [cluster, namespace, account, audience] = [cluster, namespace, account, audience].map(str::to_owned);
+        match connection.ask(&ControlRequest::ExpiredToken { cluster, namespace, account, audience }).await? {
+            ControlResponse::Token { token } => Ok(token),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn status_after(&self, action: MachineAction) -> Result<Status, Error> {
         match self.act(action).await? {
             MachineAnswer::Status { running, starts, programs } => Ok(Status { running, starts, programs }),

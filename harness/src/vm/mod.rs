@@ -5,6 +5,7 @@
 //! [`machine`] is a machine that can be asked, [`mod@join`] lets it join, and [`plan`] says what the provider has to play.
 //! [`runtime`] settles what plays it, [`image`] makes what containers are made of, and [`served`] says whether anything leads to it.
 
+mod certificate;
 pub mod configure;
 pub mod files;
 pub mod image;

@@ -58,6 +58,17 @@ pub(crate) fn request_token(ctx: &Context, bytes: &Bytes) -> Result<Reply, ApiEr
     Ok(Reply::created(&review))
 }
 
+impl ApiServer {
+    /// A token of an account for an audience as [`request_token`] gave it for the shortest time, so long ago that it has
+    /// expired; `None` where there is no such account. For whoever tests what becomes of such a one.
+    #[must_use]
+    pub fn expired_token(&self, namespace: &str, account: &str, audience: &str) -> Option<String> {
+        let account = self.store.get("serviceaccounts", &Key::new(namespace, account))?;
+        let given = Timestamp::now() - SignedDuration::from_secs(2 * SHORTEST);
+        self.tokens.sign(&claims(&account.value, &[audience.to_owned()], None, given, Some(SHORTEST))).ok()
+    }
+}
+
 fn check_lifetime(name: &str, lifetime: i64) -> Result<(), ApiError> {
     let detail = match lifetime {
         seconds if seconds < SHORTEST => "may not specify a duration less than 10 minutes",

@@ -109,6 +109,18 @@ async fn audiences_are_kept_apart() {
 }
 
 #[tokio::test]
+async fn a_token_that_has_expired_is_refused_for_that_alone() {
+    let world = World::start().await;
+    let token = world.server.expired_token("default", "default", "istio-ca").unwrap();
+    let review = json!({"spec": {"token": token, "audiences": ["istio-ca"]}});
+    let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let (_, refused) = raw(&world.client, "POST", path, "application/json", review).await;
+    assert_eq!(refused["status"]["authenticated"], false);
+    assert!(refused["status"]["error"].as_str().unwrap().ends_with("the token has expired]"), "{refused}");
+    assert_eq!(world.server.expired_token("default", "nobody", "istio-ca"), None);
+}
+
+#[tokio::test]
 async fn token_requests_are_checked() {
     let world = World::start().await;
     let (code, _, message) = refusal(token(&world, json!({"audiences": [], "expirationSeconds": 10})).await);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use substrate_api::ApiServer;
 use substrate_config::control::{ControlRequest, ControlResponse, HealedBy, Link};
 use substrate_node::fabric::{Effect, LinkTap};
 use substrate_node::machine::Machine;
@@ -107,6 +108,11 @@ impl Session {
             ControlRequest::Loss { link, percent, limit_milliseconds } => {
                 self.start_link(&link, Effect::Loss { chance: percent / 100.0 }, limit_milliseconds).await
             }
+            ControlRequest::ExpiredToken { cluster, namespace, account, audience } => {
+                let token = self.server(&cluster)?.expired_token(&namespace, &account, &audience);
+                let none = || format!("{cluster} has no ServiceAccount {namespace}/{account}");
+                Ok(ControlResponse::Token { token: token.ok_or_else(none)? })
+            }
             ControlRequest::Machine { name, action } => {
                 let machine = self.machine(&name)?;
                 // On a task of its own: a client that goes away does not leave a host half started.
@@ -160,12 +166,16 @@ impl Session {
 
     fn pause(&mut self, cluster: &str, limit: u64) -> Result<ControlResponse, String> {
         let limit = positive(limit)?;
-        let server = self.control.servers.get(cluster).cloned().ok_or_else(|| {
-            let known: Vec<&str> = self.control.servers.keys().map(String::as_str).collect();
-            format!("there is no cluster {cluster:?}; there are {}", known.join(", "))
-        })?;
+        let server = self.server(cluster)?;
         let pause = server.pause().ok_or_else(|| format!("the API server of {cluster} is paused already"))?;
         Ok(self.lease(Fault::new(Running::Pause { server, pause }, limit)))
+    }
+
+    fn server(&self, cluster: &str) -> Result<Arc<ApiServer>, String> {
+        self.control.servers.get(cluster).cloned().ok_or_else(|| {
+            let known: Vec<&str> = self.control.servers.keys().map(String::as_str).collect();
+            format!("there is no cluster {cluster:?}; there are {}", known.join(", "))
+        })
     }
 
     fn lease(&mut self, fault: Fault) -> ControlResponse {

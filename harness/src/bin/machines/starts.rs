@@ -98,7 +98,7 @@ impl Desk {
             self.machine.stop().await?;
         }
         self.is_forgotten().await?;
-        join::give(&self.vm, &self.cluster, &self.machine, TokenKind::Good).await?;
+        join::give(&self.vm, &self.cluster, &self.machine, TokenKind::Good, None).await?;
         let request =
             Request { rate: Some(RATE), max_connections: Some(RATE), samples: MOST_SAMPLES, ..self.request() };
         let traffic = background::start(&self.client, &request).await?;

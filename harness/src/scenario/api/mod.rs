@@ -59,7 +59,9 @@ pub use super::file::{
     RefutedSomeFile as RefutedSome, RegisterFile as Register, RestartFile as Restart, ScaleFile as Scale,
     SourcesFile as Sources, SplitFile as Split, TrafficFile as Traffic, WaitFile as Wait, WorkloadFile as Workload,
 };
-pub use super::keys::{Capability, ConnectionOutcome, DenialReason, FailureReason, LinkDirection, TokenKind};
+pub use super::keys::{
+    Capability, CertificateKind, ConnectionOutcome, DenialReason, FailureReason, LinkDirection, TokenKind,
+};
 pub use step::{Control, Step};
 
 /// A scenario, and where its parts were written.

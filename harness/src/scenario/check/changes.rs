@@ -179,7 +179,7 @@ impl Context<'_> {
         let machine = self.deployment(path, &named)?;
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), ROLLOUT_TIMEOUT);
         self.pods_change(&machine);
-        Some(Onboard { vm: machine.vm?, token: file.token, timeout })
+        Some(Onboard { vm: machine.vm?, token: file.token, certificate: file.certificate, timeout })
     }
 
     /// Every control plane may know the pods: what each of them must hold is looked up when it is waited for.

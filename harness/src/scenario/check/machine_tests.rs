@@ -93,7 +93,8 @@ fn mistakes_about_machines_are_named_with_their_place() {
         "- {exec: {in: {vm: details-vm}, container: web, command: ['true']}}\n",
         "- {fault: {killProgram: {vm: details-vm, program: web}}}\n",
         "- {fault: {killProgram: {vm: details, program: proxy}}}\n",
-        "- {onboard: {vm: details-vm, token: expired}}\n",
+        "- {onboard: {vm: details-vm, token: stolen}}\n",
+        "- {onboard: {vm: details-vm, certificate: stolen}}\n",
         "- {traffic: {from: {workload: probe}, url: 'http://x/'}, expect: [{answered: all}]}\n",
     ];
     let said: Vec<String> = cases.iter().map(|steps| checked(steps).problems.render(false)).collect();

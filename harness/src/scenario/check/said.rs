@@ -2,7 +2,7 @@
 
 use super::convergence::reference;
 use crate::scenario::keys::TokenKind;
-use crate::scenario::plan::{Action, ObjectRef};
+use crate::scenario::plan::{Action, ObjectRef, Onboard};
 
 /// What a step does, in a few words.
 pub(super) fn said(action: &Action) -> String {
@@ -28,8 +28,7 @@ pub(super) fn said(action: &Action) -> String {
         Action::Scale(scale) => format!("scale {} to {}", scale.workload, scale.replicas),
         Action::Replace(replace) if replace.by_force => format!("kill {}", replace.workload),
         Action::Replace(replace) => format!("restart {}", replace.workload),
-        Action::Onboard(onboard) if onboard.token == TokenKind::Good => format!("{} joins anew", onboard.vm.name),
-        Action::Onboard(onboard) => format!("{} is refused with {}", onboard.vm.name, onboard.token),
+        Action::Onboard(onboard) => joins(onboard),
         Action::Exec(exec) => format!("`{}` in {}", exec.command.join(" "), exec.within),
         Action::Wait(wait) => format!("{} on {} comes {}", wait.object.key(), wait.cluster, wait.until),
         Action::Link(link) => {
@@ -59,5 +58,14 @@ pub(super) fn said(action: &Action) -> String {
             format!("{} of the proxy of {}", config.path.as_deref().unwrap_or("configuration"), config.of)
         }
         Action::Control(control) => format!("control of `{}`", control.measure.name),
+    }
+}
+
+fn joins(onboard: &Onboard) -> String {
+    let name = &onboard.vm.name;
+    match (onboard.token, onboard.certificate) {
+        (TokenKind::Good, None) => format!("{name} joins anew"),
+        (TokenKind::Good, Some(certificate)) => format!("{name} joins anew, with {certificate} among its files"),
+        (token, _) => format!("{name} is refused with {token}"),
     }
 }

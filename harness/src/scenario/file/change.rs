@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ObjectFile, WorkloadFile};
-use crate::scenario::keys::TokenKind;
+use crate::scenario::keys::{CertificateKind, TokenKind};
 
 /// A change of parts of an object: exactly one of `merge` and `json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -77,6 +77,10 @@ pub struct OnboardFile {
     /// machine is on without being a part of the mesh.
     #[serde(default)]
     pub token: TokenKind,
+    /// A second certificate among its files, `/etc/certs/other/cert-chain.pem` and `key.pem`, of its identity and by its
+    /// cluster's authority. The machine presents it where a DestinationRule in mode `MUTUAL` names these files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateKind>,
     /// Longest wait, such as `30s`.
     #[serde(default)]
     pub timeout: Option<String>,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ObjectRef;
 use crate::scenario::expression;
-use crate::scenario::keys::{TokenKind, duration_text, serialize_duration};
+use crate::scenario::keys::{CertificateKind, TokenKind, duration_text, serialize_duration};
 use crate::topology::Vm;
 
 /// A Deployment on a cluster: a workload of the topology, a gateway or the control plane; or a virtual machine.
@@ -112,6 +112,9 @@ pub struct Onboard {
     pub vm: Box<Vm>,
     /// What it proves by who it is.
     pub token: TokenKind,
+    /// A certificate among its files that it did not buy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateKind>,
     /// Longest wait.
     #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
