@@ -59,7 +59,7 @@ pub(crate) fn request_token(ctx: &Context, bytes: &Bytes) -> Result<Reply, ApiEr
 }
 
 impl ApiServer {
-    /// A token of an account for an audience as [`request_token`] gave it for the shortest time, so long ago that it has
+    /// A token of an account for an audience as `request_token` gave it for the shortest time, so long ago that it has
     /// expired; `None` where there is no such account. For whoever tests what becomes of such a one.
     #[must_use]
     pub fn expired_token(&self, namespace: &str, account: &str, audience: &str) -> Option<String> {
