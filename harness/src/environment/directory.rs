@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::provider::embedded::create_private_directory;
+use crate::provider::files::{self, create_private_directory};
 use crate::report::runs;
 
 /// The folder of all environments: `MESHPROOF_STATE_DIR`, else `$XDG_STATE_HOME/meshproof`, else
@@ -66,7 +66,7 @@ impl Directory {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn create(&self) -> Result<(), crate::provider::embedded::Error> {
+    pub fn create(&self) -> Result<(), files::Error> {
         create_private_directory(&self.0)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::patience::Patience;
+use crate::cluster::{Access, Cluster};
 
 /// How long an API server may take to answer: longer than one is paused by a fault.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -25,6 +26,15 @@ pub struct Error {
 /// [`Error`].
 pub async fn of_file(path: &Utf8Path) -> Result<kube::Client, Error> {
     of_file_within(path, ANSWER).await
+}
+
+/// A handle of a cluster on a network.
+///
+/// # Errors
+/// [`Error`].
+pub(super) async fn cluster(name: &str, network: &str, access: Access) -> Result<Cluster, Error> {
+    let client = of_file(&access.kubeconfig).await?;
+    Ok(Cluster::new(name, network, access, client))
 }
 
 async fn of_file_within(path: &Utf8Path, answer: Duration) -> Result<kube::Client, Error> {

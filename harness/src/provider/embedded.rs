@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{client, leftovers};
+use super::{client, files, leftovers};
 use crate::cluster::{Access, Cluster};
 use crate::links::Links;
 
@@ -35,14 +35,8 @@ const WATCH: Duration = Duration::from_secs(3_600);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or process operation failed.
-    #[error("cannot {action}")]
-    Io {
-        /// What was tried.
-        action: String,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] files::Error),
     /// The supervisor reported a failure.
     #[error("{message}")]
     Failed {
@@ -110,11 +104,6 @@ pub struct World {
     state: WorldState,
 }
 
-fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
-    let action = action.into();
-    move |source| Error::Io { action, source }
-}
-
 impl World {
     /// Starts the supervisor and waits until every cluster is ready; `progress` sees each event.
     ///
@@ -127,10 +116,10 @@ impl World {
         cancel: &CancellationToken,
     ) -> Result<Self, Error> {
         let directory = &config.state_directory;
-        create_private_directory(directory)?;
+        files::create_private_directory(directory)?;
         let config_path = directory.join("config.json");
         let text = serde_json::to_vec_pretty(config).expect("invariant: plain data serialises");
-        std::fs::write(&config_path, text).map_err(io(format!("write {config_path}")))?;
+        std::fs::write(&config_path, text).map_err(files::failed(format!("write {config_path}")))?;
         let log = directory.join(LOG);
         let mut process = spawn(program, &config_path, &log, config.exit_on_stdin_eof)?;
         let lease = process.stdin.take();
@@ -141,7 +130,7 @@ impl World {
             Some(Ok(Ok(Some(state)))) => return Ok(Self { process: Some(process), lease, log, state }),
             Some(Ok(Ok(None))) => match process.wait().await {
                 Ok(status) => Error::Ended { status: status.to_string(), words: last_words(&log) },
-                Err(source) => Error::Io { action: "wait for the supervisor".to_owned(), source },
+                Err(error) => files::failed("wait for the supervisor")(error).into(),
             },
             Some(Ok(Err(error))) => error,
             Some(Err(_elapsed)) => Error::Slow { words: last_words(&log) },
@@ -159,11 +148,7 @@ impl World {
     /// Where `world.json` exists and cannot be read.
     pub fn attach(state_directory: &Utf8Path) -> Result<Option<Self>, Error> {
         let path = state_directory.join("world.json");
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Io { action: format!("read {path}"), source }),
-        };
+        let Some(text) = files::read(&path)? else { return Ok(None) };
         let state: WorldState =
             serde_json::from_slice(&text).map_err(|source| Error::Damaged { path: path.clone(), source })?;
         let log = state_directory.join(LOG);
@@ -219,8 +204,7 @@ impl World {
                 kubeconfig: cluster.kubeconfig.clone(),
                 server_for_other_clusters: cluster.server_for_other_clusters.clone(),
             };
-            let client = client::of_file(&cluster.kubeconfig).await?;
-            clusters.push(Cluster::new(&cluster.name, &cluster.network, access, client));
+            clusters.push(client::cluster(&cluster.name, &cluster.network, access).await?);
         }
         Ok(clusters)
     }
@@ -235,7 +219,7 @@ impl World {
             lease.write_all(b"keep\n").await?;
             lease.flush().await
         };
-        told.await.map_err(io("tell the supervisor to stay"))
+        Ok(told.await.map_err(files::failed("tell the supervisor to stay"))?)
     }
 
     /// Ends the world and waits until it is gone.
@@ -251,7 +235,7 @@ impl World {
             }
             match kill(pid, signal) {
                 Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-                Err(error) => return Err(Error::Io { action: format!("end process {pid}"), source: error.into() }),
+                Err(error) => return Err(files::failed(format!("end process {pid}"))(error.into()).into()),
             }
             if self.gone_within(TEAR_DOWN, SOON).await {
                 break;
@@ -261,7 +245,7 @@ impl World {
             return Err(Error::NotEnded { process_id: self.state.process_id });
         }
         if let Some(mut process) = self.process.take() {
-            process.wait().await.map_err(io("wait for the supervisor"))?;
+            process.wait().await.map_err(files::failed("wait for the supervisor"))?;
         }
         nothing_left(self.state.docker_socket.as_deref(), &self.state.run_id).await
     }
@@ -283,7 +267,7 @@ async fn nothing_left(docker_socket: Option<&Utf8Path>, run_id: &str) -> Result<
 }
 
 fn spawn(program: &Utf8Path, config: &Utf8Path, log: &Utf8Path, lease: bool) -> Result<Child, Error> {
-    let log_file = std::fs::File::create(log).map_err(io(format!("write {log}")))?;
+    let log_file = std::fs::File::create(log).map_err(files::failed(format!("write {log}")))?;
     let mut command = Command::new(program);
     command
         .args(["run", "--config", config.as_str()])
@@ -292,7 +276,7 @@ fn spawn(program: &Utf8Path, config: &Utf8Path, log: &Utf8Path, lease: bool) -> 
         .stderr(log_file)
         // Ctrl-C goes to the whole foreground group; the runner tears down in order instead.
         .process_group(0);
-    command.spawn().map_err(io(format!("start {program}")))
+    Ok(command.spawn().map_err(files::failed(format!("start {program}")))?)
 }
 
 /// Waits for a supervisor that lost its lease; one that does not end is killed, together with the world, which is in
@@ -304,9 +288,9 @@ async fn end(mut process: Child) -> Result<(), Error> {
     let group = process.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     match group.map_or(Ok(()), |group| killpg(group, Signal::SIGKILL)) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-        Err(error) => return Err(Error::Io { action: "end the supervisor".to_owned(), source: error.into() }),
+        Err(error) => return Err(files::failed("end the supervisor")(error.into()).into()),
     }
-    process.wait().await.map_err(io("wait for the supervisor"))?;
+    process.wait().await.map_err(files::failed("wait for the supervisor"))?;
     Ok(())
 }
 
@@ -323,11 +307,9 @@ async fn wait_until_ready(
     lines: &mut Lines<BufReader<ChildStdout>>,
     progress: &mut impl FnMut(&WorldEvent),
 ) -> Result<Option<WorldState>, Error> {
-    while let Some(line) = lines.next_line().await.map_err(io("read from the supervisor"))? {
-        let event: WorldEvent = serde_json::from_str(&line).map_err(|error| Error::Io {
-            action: format!("understand the supervisor's `{line}`"),
-            source: error.into(),
-        })?;
+    while let Some(line) = lines.next_line().await.map_err(files::failed("read from the supervisor"))? {
+        let event: WorldEvent = serde_json::from_str(&line)
+            .map_err(|error| files::failed(format!("understand the supervisor's `{line}`"))(error.into()))?;
         progress(&event);
         match event {
             WorldEvent::ClusterReady { .. } => {}
@@ -336,15 +318,6 @@ async fn wait_until_ready(
         }
     }
     Ok(None)
-}
-
-/// Creates a folder that only its owner can look into.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn create_private_directory(path: &Utf8Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(format!("create {path}")))
 }
 
 /// Whether the very process that wrote the state still runs; a reused process id does not count, nor does a zombie.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod embedded;
 pub mod envoy;
 pub mod existing;
+pub mod files;
 pub mod fleet;
 pub mod images;
 pub mod kind;

@@ -1,6 +1,7 @@
 //! The proxy as a whole.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
@@ -14,8 +15,8 @@ use envoy_types::util::pack_any;
 use nix::sys::signal::{Signal, kill};
 use requirements::{Capability, require};
 
-use crate::control_plane::{self, State};
-use crate::pod::Pod;
+use crate::control_plane::{self, ControlPlane, State};
+use crate::pod::{Pod, Running};
 use crate::support::{SOON, STEP, connect, crypto, get, leaf};
 
 /// A listener with mutual TLS from the secret service that answers `hello`.
@@ -129,6 +130,17 @@ fn client(state: &State) -> (agent::certificate::SigningRequest, Vec<String>) {
     (request, chain)
 }
 
+/// A gateway whose proxy has all that it is to have: a listener with mutual TLS.
+async fn ready(extra: &[(&str, &str)]) -> (Pod, Arc<State>, ControlPlane, Running) {
+    let pod = Pod::new("router", extra);
+    let state = State::new(vec![mutual_tls_listener(pod.ports.listener)]);
+    pod.mount(&state);
+    let control_plane = control_plane::start(pod.ports.control_plane, &state);
+    let running = pod.start(&requirements::envoy().unwrap());
+    pod.ready().await;
+    (pod, state, control_plane, running)
+}
+
 #[tokio::test]
 async fn envoy_accepts_the_bootstraps() {
     require!(Capability::Envoy);
@@ -153,12 +165,7 @@ async fn envoy_accepts_the_bootstraps() {
 async fn a_proxy_gets_configuration_and_certificates_and_rotates_them_without_a_break() {
     require!(Capability::Envoy);
     crypto();
-    let pod = Pod::new("router", &[("SECRET_TTL", "4s")]);
-    let state = State::new(vec![mutual_tls_listener(pod.ports.listener)]);
-    pod.mount(&state);
-    let _control_plane = control_plane::start(pod.ports.control_plane, &state);
-    let running = pod.start(&requirements::envoy().unwrap());
-    pod.ready().await;
+    let (pod, state, _control_plane, running) = ready(&[("SECRET_TTL", "4s")]).await;
     {
         let seen = state.seen.lock().unwrap();
         assert_eq!(seen.node_id, "router~127.0.0.1~reviews-v1-0.bookinfo~bookinfo.svc.cluster.local");
@@ -193,12 +200,7 @@ async fn a_proxy_gets_configuration_and_certificates_and_rotates_them_without_a_
 async fn a_peer_whose_certificate_has_expired_or_is_not_valid_yet_is_refused() {
     require!(Capability::Envoy);
     crypto();
-    let pod = Pod::new("router", &[]);
-    let state = State::new(vec![mutual_tls_listener(pod.ports.listener)]);
-    pod.mount(&state);
-    let _control_plane = control_plane::start(pod.ports.control_plane, &state);
-    let _running = pod.start(&requirements::envoy().unwrap());
-    pod.ready().await;
+    let (pod, state, _control_plane, _running) = ready(&[]).await;
     let id = "spiffe://cluster.local/ns/bookinfo/sa/client";
     let request = agent::certificate::signing_request(id).unwrap();
     let answered = async |from: i64, until: i64| {
@@ -217,12 +219,7 @@ async fn a_peer_whose_certificate_has_expired_or_is_not_valid_yet_is_refused() {
 async fn a_changed_root_is_taken_up() {
     require!(Capability::Envoy);
     crypto();
-    let pod = Pod::new("router", &[]);
-    let state = State::new(vec![mutual_tls_listener(pod.ports.listener)]);
-    pod.mount(&state);
-    let _control_plane = control_plane::start(pod.ports.control_plane, &state);
-    let _running = pod.start(&requirements::envoy().unwrap());
-    pod.ready().await;
+    let (pod, state, _control_plane, _running) = ready(&[]).await;
     let other = State::new(Vec::new());
     let (request, chain) = client(&other);
     let attempt = async || {
@@ -240,12 +237,7 @@ async fn a_changed_root_is_taken_up() {
 async fn a_proxy_outlives_its_control_plane_and_finds_it_again() {
     require!(Capability::Envoy);
     crypto();
-    let pod = Pod::new("router", &[]);
-    let state = State::new(vec![mutual_tls_listener(pod.ports.listener)]);
-    pod.mount(&state);
-    let control_plane = control_plane::start(pod.ports.control_plane, &state);
-    let _running = pod.start(&requirements::envoy().unwrap());
-    pod.ready().await;
+    let (pod, state, control_plane, _running) = ready(&[]).await;
     drop(control_plane);
     let disconnected = eventually::poll("the agent to notice", SOON, STEP, async || {
         let page = pod.page(pod.ports.status, "/metrics").await?.1;
@@ -294,12 +286,7 @@ async fn without_a_valid_token_the_proxy_does_not_become_ready_and_says_why() {
 async fn termination_drains_and_ends_well() {
     require!(Capability::Envoy);
     crypto();
-    let pod = Pod::new("router", &[]);
-    let state = State::new(vec![mutual_tls_listener(pod.ports.listener)]);
-    pod.mount(&state);
-    let _control_plane = control_plane::start(pod.ports.control_plane, &state);
-    let mut running = pod.start(&requirements::envoy().unwrap());
-    pod.ready().await;
+    let (_pod, _state, _control_plane, mut running) = ready(&[]).await;
     let envoy = running.envoy();
     let start = std::time::Instant::now();
     running.signal(Signal::SIGTERM);

@@ -5,14 +5,10 @@ mod api_server;
 pub mod contexts;
 pub mod preflight;
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::client;
+use super::{client, files};
 use crate::cluster::ledger::{self, Entry, Foreign, Ledger};
 use crate::cluster::{Access, Cluster};
 use crate::install::credential::is_loopback;
@@ -27,25 +23,14 @@ const LEDGER: &str = "created.jsonl";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder of the environment cannot be read or written.
-    #[error("cannot {action}")]
-    Io {
-        /// What was tried.
-        action: String,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] files::Error),
     /// A kubeconfig cannot be used.
     #[error(transparent)]
     Kubeconfig(#[from] client::Error),
     /// A cluster does not answer.
     #[error(transparent)]
     Cluster(#[from] crate::cluster::Error),
-}
-
-fn io_error(action: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
-    let action = action.into();
-    move |source| Error::Io { action, source }
 }
 
 /// What is remembered of an environment.
@@ -83,11 +68,9 @@ impl Existing {
         let mut clusters = Vec::with_capacity(chosen.len());
         for one in chosen {
             let folder = directory.join("clusters").join(&one.cluster);
-            super::embedded::create_private_directory(&folder)
-                .map_err(|error| Error::Io { action: format!("create {folder}"), source: io::Error::other(error) })?;
+            files::create_private_directory(&folder)?;
             let kubeconfig = folder.join("kubeconfig");
-            write_private(&kubeconfig, one.kubeconfig.to_string().as_bytes())
-                .map_err(io_error(format!("write {kubeconfig}")))?;
+            files::write(&kubeconfig, one.kubeconfig.to_string().as_bytes())?;
             clusters.push(Known {
                 name: one.cluster.clone(),
                 network: one.network.clone(),
@@ -102,9 +85,7 @@ impl Existing {
     }
 
     fn write(&self) -> Result<(), Error> {
-        let path = self.directory.join(STATE);
-        let text = serde_json::to_vec_pretty(&self.state).expect("invariant: plain data serialises");
-        write_private(&path, &text).map_err(io_error(format!("write {path}")))
+        Ok(files::write_state(&self.directory.join(STATE), &self.state)?)
     }
 
     /// Asks each cluster for the address of its API server whose kubeconfig has one that no other cluster can reach.
@@ -128,15 +109,8 @@ impl Existing {
     /// # Errors
     /// Where the file is there and cannot be read.
     pub fn attach(directory: &Utf8Path) -> Result<Option<Self>, Error> {
-        let path = directory.join(STATE);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error(format!("read {path}"))(error)),
-        };
-        let state = serde_json::from_slice(&text)
-            .map_err(|error| io_error(format!("understand {path}"))(io::Error::other(error)))?;
-        Ok(Some(Self { directory: directory.to_owned(), state }))
+        let state = files::read_state(&directory.join(STATE))?;
+        Ok(state.map(|state| Self { directory: directory.to_owned(), state }))
     }
 
     /// Id of the run that began it, which is the label of all that was made.
@@ -169,7 +143,7 @@ impl Existing {
 
     async fn with_ledger(&self, foreign: Foreign) -> Result<Vec<Cluster>, Error> {
         let path = self.ledger_path();
-        let ledger = Ledger::open(&path, self.run_id(), foreign).map_err(io_error(format!("use {path}")))?;
+        let ledger = Ledger::open(&path, self.run_id(), foreign).map_err(files::failed(format!("use {path}")))?;
         let bare = self.bare_clusters().await?;
         Ok(bare.into_iter().map(|cluster| cluster.with_ledger(ledger.clone())).collect())
     }
@@ -181,12 +155,11 @@ impl Existing {
     pub async fn bare_clusters(&self) -> Result<Vec<Cluster>, Error> {
         let mut clusters = Vec::with_capacity(self.state.clusters.len());
         for known in &self.state.clusters {
-            let client = client::of_file(&known.kubeconfig).await?;
             let access = Access {
                 kubeconfig: known.kubeconfig.clone(),
                 server_for_other_clusters: known.server_for_other_clusters.clone(),
             };
-            clusters.push(Cluster::new(&known.name, &known.network, access, client));
+            clusters.push(client::cluster(&known.name, &known.network, access).await?);
         }
         Ok(clusters)
     }
@@ -197,7 +170,7 @@ impl Existing {
     /// [`Error::Io`].
     pub fn made(&self) -> Result<Vec<Entry>, Error> {
         let path = self.ledger_path();
-        ledger::read(&path).map_err(io_error(format!("read {path}")))
+        Ok(ledger::read(&path).map_err(files::failed(format!("read {path}")))?)
     }
 
     /// Forgets the environment, once all that was made is gone.
@@ -205,26 +178,13 @@ impl Existing {
     /// # Errors
     /// [`Error::Io`].
     pub fn forget(&self) -> Result<(), Error> {
-        for path in [self.ledger_path(), self.directory.join(STATE)] {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error(format!("remove {path}"))(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        files::remove(&self.ledger_path())?;
+        Ok(files::remove(&self.directory.join(STATE))?)
     }
 
     fn ledger_path(&self) -> Utf8PathBuf {
         self.directory.join(LEDGER)
     }
-}
-
-fn write_private(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

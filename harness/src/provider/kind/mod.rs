@@ -13,12 +13,10 @@ pub mod networks;
 pub mod plan;
 pub mod router;
 
-use std::io;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::client;
+use super::{client, files};
 use crate::cluster::{Access, Cluster};
 use crate::links::Links;
 use engine::Engine;
@@ -34,14 +32,8 @@ pub const CLUSTER: &str = "io.x-k8s.kind.cluster";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder of the environment cannot be read or written.
-    #[error("cannot {action}")]
-    Io {
-        /// What was tried.
-        action: String,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] files::Error),
     /// A kubeconfig cannot be used.
     #[error(transparent)]
     Kubeconfig(#[from] client::Error),
@@ -116,9 +108,7 @@ impl Kind {
     }
 
     fn write(&self) -> Result<(), Error> {
-        let path = self.directory.join(STATE);
-        let text = serde_json::to_vec_pretty(&self.state).expect("invariant: plain data serialises");
-        std::fs::write(&path, text).map_err(|source| Error::Io { action: format!("write {path}"), source })
+        Ok(files::write_state(&self.directory.join(STATE), &self.state)?)
     }
 
     /// The environment of a folder, or `None` where it is not one of this provider.
@@ -126,15 +116,8 @@ impl Kind {
     /// # Errors
     /// Where the file is there and cannot be read.
     pub fn attach(directory: &Utf8Path) -> Result<Option<Self>, Error> {
-        let path = directory.join(STATE);
-        let failed = |source| Error::Io { action: format!("read {path}"), source };
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let state = serde_json::from_slice(&text).map_err(|error| failed(io::Error::other(error)))?;
-        Ok(Some(Self { directory: directory.to_owned(), state }))
+        let state = files::read_state(&directory.join(STATE))?;
+        Ok(state.map(|state| Self { directory: directory.to_owned(), state }))
     }
 
     /// Forgets the environment, once all of it is gone.
@@ -142,7 +125,7 @@ impl Kind {
     /// # Errors
     /// [`Error::Io`].
     pub fn forget(&self) -> Result<(), Error> {
-        self.remove(STATE)
+        Ok(files::remove(&self.directory.join(STATE))?)
     }
 
     /// Removes the file with images, which is large.
@@ -150,17 +133,7 @@ impl Kind {
     /// # Errors
     /// [`Error::Io`].
     pub fn remove_archive(&self) -> Result<(), Error> {
-        self.remove(plan::ARCHIVE)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), Error> {
-        let path = self.directory.join(name);
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(Error::Io { action: format!("remove {path}"), source })
-            }
-            _ => Ok(()),
-        }
+        Ok(files::remove(&self.directory.join(plan::ARCHIVE))?)
     }
 
     /// Id of the run that began it, which is the label of what it made.
@@ -226,12 +199,11 @@ impl Kind {
     pub async fn clusters(&self) -> Result<Vec<Cluster>, Error> {
         let mut clusters = Vec::with_capacity(self.state.clusters.len());
         for known in &self.state.clusters {
-            let client = client::of_file(&known.kubeconfig).await?;
             let access = Access {
                 kubeconfig: known.kubeconfig.clone(),
                 server_for_other_clusters: known.server_for_other_clusters.clone(),
             };
-            clusters.push(Cluster::new(&known.name, &known.network, access, client));
+            clusters.push(client::cluster(&known.name, &known.network, access).await?);
         }
         Ok(clusters)
     }
