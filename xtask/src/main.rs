@@ -23,6 +23,7 @@ mod numbers;
 mod paths;
 mod preflight;
 mod propagation;
+mod release;
 mod soak;
 mod start;
 mod test;
@@ -86,6 +87,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Build the programs small and write one file with all that a machine without a network needs; `-h` shows the options
+    #[command(disable_help_flag = true)]
+    Bundle {
+        /// Options of `meshproof bundle`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Print what the changelog says of a version, for its release
+    ReleaseNotes(release::Args),
     /// First stage of the look at the machine, in a process of its own
     #[command(name = namespaces::OUTER, hide = true)]
     NamespacesOuter,
@@ -102,7 +112,9 @@ fn main() -> ExitCode {
         Command::Tidy(args) => tidy::run(&args),
         Command::Bench { what } => bench::run(&what),
         Command::Soak(args) => soak::run(&args),
-        Command::Images { args } => images::run(&args),
+        Command::Images { args } => images::images(&args),
+        Command::Bundle { args } => images::bundle(&args),
+        Command::ReleaseNotes(args) => release::run(&args),
         Command::NamespacesOuter => namespaces::outer(),
         Command::NamespacesInner => namespaces::inner(),
         Command::Meshproof(args) => start::meshproof(&args),

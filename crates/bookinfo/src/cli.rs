@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::identity::ServedBy;
 use crate::line;
 use crate::probe;
+use crate::resolver;
 use crate::server;
 use crate::services::{self, reviews::ReviewsVersion};
 use crate::storm;
@@ -40,6 +41,11 @@ enum Part {
     Echo(EchoArgs),
     /// Lets a server of the same pod answer a share of its requests with errors, until standard input ends
     Storm(storm::StormArgs),
+    /// A resolver of names that remembers what it was asked
+    Resolver {
+        #[command(subcommand)]
+        command: resolver::Command,
+    },
     /// A client that measures: closed and open loop, connection attempts
     Probe {
         #[command(subcommand)]
@@ -161,6 +167,7 @@ async fn run_part(part: Part) -> anyhow::Result<ExitCode> {
             (args.service.listen, app, router)
         }
         Part::Storm(args) => return storm::main(args, stop).await,
+        Part::Resolver { command } => return resolver::main(command, stop).await,
         Part::Probe { command } => return probe::main(*command, stop).await,
     };
     let listener = server::listen(SocketAddr::new(listen.address, listen.port)).await?;

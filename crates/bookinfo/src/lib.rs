@@ -19,6 +19,7 @@ pub mod identity;
 pub mod line;
 pub mod metrics;
 pub mod probe;
+pub mod resolver;
 pub mod respond;
 pub mod server;
 pub mod services;

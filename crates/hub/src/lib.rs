@@ -44,6 +44,7 @@
 
 pub mod acceptance;
 pub mod address;
+mod board;
 pub mod discovery;
 pub mod output;
 pub mod progress;

@@ -204,6 +204,16 @@ impl Clusters {
         self.all.iter().map(String::as_str).filter(|name| !self.is_left_out(name))
     }
 
+    /// The set that it shares with others; some are left out of it.
+    pub(crate) fn shared(&self) -> &Arc<BTreeSet<String>> {
+        &self.all
+    }
+
+    /// Those of the shared set that do not belong to it.
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.except
+    }
+
     /// Those of `self` that are not in `other`.
     pub fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
         // Sets that many share differ in a few names only.

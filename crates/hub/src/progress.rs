@@ -106,52 +106,8 @@ pub struct Report {
     pub progress: Progress,
 }
 
-/// How far all units got in all clusters.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Board {
-    units: BTreeMap<Unit, BTreeMap<String, (u64, Progress)>>,
-}
-
-impl Board {
-    /// From now on only reports count that know of the writes of a revision.
-    pub(crate) fn expect<'a>(&mut self, unit: &Unit, clusters: impl Iterator<Item = &'a str>, revision: u64) {
-        let places = self.units.entry(unit.clone()).or_default();
-        for cluster in clusters {
-            places.insert(cluster.to_owned(), (revision, Progress::Pending));
-        }
-    }
-
-    /// Takes a report over; says whether it changed anything.
-    pub(crate) fn report(&mut self, report: Report) -> bool {
-        let Some(place) = self.units.get_mut(&report.unit).and_then(|places| places.get_mut(&report.cluster)) else {
-            return false;
-        };
-        if place.0 > report.revision || place.1 == report.progress {
-            return false;
-        }
-        place.1 = report.progress;
-        true
-    }
-
-    /// Forgets a cluster; returns the units that had something there.
-    pub(crate) fn forget(&mut self, cluster: &str) -> Vec<Unit> {
-        let had = self.units.iter_mut().filter_map(|(unit, places)| places.remove(cluster).map(|_| unit.clone()));
-        let had = had.collect();
-        self.units.retain(|_, places| !places.is_empty());
-        had
-    }
-
-    /// How far a unit got where it is least far, and which cluster that is.
-    pub(crate) fn of(&self, unit: &Unit) -> Option<(&str, &Progress)> {
-        let places = self.units.get(unit)?;
-        places.iter().map(|(cluster, (_, progress))| (cluster.as_str(), progress)).max_by_key(|(_, progress)| *progress)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use mesh_types::hub::ObjectRef;
-
     use super::*;
 
     const PATH: &str = "VirtualService/ns/reviews";
@@ -193,29 +149,5 @@ mod tests {
         let gone = Acknowledgements { resources: BTreeMap::from([(PATH.to_owned(), None)]) };
         assert_eq!(proxies.tell(gone), [PATH]);
         assert!(matches!(proxies.progress(PATH, "9"), Progress::Waiting(_)));
-    }
-
-    #[test]
-    fn a_report_about_earlier_writes_says_nothing_about_later_ones() {
-        let unit = Unit::Mesh(ObjectRef::new("m", "hub"));
-        let report = |cluster: &str, revision, progress| Report {
-            unit: unit.clone(),
-            cluster: cluster.to_owned(),
-            revision,
-            progress,
-        };
-        let mut board = Board::default();
-        board.expect(&unit, ["c1", "c2"].into_iter(), 1);
-        assert!(board.report(report("c1", 1, Progress::Acknowledged)));
-        assert_eq!(board.of(&unit), Some(("c2", &Progress::Pending)));
-        board.expect(&unit, ["c1"].into_iter(), 2);
-        assert!(!board.report(report("c1", 1, Progress::Acknowledged)));
-        assert!(board.report(report("c2", 1, Progress::Acknowledged)));
-        assert_eq!(board.of(&unit), Some(("c1", &Progress::Pending)));
-        assert!(board.report(report("c1", 2, Progress::Acknowledged)));
-        assert!(!board.report(report("c1", 2, Progress::Acknowledged)), "nothing new");
-        assert_eq!(board.of(&unit).unwrap().1, &Progress::Acknowledged);
-        assert_eq!(board.forget("c2").len(), 1);
-        assert!(!board.report(report("c2", 3, Progress::Pending)), "nobody is there");
     }
 }

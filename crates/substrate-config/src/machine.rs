@@ -20,7 +20,7 @@ pub struct MachineConfig {
     /// Folders that are on its disk: absolute paths inside. Everything else is new after each start.
     #[serde(default)]
     pub directories: Vec<Utf8PathBuf>,
-    /// Content of `/etc/resolv.conf`.
+    /// Content of `/etc/resolv.conf`, but on a network of an engine's, which writes it.
     #[serde(default)]
     pub resolv_conf: String,
     /// What runs on it, started in this order, and again whenever one ends.
@@ -41,7 +41,19 @@ pub enum MachineRuntime {
     Docker {
         /// Its image, by name or id; never pulled. Programs of the host are looked up in it, and [`MACHINE_INIT`] is one.
         image: String,
+        /// A network of the engine's that is made for it, besides the link by which it reaches everybody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_defined_network: Option<UserDefinedNetwork>,
     },
+}
+
+/// A network of a Docker engine as its users make them. The engine answers DNS queries there by rules inside of the container,
+/// and writes the container's `/etc/resolv.conf` itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UserDefinedNetwork {
+    /// Address of the resolver that the engine asks what it does not know itself, as seen from the container.
+    pub resolver: String,
 }
 
 /// Where an image has the first process of a host that is a container.

@@ -6,13 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::doctor::DoctorArgs;
 use super::existing::ExistingArgs;
 use super::filter::Filter;
-use super::images::ImagesArgs;
+use super::images::{BundleArgs, ImagesArgs};
 use super::machines::MachineArgs;
 use super::manner::{JobsArgs, MannerArgs};
 use super::mesh::{DebugArgs, MeshArgs};
 use super::migrate::MigrateArgs;
+use super::plan::PlanArgs;
 use super::vm::VmArgs;
-use crate::environment::MeshSource;
 use crate::topology::Provider;
 
 /// Proves what a multi-cluster service mesh promises.
@@ -32,9 +32,9 @@ pub enum Command {
         after_help = "Examples:\n  meshproof e2e\n  meshproof e2e -E 'area(traffic-shift)' --out target/report\n  meshproof e2e my-scenario.yaml --keep"
     )]
     E2e(E2eArgs),
-    /// Bring up an environment that stays
+    /// Bring up an environment that stays; on real clusters, go on with one that was interrupted or whose topology changed
     #[command(
-        after_help = "Examples:\n  meshproof up\n  meshproof up --topology scenarios/topologies/two-clusters.yaml --name mine"
+        after_help = "Examples:\n  meshproof up\n  meshproof up --topology scenarios/topologies/two-clusters.yaml --name mine\n  meshproof up --provider existing --context cluster1=prod-eu --context cluster2=prod-us"
     )]
     Up(UpArgs),
     /// Take an environment down
@@ -94,6 +94,11 @@ pub enum Command {
         after_help = "Examples:\n  meshproof images --load\n  meshproof images --out images.tar --format json\n  cargo xtask images    # builds small programs for it first"
     )]
     Images(ImagesArgs),
+    /// Write one file with all that a machine without a network needs for kind clusters: images, Istio, the lock file
+    #[command(
+        after_help = "Examples:\n  cargo xtask bundle    # builds small programs for it first\n  meshproof bundle --only ours --out ours.tar.gz\n  meshproof images --bundle ours.tar.gz --load\n  meshproof up --provider kind --bundle all.tar.gz"
+    )]
+    Bundle(BundleArgs),
     /// Work with the management plane: register clusters, list, check and describe
     #[command(
         after_help = "Examples:\n  meshproof mesh register cluster2 --name mine\n  meshproof mesh list\n  meshproof mesh check"
@@ -358,26 +363,6 @@ pub struct DemoArgs {
     /// Folder that holds `scenarios/`; by default this one or the nearest above it
     #[arg(long, value_name = "DIR", env = "MESHPROOF_ROOT")]
     pub root: Option<Utf8PathBuf>,
-}
-
-/// Options of `plan`.
-#[derive(Debug, Args)]
-pub struct PlanArgs {
-    /// Which scenarios.
-    #[command(flatten)]
-    pub selection: Selection,
-    /// Show how clusters of this provider would be made, in place of scenarios
-    #[arg(long, value_enum)]
-    pub provider: Option<Provider>,
-    /// For kind: the mesh that is to be installed, Istio by default
-    #[arg(long, value_enum, requires = "provider")]
-    pub mesh: Option<MeshSource>,
-    /// For kind: image of the nodes
-    #[arg(long, value_name = "IMAGE", requires = "provider")]
-    pub node_image: Option<String>,
-    /// How to print
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
 }
 
 /// Options of `lint`.

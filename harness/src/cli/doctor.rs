@@ -19,6 +19,9 @@ pub struct DoctorArgs {
     /// For kind: image of the nodes
     #[arg(long, value_name = "IMAGE")]
     pub node_image: Option<String>,
+    /// For kind: release of Istio; by default the one that is locked for this version
+    #[arg(long, value_name = "VERSION")]
+    pub istio_version: Option<String>,
     /// For kind: the mesh that is to be installed, Istio by default
     #[arg(long, value_enum)]
     pub mesh: Option<MeshSource>,

@@ -5,6 +5,8 @@ use clap::Args;
 
 use crate::environment::{Given, MeshSource};
 use crate::provider::existing::contexts::Assigned;
+use crate::provider::kind::istio::Installer;
+use crate::topology::support::WantedManagement;
 
 /// Options of `--provider existing`.
 #[derive(Clone, Debug, Default, Args)]
@@ -22,15 +24,35 @@ pub struct ExistingArgs {
     /// Where the mesh comes from; by default it is there on clusters that are there, and is Istio on kind clusters
     #[arg(long, value_enum)]
     pub mesh: Option<MeshSource>,
+    /// Whether the management plane of the topology is installed; by default it is
+    #[arg(long, value_enum)]
+    pub management: Option<WantedManagement>,
     /// Image of the nodes of kind clusters; by default the one that is locked for this version
     #[arg(long, value_name = "IMAGE")]
     pub node_image: Option<String>,
+    /// Bundle that kind clusters are made of: images, and Istio's charts where they are in it; no registry is asked
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<Utf8PathBuf>,
+    /// Which Istio kind clusters get.
+    #[command(flatten)]
+    pub istio: IstioArgs,
     /// Go on although `doctor --provider kind` says that this machine lacks something
     #[arg(long)]
     pub anyway: bool,
     /// Make what is missing without asking
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Which Istio is installed, and by what.
+#[derive(Clone, Debug, Default, Args)]
+pub struct IstioArgs {
+    /// Release of Istio that is installed, such as 1.29.4; by default the one that is locked for this version
+    #[arg(long, value_name = "VERSION")]
+    pub istio_version: Option<String>,
+    /// What installs Istio on kind clusters; by default what this machine has, helm before istioctl
+    #[arg(long, value_enum)]
+    pub istio_installer: Option<Installer>,
 }
 
 impl ExistingArgs {
@@ -43,6 +65,9 @@ impl ExistingArgs {
             api_servers: self.api_servers.clone(),
             mesh: self.mesh,
             node_image: self.node_image.clone(),
+            bundle: self.bundle.clone(),
+            istio_version: self.istio.istio_version.clone(),
+            istio_installer: self.istio.istio_installer,
             anyway: self.anyway,
             yes: self.yes,
         }

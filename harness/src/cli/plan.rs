@@ -2,19 +2,45 @@
 
 use std::error::Error as _;
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::{Format, PlanArgs};
+use super::args::{Format, Selection};
 use super::beside;
+use super::existing::IstioArgs;
 use super::files::{self, Error, Selected};
 use super::pretty;
 use crate::environment::MeshSource;
 use crate::provider::kind;
-use crate::provider::kind::lock::Lock;
-use crate::provider::kind::plan::{Mesh, Wanted};
+use crate::provider::kind::istio::{Installer, Way};
+use crate::provider::kind::lock::{Lock, UnknownRelease};
+use crate::provider::kind::plan::Wanted;
 use crate::report::RunOutcome;
 use crate::scenario::{Plan, explain};
 use crate::topology::{Provider, Topology, draw, support};
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which scenarios.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Show how clusters of this provider would be made, in place of scenarios
+    #[arg(long, value_enum)]
+    pub provider: Option<Provider>,
+    /// For kind: the mesh that is to be installed, Istio by default
+    #[arg(long, value_enum, requires = "provider")]
+    pub mesh: Option<MeshSource>,
+    /// For kind: image of the nodes
+    #[arg(long, value_name = "IMAGE", requires = "provider")]
+    pub node_image: Option<String>,
+    /// Which Istio kind clusters get.
+    #[command(flatten)]
+    pub istio: IstioArgs,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
 
 pub(super) fn run(args: &PlanArgs) -> RunOutcome {
     match args.provider {
@@ -22,6 +48,11 @@ pub(super) fn run(args: &PlanArgs) -> RunOutcome {
         Some(Provider::Embedded | Provider::Existing) => {
             eprintln!("error: only clusters of the provider `kind` are made by commands that can be shown");
             eprintln!("  help: leave --provider out to see what scenarios will do");
+            return RunOutcome::WrongUsage;
+        }
+        None if args.istio.istio_version.is_some() || args.istio.istio_installer.is_some() => {
+            eprintln!("error: --istio-version and --istio-installer are about kind clusters");
+            eprintln!("  help: say `--provider kind` to see how Istio would be installed");
             return RunOutcome::WrongUsage;
         }
         None => {}
@@ -63,14 +94,22 @@ fn clusters(args: &PlanArgs) -> RunOutcome {
             return RunOutcome::WrongUsage;
         }
     };
+    let istio = match istio(args, &lock) {
+        Ok(istio) => istio,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return RunOutcome::WrongUsage;
+        }
+    };
     let wanted = Wanted {
         environment: &topology.name,
         directory: "$STATE".into(),
         node_image: args.node_image.as_deref().unwrap_or(lock.node_image()),
-        mesh: if args.mesh == Some(MeshSource::Embedded) { Mesh::Embedded } else { Mesh::Istio },
+        istio: istio.as_ref(),
+        archives: &[],
         networks: &networks,
     };
-    match kind::plan::plan(&topology, &wanted, &lock) {
+    match kind::plan::plan(&topology, &wanted) {
         Ok(plan) => {
             super::print(&draw::draw(&topology));
             super::print(&plan.text());
@@ -81,6 +120,15 @@ fn clusters(args: &PlanArgs) -> RunOutcome {
             RunOutcome::WrongUsage
         }
     }
+}
+
+/// How Istio would be installed, where it would be. The machine is not looked at: it is Helm that is shown where nobody says another.
+fn istio(args: &PlanArgs, lock: &Lock) -> Result<Option<Way>, UnknownRelease> {
+    if args.mesh == Some(MeshSource::Embedded) {
+        return Ok(None);
+    }
+    let installer = args.istio.istio_installer.unwrap_or(Installer::Helm);
+    Ok(Some(Way::new(lock, &lock.istio.release(args.istio.istio_version.as_deref())?, installer)))
 }
 
 /// The plan as people read it: each topology once, then its scenarios.

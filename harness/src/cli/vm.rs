@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::vm::Wanted;
 use crate::vm::configure::AUDIENCE;
+use crate::vm::istioctl::Istioctl;
 
 /// Options of `vm`.
 #[derive(Debug, Args)]
@@ -68,12 +69,29 @@ pub struct ConfigureArgs {
     /// For how many seconds the token is good
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(i64).range(600..))]
     pub token_duration: i64,
+    /// Let Istio's own program generate the files, for a mesh whose control plane is Istio's: `istioctl`, or the one that is named
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "istioctl",
+        conflicts_with = "hosts"
+    )]
+    pub istioctl: Option<Utf8PathBuf>,
     /// Folder for the files
     #[arg(short = 'o', long, value_name = "DIR")]
     pub output: Utf8PathBuf,
 }
 
 impl ConfigureArgs {
+    /// The program of Istio's that generates the files, where one is to.
+    #[must_use]
+    pub fn istioctl(&self) -> Option<Istioctl> {
+        let program = self.istioctl.clone()?;
+        Some(Istioctl { program, kubeconfig: self.kubeconfig.clone(), context: self.context.clone() })
+    }
+
     /// What is asked of the cluster.
     #[must_use]
     pub fn wanted(&self) -> Wanted {

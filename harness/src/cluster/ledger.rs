@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub const LABEL_RUN: &str = "meshproof.dev/run";
 
 /// An object that was made, or was about to be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Cluster.
@@ -34,7 +34,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn of(cluster: &str, manifest: &Value) -> Self {
+    /// The object of a manifest.
+    #[must_use]
+    pub fn of(cluster: &str, manifest: &Value) -> Self {
         let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         Self {
             cluster: cluster.to_owned(),
@@ -54,6 +56,13 @@ impl Entry {
             manifest["metadata"]["namespace"] = namespace.as_str().into();
         }
         manifest
+    }
+
+    /// As people name it.
+    #[must_use]
+    pub fn named(&self) -> String {
+        let namespace = self.namespace.as_ref().map_or(String::new(), |namespace| format!("{namespace}/"));
+        format!("{} {namespace}{}", self.kind, self.name)
     }
 }
 

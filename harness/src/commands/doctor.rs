@@ -38,7 +38,11 @@ async fn kind(args: &DoctorArgs, format: Format) -> RunOutcome {
     };
     let lock = Lock::read();
     let node_image = args.node_image.as_deref().unwrap_or(lock.node_image());
-    let istio = (args.mesh != Some(MeshSource::Embedded)).then_some(lock.istio.version.as_str());
+    let release = (args.mesh != Some(MeshSource::Embedded)).then(|| lock.istio.release(args.istio_version.as_deref()));
+    let istio = match release.transpose() {
+        Ok(release) => release,
+        Err(error) => return super::complain(&error, RunOutcome::WrongUsage),
+    };
     let needs = checks::Needs::of(&topology, node_image, istio);
     let checks = checks::check(&checks::observe::observe(node_image).await, &needs, &lock);
     let able = checks.iter().all(|check| check.state != State::Lacking);

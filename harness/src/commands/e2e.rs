@@ -7,16 +7,16 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::last_failed;
 use super::machines;
 use super::session::{Reports, Session, new_run_id};
-use super::up::supported;
+use super::up::{complain_lack, supported};
 use super::{complain_kept, root};
 use crate::cli::args::{E2eArgs, RunArgs, Selection};
 use crate::cli::filter::Filter;
 use crate::cli::{files, plan};
 use crate::environment::Given;
 use crate::report::{EventKind, RunOutcome};
-use crate::run::{self, Job, Manner, Stage};
+use crate::run::{self, Job, KeptError, Manner, Stage};
 use crate::scenario::Plan;
-use crate::topology::Topology;
+use crate::topology::{Topology, support};
 
 /// Brings up, runs, reports, tears down; once for each topology that the scenarios name.
 pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
@@ -27,6 +27,11 @@ pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
     };
     if let Some(provider) = args.provider {
         plans.iter_mut().for_each(|plan| plan.topology.provider = provider);
+    }
+    for plan in &mut plans {
+        if let Err(lack) = support::settle_management(&mut plan.topology, args.existing.management) {
+            return complain_lack(&lack);
+        }
     }
     let topologies = plans.iter_mut().map(|plan| &mut plan.topology);
     let fallback = match machines::settle(topologies, args.machines.vm_runtime).await {
@@ -192,6 +197,9 @@ fn stages(names: &[String]) -> Result<(Vec<Stage>, String), RunOutcome> {
     let mut found = Vec::with_capacity(wanted.len());
     for name in wanted {
         let kept = run::find(&root, name).map_err(|error| complain_kept(&error))?;
+        if kept.is_half_made() {
+            return Err(complain_kept(&KeptError::HalfMade(kept.name)));
+        }
         found.push(kept.name.clone());
         // What an older version kept may not say; then every scenario is tried.
         let topology = files::topology(&kept.directory.topology()).ok().map(|topology| topology.name);

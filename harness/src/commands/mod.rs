@@ -1,5 +1,6 @@
 //! Commands about environments, one file each: from arguments to a job for [`crate::run`], and its events to reports.
 
+mod bundle;
 mod doctor;
 mod down;
 mod e2e;
@@ -52,6 +53,7 @@ async fn dispatch(command: Command) -> RunOutcome {
         Command::Inject(args) => inject::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Images(args) => images::run(&args).await,
+        Command::Bundle(args) => bundle::run(&args).await,
         Command::Mesh(args) => mesh::run(&args).await,
         Command::Debug(args) => mesh::debug(&args).await,
         Command::Vm(args) => vm::run(&args).await,
@@ -88,6 +90,7 @@ fn complain_kept(error: &KeptError) -> RunOutcome {
         | KeptError::Several(_)
         | KeptError::None
         | KeptError::Left(_)
+        | KeptError::HalfMade(_)
         | KeptError::InUse(_) => RunOutcome::WrongUsage,
         KeptError::Fleet(_) | KeptError::TakeDown(_) | KeptError::Docker(_) | KeptError::State { .. } => {
             RunOutcome::EnvironmentFailed

@@ -51,7 +51,8 @@ async fn environment(kept: &Kept) -> Value {
     };
     let machines = futures::future::join_all(machines(kept, fleet).iter().map(machine)).await;
     let run = fleet.run_id();
-    merged(facts, json!({ "running": true, "runId": run, "clusters": clusters, "vms": machines }))
+    let complete = !kept.is_half_made();
+    merged(facts, json!({ "running": true, "complete": complete, "runId": run, "clusters": clusters, "vms": machines }))
 }
 
 /// The virtual machines of the topology that it was brought up from.
@@ -107,6 +108,7 @@ fn text(environments: &[Value]) -> String {
     let mut text = String::new();
     for environment in environments {
         let state = match (environment["running"].as_bool(), environment["error"].as_str()) {
+            (Some(true), _) if environment["complete"] == false => "half made: run its `up` again, or `down`",
             (Some(true), _) => "running",
             (_, Some(error)) => error,
             _ => "not running",
@@ -149,13 +151,14 @@ mod tests {
                 { "name": "echo-vm", "network": "machines", "running": false, "programs": 2, "ready": 0 },
             ],
         });
+        let half = json!({ "name": "half", "running": true, "complete": false });
         let left = json!({ "name": "old", "running": false });
         let damaged = json!({ "name": "hurt", "running": null, "error": "world.json is damaged" });
         assert_eq!(
-            text(&[running, left, damaged]),
+            text(&[running, half, left, damaged]),
             "two-clusters: running\n  cluster1 on network1: 8 of 9 pods ready\n    /state/c1\n  \
              cluster2 on network2: connection refused\n    /state/c2\n  \
-             details-vm on machines: virtual machine, 2 of 2 programs ready\n  echo-vm on machines: virtual machine, off\nold: not running\nhurt: world.json is damaged\n"
+             details-vm on machines: virtual machine, 2 of 2 programs ready\n  echo-vm on machines: virtual machine, off\nhalf: half made: run its `up` again, or `down`\nold: not running\nhurt: world.json is damaged\n"
         );
     }
 }

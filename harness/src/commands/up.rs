@@ -10,6 +10,7 @@ use crate::environment::Given;
 use crate::provider::fleet::Fleet;
 use crate::report::{EventKind, RunOutcome, runs};
 use crate::run::{self, Job};
+use crate::topology::support::Lack;
 use crate::topology::validate::dns_label;
 use crate::topology::{Topology, draw, support};
 
@@ -24,6 +25,9 @@ pub(super) async fn run(args: &UpArgs) -> RunOutcome {
         Err(outcome) => return outcome,
     };
     topology.provider = args.provider.unwrap_or(topology.provider);
+    if let Err(lack) = support::settle_management(&mut topology, args.existing.management) {
+        return complain_lack(&lack);
+    }
     let fallback = match machines::settle([&mut topology], args.machines.vm_runtime).await {
         Ok(fallback) => fallback,
         Err(outcome) => return outcome,
@@ -72,10 +76,14 @@ pub(super) async fn demo(args: &DemoArgs) -> RunOutcome {
 /// # Errors
 /// The exit code, after it was said why not.
 pub(super) fn supported(topology: &Topology) -> Result<(), RunOutcome> {
-    let Some(lack) = support::lack(topology) else { return Ok(()) };
+    support::lack(topology).map_or(Ok(()), |lack| Err(complain_lack(&lack)))
+}
+
+/// Says what of a topology cannot be had.
+pub(super) fn complain_lack(lack: &Lack) -> RunOutcome {
     eprintln!("error: {}", lack.message);
     eprintln!("  help: {}", lack.cure);
-    Err(RunOutcome::WrongUsage)
+    RunOutcome::WrongUsage
 }
 
 fn begin(

@@ -6,29 +6,60 @@ use kube::{Client, Config};
 use super::complain;
 use crate::cli::vm::{Action, ConfigureArgs, VmArgs};
 use crate::report::RunOutcome;
-use crate::vm::{self, Error};
+use crate::run::Interruption;
+use crate::vm::istioctl::{self, Istioctl};
+use crate::vm::{self, Error, Files};
 
 pub(super) async fn run(args: &VmArgs) -> RunOutcome {
     let Action::Configure(args) = &args.action;
-    let client = match client(args).await {
-        Ok(client) => client,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return RunOutcome::WrongUsage;
-        }
+    let files = match args.istioctl() {
+        Some(istioctl) => theirs(&istioctl, args).await,
+        None => ours(args).await,
     };
-    let done = match vm::configure(&client, &args.wanted()).await {
-        Ok(files) => vm::configure::write(&args.output, &files),
-        Err(error) => Err(error),
+    let files = match files {
+        Ok(files) => files,
+        Err(outcome) => return outcome,
     };
-    match done {
+    match vm::configure::write(&args.output, &files) {
         Ok(()) => {
             println!("wrote cluster.env, mesh.yaml, root-cert.pem, istio-token and hosts to {}", args.output);
             eprintln!("note: istio-token lets whoever has it join the mesh for {} s", args.token_duration);
             RunOutcome::Passed
         }
-        Err(error @ Error::Api { .. }) => complain(&error, RunOutcome::EnvironmentFailed),
         Err(error) => complain(&error, RunOutcome::WrongUsage),
+    }
+}
+
+/// The files as this program generates them.
+async fn ours(args: &ConfigureArgs) -> Result<Files, RunOutcome> {
+    let client = client(args).await.map_err(|message| {
+        eprintln!("error: {message}");
+        RunOutcome::WrongUsage
+    })?;
+    vm::configure(&client, &args.wanted()).await.map_err(|error| match error {
+        Error::Api { .. } => complain(&error, RunOutcome::EnvironmentFailed),
+        error => complain(&error, RunOutcome::WrongUsage),
+    })
+}
+
+/// The files as Istio's program generates them.
+async fn theirs(istioctl: &Istioctl, args: &ConfigureArgs) -> Result<Files, RunOutcome> {
+    let interruption = Interruption::listen().map_err(|error| complain(&error, RunOutcome::EnvironmentFailed))?;
+    // In the folder that gets the token in any case: it is nobody else's to read.
+    let wanted = args.wanted();
+    tokio::select! {
+        generated = istioctl.configure(&wanted, &args.output) => generated.map_err(|error| complain(&error, blame(&error))),
+        () = interruption.token().cancelled() => Err(interruption.outcome().unwrap_or(RunOutcome::Interrupted)),
+    }
+}
+
+/// Istio's program does not say whose fault it is that it refuses.
+fn blame(error: &istioctl::Error) -> RunOutcome {
+    match error {
+        istioctl::Error::Start { .. } => RunOutcome::WrongUsage,
+        istioctl::Error::Refused { .. } | istioctl::Error::Incomplete { .. } | istioctl::Error::Folder { .. } => {
+            RunOutcome::EnvironmentFailed
+        }
     }
 }
 

@@ -1,22 +1,24 @@
 //! Brings an environment up: clusters, then on each of them, side by side, trust, mesh, gateways and applications.
 
-use std::collections::BTreeMap;
-
 use substrate_config::{WorldConfig, WorldEvent};
 use tokio_util::sync::CancellationToken;
 
+use super::authorities::Authorities;
 use super::existing::{MeshSource, Refused};
 use super::first_request::{self, first_request};
 use super::kind;
+use super::layers::Layer;
+use super::layers::content::parts;
+use super::layers::progress::Progress;
 use super::plane::Plane;
 use super::take_down::Left;
+use crate::bundle;
 use crate::cluster::Cluster;
-use crate::install::echo::Certificate;
-use crate::install::manifest::Placeholders;
 use crate::install::{apps, hub, mesh, remote, remote_secret};
 use crate::links::{self, Links};
 use crate::management;
 use crate::provider::embedded::{self, World};
+use crate::provider::files;
 use crate::provider::fleet::{self, Fleet};
 use crate::provider::memory;
 use crate::provider::programs::Programs;
@@ -44,6 +46,9 @@ pub enum Error {
     /// The user ended the bring-up.
     #[error("interrupted")]
     Interrupted,
+    /// What is done could not be remembered.
+    #[error(transparent)]
+    Record(#[from] files::Error),
     /// Something could not be installed on them.
     #[error(transparent)]
     Install(#[from] mesh::Error),
@@ -72,10 +77,16 @@ impl Error {
             }
             Self::Refused(_) => RunOutcome::WrongUsage,
             Self::Kind(kind::Error::Lacking(_)) => RunOutcome::MachineCannot,
-            Self::Kind(kind::Error::Taken { .. }) => RunOutcome::WrongUsage,
+            Self::Kind(
+                kind::Error::Taken { .. }
+                | kind::Error::Release(_)
+                | kind::Error::Bundle(_)
+                | kind::Error::OfBundle(bundle::load::Error::Bundle(_)),
+            ) => RunOutcome::WrongUsage,
             Self::Kind(_)
             | Self::Fleet(_)
             | Self::Left(_)
+            | Self::Record(_)
             | Self::Interrupted
             | Self::Install(_)
             | Self::Management(_)
@@ -104,6 +115,25 @@ impl Error {
     }
 }
 
+/// What becomes of clusters of somebody else, or on Docker, when the bring-up of an environment does not end well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenInterrupted {
+    /// What is done stays, and one more `up` goes on from there. What failed where nothing was before goes all the same.
+    Keep,
+    /// Everything goes.
+    Remove,
+}
+
+impl WhenInterrupted {
+    /// What to do about what stays.
+    pub(super) const CURE: &str = "the same command goes on from here; `meshproof down` removes what was made";
+
+    /// Whether what is done stays.
+    pub(super) fn leaves(self, failure: &Error, layers: &Progress) -> bool {
+        self == Self::Keep && (matches!(failure, Error::Interrupted) || layers.goes_on())
+    }
+}
+
 /// Brings up everything that a topology names, up to applications that are ready. After an error, an interruption by
 /// `cancel` included, nothing is left running.
 ///
@@ -119,7 +149,9 @@ pub async fn bring_up(
     let world = start_clusters(config, programs, events, cancel).await?;
     let installed = world.while_alive(async {
         let clusters = world.clusters().await.map_err(fleet::Error::from)?;
-        install(topology, &clusters, world.links().as_ref(), MeshSource::Embedded, events).await?;
+        let parts = parts(topology, MeshSource::Embedded, &Authorities::generate(topology)?)?;
+        let layers = Progress::unrecorded(parts);
+        Box::pin(install(topology, &clusters, world.links().as_ref(), &layers, events)).await?;
         Ok::<_, Error>(clusters)
     });
     let failure = match cancel.run_until_cancelled(installed).await {
@@ -163,51 +195,47 @@ async fn start_clusters(
     .await
 }
 
-/// Everything that a topology puts onto its clusters, up to a first request across them.
+/// Everything that a topology puts onto its clusters, but for the layers that are kept, up to a first request across them.
 pub(super) async fn install(
     topology: &Topology,
     clusters: &[Cluster],
     links: Option<&Links>,
-    source: MeshSource,
+    layers: &Progress,
     events: &EventSender,
 ) -> Result<(), Error> {
-    let authorities = mesh::authorities(topology)?;
-    let certificate = Certificate::of(topology).map_err(mesh::Error::from)?;
     let plane = Plane::of(topology, clusters);
-    if let Some(plane) = &plane {
+    if let Some(plane) = plane.as_ref().filter(|plane| !layers.keeps(Layer::Management, plane.management.name())) {
         hub::prepare(plane.management).await?;
     }
     let meshed: Vec<&Cluster> =
         clusters.iter().filter(|cluster| topology.meshed().any(|meshed| meshed.name == cluster.name())).collect();
     let (primaries, remotes): (Vec<&Cluster>, Vec<&Cluster>) =
         meshed.iter().partition(|cluster| topology.primaries().any(|primary| primary.name == cluster.name()));
+    let installation = Installation { topology, layers, events };
+    // Where no object of it is known, it is there, or somebody else's program has brought it.
+    let brings_mesh = |cluster: &Cluster| !layers.objects(Layer::Mesh, cluster.name()).is_empty();
     let installs = primaries.iter().map(|cluster| {
-        let control_plane = match source {
-            MeshSource::Embedded => ControlPlane::Own(authorities.get(cluster.name())),
-            MeshSource::Present | MeshSource::Istio => ControlPlane::Present,
-        };
-        install_cluster(topology, cluster, control_plane, certificate.as_ref(), plane.as_ref(), events)
+        let control_plane = if brings_mesh(cluster) { ControlPlane::Own } else { ControlPlane::Present };
+        // On the heap, as everything that is done to a cluster: it is large, and there are many.
+        Box::pin(installation.cluster(cluster, control_plane, plane.as_ref()))
     });
     let manager = async {
         match &plane {
-            Some(plane) => plane.start(events).await,
+            Some(plane) => plane.start(layers, events).await,
             None => Ok(()),
         }
     };
-    futures::future::try_join(futures::future::try_join_all(installs), manager).await?;
+    futures::future::try_join(futures::future::try_join_all(installs), Box::pin(manager)).await?;
     let installs = remotes.iter().filter_map(|cluster| {
         let primary = topology.cluster(cluster.name())?.control_plane.as_deref()?;
         let primary = primaries.iter().find(|one| one.name() == primary)?;
-        let control_plane = match source {
-            MeshSource::Embedded => ControlPlane::Of(primary),
-            MeshSource::Present | MeshSource::Istio => ControlPlane::Present,
-        };
-        Some(install_cluster(topology, cluster, control_plane, certificate.as_ref(), None, events))
+        let control_plane = if brings_mesh(cluster) { ControlPlane::Of(primary) } else { ControlPlane::Present };
+        Some(Box::pin(installation.cluster(cluster, control_plane, None)))
     });
     // The control plane has to run, and its gateway, before anybody else can use it.
     futures::future::try_join_all(installs).await?;
     if let Some(plane) = &plane {
-        plane.join(topology, events).await?;
+        Box::pin(plane.join(topology, events)).await?;
     }
     for cluster in &meshed {
         join::prepare(topology, cluster).await?;
@@ -243,66 +271,127 @@ async fn connect(
 /// Who serves a cluster.
 #[derive(Clone, Copy)]
 enum ControlPlane<'clusters> {
-    /// One of its own, with this authority where it is given one.
-    Own(Option<&'clusters BTreeMap<String, String>>),
+    /// One of its own.
+    Own,
     /// One that is there already.
     Present,
     /// That of another cluster.
     Of(&'clusters Cluster),
 }
 
-async fn install_cluster(
-    topology: &Topology,
+/// What is installed, cluster by cluster.
+struct Installation<'all> {
+    topology: &'all Topology,
+    layers: &'all Progress,
+    events: &'all EventSender,
+}
+
+impl Installation<'_> {
+    async fn cluster(
+        &self,
+        cluster: &Cluster,
+        control_plane: ControlPlane<'_>,
+        plane: Option<&Plane<'_>>,
+    ) -> Result<(), Error> {
+        Box::pin(self.mesh(cluster, control_plane)).await?;
+        let gateways = async {
+            match control_plane {
+                ControlPlane::Present => Ok(()),
+                ControlPlane::Own | ControlPlane::Of(_) => self.gateways(cluster).await,
+            }
+        };
+        let registration = async {
+            match plane {
+                Some(plane) => plane.register(cluster, self.layers, self.events).await,
+                None => Ok(()),
+            }
+        };
+        let applications = Box::pin(self.applications(cluster));
+        futures::future::try_join3(Box::pin(gateways), applications, Box::pin(registration)).await?;
+        Ok(())
+    }
+
+    async fn mesh(&self, cluster: &Cluster, control_plane: ControlPlane<'_>) -> Result<(), Error> {
+        let (name, layers) = (cluster.name(), self.layers);
+        let title = match control_plane {
+            ControlPlane::Present => format!("look at the mesh of {name}"),
+            ControlPlane::Own | ControlPlane::Of(_) => format!("install the mesh on {name}"),
+        };
+        if matches!(control_plane, ControlPlane::Own) {
+            hand_out_authority(cluster, layers, self.events).await?;
+        }
+        phase(self.events, format!("mesh/{name}"), title, async {
+            let evidence = match control_plane {
+                ControlPlane::Own => {
+                    let work = async {
+                        mesh::install_control_plane(cluster, layers.objects(Layer::Mesh, name)).await?;
+                        Ok("control plane ready".to_owned())
+                    };
+                    layers.perform(Layer::Mesh, name, work).await?
+                }
+                ControlPlane::Present => {
+                    mesh::present(cluster, self.topology).await?;
+                    "control plane ready".to_owned()
+                }
+                ControlPlane::Of(primary) => {
+                    let work = async {
+                        remote::install(cluster, primary, &mesh::placeholders(cluster, self.topology)).await?;
+                        Ok(format!("served by the control plane of {}", primary.name()))
+                    };
+                    layers.perform(Layer::Mesh, name, work).await?
+                }
+            };
+            Ok(((), evidence))
+        })
+        .await
+    }
+
+    async fn gateways(&self, cluster: &Cluster) -> Result<(), Error> {
+        let name = cluster.name();
+        phase(self.events, format!("gateways/{name}"), format!("start the gateways of {name}"), async {
+            let work = async {
+                let objects = self.layers.objects(Layer::Gateways, name);
+                let count = mesh::install_gateways(cluster, self.topology, objects).await?;
+                Ok(format!("{count} gateways ready"))
+            };
+            Ok(((), self.layers.perform(Layer::Gateways, name, work).await?))
+        })
+        .await
+    }
+
+    async fn applications(&self, cluster: &Cluster) -> Result<(), Error> {
+        let name = cluster.name();
+        phase(self.events, format!("apps/{name}"), format!("start the applications of {name}"), async {
+            let work = async {
+                let objects = self.layers.objects(Layer::Applications, name);
+                cluster.apply_all(objects).await.map_err(mesh::Error::from)?;
+                let count = apps::ready(self.topology, cluster).await?;
+                Ok(format!("{count} workloads ready"))
+            };
+            Ok(((), self.layers.perform(Layer::Applications, name, work).await?))
+        })
+        .await
+    }
+}
+
+/// Gives a cluster what has to be there before its control plane: its namespace, and the authority that it is given, if it is.
+pub(super) async fn hand_out_authority(
     cluster: &Cluster,
-    control_plane: ControlPlane<'_>,
-    certificate: Option<&Certificate>,
-    plane: Option<&Plane<'_>>,
+    layers: &Progress,
     events: &EventSender,
 ) -> Result<(), Error> {
     let name = cluster.name();
-    let placeholders = mesh::placeholders(cluster, topology);
-    let title = match control_plane {
-        ControlPlane::Present => format!("look at the mesh of {name}"),
-        ControlPlane::Own(_) | ControlPlane::Of(_) => format!("install the mesh on {name}"),
-    };
-    phase(events, format!("mesh/{name}"), title, async {
-        match control_plane {
-            ControlPlane::Own(authority) => {
-                mesh::prepare(cluster, authority).await?;
-                mesh::install_control_plane(cluster, &placeholders).await?;
-                Ok(((), "control plane ready".to_owned()))
-            }
-            ControlPlane::Present => {
-                mesh::present(cluster, topology).await?;
-                Ok(((), "control plane ready".to_owned()))
-            }
-            ControlPlane::Of(primary) => {
-                remote::install(cluster, primary, &placeholders).await?;
-                Ok(((), format!("served by the control plane of {}", primary.name())))
-            }
-        }
+    phase(events, format!("authority/{name}"), format!("prepare the trust of {name}"), async {
+        let work = async {
+            let objects = layers.objects(Layer::Authority, name);
+            cluster.apply_all(objects).await.map_err(mesh::Error::from)?;
+            let given = objects.iter().any(|object| object["kind"] == "Secret");
+            let evidence = if given { "it has its certificate authority" } else { "the management plane brings it" };
+            Ok(evidence.to_owned())
+        };
+        Ok(((), layers.perform(Layer::Authority, name, work).await?))
     })
-    .await?;
-    let gateways = async {
-        match control_plane {
-            ControlPlane::Present => Ok(()),
-            ControlPlane::Own(_) | ControlPlane::Of(_) => gateways(topology, cluster, &placeholders, events).await,
-        }
-    };
-    let applications = phase(events, format!("apps/{name}"), format!("start the applications of {name}"), async {
-        let objects = apps::objects(topology, cluster, &placeholders, certificate)?;
-        cluster.apply_all(&objects).await.map_err(mesh::Error::from)?;
-        let count = apps::ready(topology, cluster).await?;
-        Ok(((), format!("{count} workloads ready")))
-    });
-    let registration = async {
-        match plane {
-            Some(plane) => plane.register(cluster, events).await,
-            None => Ok(()),
-        }
-    };
-    futures::future::try_join3(gateways, applications, registration).await?;
-    Ok(())
+    .await
 }
 
 async fn join_machine(vm: &Vm, clusters: &[Cluster], links: Option<&Links>, events: &EventSender) -> Result<(), Error> {
@@ -315,20 +404,6 @@ async fn join_machine(vm: &Vm, clusters: &[Cluster], links: Option<&Links>, even
         join::join(vm, cluster, &links.machine(&vm.name)).await?;
         let evidence = if vm.health.is_some() { "registered and healthy" } else { "registered" };
         Ok(((), format!("{evidence} as {}", vm.entry())))
-    })
-    .await
-}
-
-async fn gateways(
-    topology: &Topology,
-    cluster: &Cluster,
-    placeholders: &Placeholders,
-    events: &EventSender,
-) -> Result<(), Error> {
-    let name = cluster.name();
-    phase(events, format!("gateways/{name}"), format!("start the gateways of {name}"), async {
-        let count = mesh::install_gateways(cluster, topology, placeholders).await?;
-        Ok(((), format!("{count} gateways ready")))
     })
     .await
 }

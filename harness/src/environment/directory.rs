@@ -39,6 +39,14 @@ const LOCK: &str = "runner.lock";
 /// File with the topology of an environment that is complete.
 const TOPOLOGY: &str = "topology.yaml";
 
+/// Says that the environment of a folder is no longer complete: it is about to be changed.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn is_incomplete(folder: &Utf8Path) -> Result<(), files::Error> {
+    files::remove(&folder.join(TOPOLOGY))
+}
+
 /// The right to use a folder, for as long as this value lives.
 #[derive(Debug)]
 pub struct Claim {

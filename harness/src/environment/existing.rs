@@ -1,37 +1,49 @@
 //! Brings an environment up on clusters that somebody else runs: looks, says what will be made, asks, makes only what is
 //! missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use camino::Utf8PathBuf;
 use clap::ValueEnum;
+use jiff::Timestamp;
 use kube::config::Kubeconfig;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::bring_up::{Error, install, phase};
-use super::take_down::take_down;
+use super::authorities::{Authorities, Unwritten};
+use super::bring_up::{Error, WhenInterrupted, install, phase};
+use super::charts;
+use super::directory;
+use super::layers::arrangement::Arrangement;
+use super::layers::content::parts;
+use super::layers::progress::Progress;
+use super::layers::record::Record;
+use super::layers::{Key, Layer, Part, decide, not_taken_away, plan, stuck};
+use super::take_down::{Left, forget, remove_from, take_down, wait_for_the_end};
 use crate::cluster::Cluster;
-use crate::install::echo::Certificate;
-use crate::install::{apps, hub, mesh};
+use crate::cluster::ledger::{Entry, is_of};
+use crate::install::mesh;
 use crate::provider::existing::contexts::{self, Assigned, Refusal};
-use crate::provider::existing::preflight::{self, Findings};
+use crate::provider::existing::preflight;
 use crate::provider::existing::{self, Existing};
 use crate::provider::fleet::Fleet;
+use crate::provider::kind::istio::Installer;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
 use crate::topology::Topology;
 
 /// Where the mesh of an environment comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MeshSource {
     /// It is there already, and is used as it is.
     #[default]
     Present,
     /// The embedded mesh, `pilot`, is installed.
     Embedded,
-    /// Istio is installed from its Helm charts; on kind clusters only.
+    /// Istio is installed: on kind clusters by helm or istioctl, on others from what helm renders of its charts.
     Istio,
 }
 
@@ -48,6 +60,12 @@ pub struct Given {
     pub mesh: Option<MeshSource>,
     /// Image of the nodes of kind clusters, where it is not the one that is locked.
     pub node_image: Option<String>,
+    /// Bundle that kind clusters are made of.
+    pub bundle: Option<Utf8PathBuf>,
+    /// Release of Istio on kind clusters, where it is not the one that is locked.
+    pub istio_version: Option<String>,
+    /// What installs it, where it is not to be what this machine has.
+    pub istio_installer: Option<Installer>,
     /// Whether to go on although this machine lacks something for kind clusters.
     pub anyway: bool,
     /// Whether nobody is to be asked.
@@ -75,7 +93,7 @@ impl Refused {
     }
 }
 
-/// Chooses contexts, and writes down below `directory` which clusters the environment uses.
+/// Chooses contexts, and writes down below `directory` which clusters the environment uses. One that was begun there goes on.
 ///
 /// # Errors
 /// [`Error::Refused`], and where the folder cannot be written.
@@ -94,15 +112,25 @@ pub fn begin(
         Refused::from(Refusal::new(message, "name one by --kubeconfig or KUBECONFIG"))
     })?;
     let chosen = contexts::choose(topology, &config, &given.contexts, &given.api_servers).map_err(Refused::from)?;
-    Ok(Existing::begin(directory, run_id, &chosen).map_err(fleet)?)
+    let Some(begun) = Existing::attach(directory).map_err(fleet)? else {
+        return Ok(Existing::begin(directory, run_id, &chosen).map_err(fleet)?);
+    };
+    begun.go_on(&chosen).map_err(|error| match error {
+        existing::Error::Others(message) => {
+            let message = format!("the environment is there already: {message}");
+            Refused::from(Refusal::new(message, "take it away by `meshproof down`, or give this one another --name"))
+                .into()
+        }
+        error => fleet(error).into(),
+    })
 }
 
 fn fleet(error: existing::Error) -> crate::provider::fleet::Error {
     error.into()
 }
 
-/// Brings a topology up on clusters that are there. After an error, an interruption by `cancel` included, what was made is
-/// removed again.
+/// Brings a topology up on clusters that are there. After an error or an interruption by `cancel` what was made is removed again, as
+/// far as `interrupted` says so.
 ///
 /// # Errors
 /// [`Error`].
@@ -110,26 +138,36 @@ pub async fn bring_up_on(
     mut existing: Existing,
     topology: &Topology,
     given: &Given,
+    interrupted: WhenInterrupted,
     events: &EventSender,
     cancel: &CancellationToken,
 ) -> Result<(Fleet, Vec<Cluster>), Error> {
     let looked = cancel.run_until_cancelled(look(&mut existing, topology, given, events)).await;
-    if let Err(error) = looked.unwrap_or(Err(Error::Interrupted)) {
-        // Nothing was made, so there is nothing to remember.
-        existing.forget().map_err(fleet)?;
-        return Err(error);
-    }
-    let installed = async {
-        let clusters = existing.clusters_to_install_on().await.map_err(fleet)?;
-        install(topology, &clusters, None, given.mesh.unwrap_or_default(), events).await?;
-        // From here on scenarios may change what is there.
-        Ok::<_, Error>(existing.clusters().await.map_err(fleet)?)
+    let (layers, authorities) = match looked.unwrap_or(Err(Error::Interrupted)) {
+        Ok(looked) => looked,
+        Err(error) => {
+            // What an earlier run made has to be found again; without that there is nothing to remember.
+            if existing.made().map_err(fleet)?.is_empty() {
+                forget(&existing)?;
+            }
+            return Err(error);
+        }
     };
-    let failure = match cancel.run_until_cancelled(installed).await {
+    let carried_out = async {
+        directory::is_incomplete(existing.directory())?;
+        Arrangement::of(topology, given.mesh.unwrap_or_default()).keep(existing.directory())?;
+        authorities.keep(existing.directory())?;
+        install_on(&existing, topology, &layers, events).await
+    };
+    let failure = match cancel.run_until_cancelled(carried_out).await {
         Some(Ok(clusters)) => return Ok((Fleet::Existing(existing), clusters)),
         Some(Err(error)) => error,
         None => Error::Interrupted,
     };
+    if interrupted.leaves(&failure, &layers) {
+        events.warn("what is done stays on the clusters", Some(WhenInterrupted::CURE.to_owned()));
+        return Err(failure);
+    }
     // Why it did not come up is what the user wants to know; `down` can be tried again.
     if let Err(error) = take_down(Fleet::Existing(existing)).await {
         events.warn(crate::cluster::chain(&error), error.cure());
@@ -137,61 +175,114 @@ pub async fn bring_up_on(
     Err(failure)
 }
 
-/// Looks at every cluster and asks whether to go on.
-async fn look(existing: &mut Existing, topology: &Topology, given: &Given, events: &EventSender) -> Result<(), Error> {
-    let findings = phase(events, "preflight", "look at the clusters", async {
+async fn install_on(
+    existing: &Existing,
+    topology: &Topology,
+    layers: &Progress,
+    events: &EventSender,
+) -> Result<Vec<Cluster>, Error> {
+    let clusters = existing.clusters_to_install_on().await.map_err(fleet)?;
+    remove_obsolete(existing, layers, events).await?;
+    wait_for_the_end(&clusters, layers).await?;
+    for cluster in &clusters {
+        layers.perform(Layer::Cluster, cluster.name(), async { Ok(String::new()) }).await?;
+    }
+    Box::pin(install(topology, &clusters, None, layers, events)).await?;
+    // From here on scenarios may change what is there.
+    Ok(existing.clusters().await.map_err(fleet)?)
+}
+
+/// Removes what an earlier run made for a topology that was another one.
+async fn remove_obsolete(existing: &Existing, layers: &Progress, events: &EventSender) -> Result<(), Error> {
+    let obsolete = layers.obsolete();
+    if !obsolete.is_empty() {
+        layers.obsolete_goes()?;
+        phase(events, "obsolete", "remove what is no longer wanted", async {
+            let clusters = existing.bare_clusters().await.map_err(fleet)?;
+            let removals = clusters.iter().map(|cluster| {
+                let of_cluster = obsolete.iter().filter(|entry| entry.cluster == cluster.name()).collect();
+                remove_from(cluster, of_cluster, existing.run_id())
+            });
+            let left: Vec<String> = futures::future::join_all(removals).await.into_iter().flatten().collect();
+            if !left.is_empty() {
+                return Err(Left(left).into());
+            }
+            Ok(((), format!("{} objects", obsolete.len())))
+        })
+        .await?;
+    }
+    layers.forget_obsolete()
+}
+
+/// Looks at every cluster, decides what is to be done, and asks whether to do it.
+async fn look(
+    existing: &mut Existing,
+    topology: &Topology,
+    given: &Given,
+    events: &EventSender,
+) -> Result<(Progress, Unwritten), Error> {
+    let source = given.mesh.unwrap_or_default();
+    let begun = Arrangement::read(existing.directory())?;
+    let rearranged = begun.map(|begun| begun.refusals(Arrangement::of(topology, source))).unwrap_or_default();
+    if !rearranged.is_empty() {
+        return Err(Refused(rearranged).into());
+    }
+    let made_before = !existing.made().map_err(fleet)?.is_empty();
+    let (findings, layers, unwritten) = phase(events, "preflight", "look at the clusters", async {
         existing.find_api_servers().await.map_err(fleet)?;
         let clusters = existing.bare_clusters().await.map_err(fleet)?;
+        let (authorities, unwritten) = Authorities::of_environment(existing.directory(), topology, Timestamp::now())?;
+        let mut parts = parts(topology, source, &authorities)?;
+        if source == MeshSource::Istio {
+            charts::add(&mut parts, topology, existing.directory(), given).await?;
+        }
         let looks = clusters.iter().map(async |cluster| {
-            let source = given.mesh.unwrap_or_default();
-            let wanted = wanted(topology, cluster, source)?;
+            let wanted = objects_of(&parts, cluster.name());
             let mut findings = preflight::look(cluster, &wanted, existing.run_id()).await.map_err(mesh::Error::from)?;
-            findings.problems.extend(mesh_in_the_way(cluster, topology, source).await?);
+            findings.problems.extend(mesh_in_the_way(cluster, topology, source, existing.run_id()).await?);
             Ok::<_, Error>(findings)
         });
         let findings = futures::future::try_join_all(looks).await?;
+        for one in &findings {
+            let part = Part { settings: vec![one.identity.clone()], objects: Vec::new() };
+            parts.insert((Layer::Cluster, one.cluster.clone()), part);
+        }
+        let record = Record::open(existing.directory())?;
+        let planned = plan(parts, true);
         let mut problems = preflight::same(&findings);
         problems.extend(findings.iter().flat_map(|one| one.problems.iter().cloned()));
+        problems.extend(stuck(&planned, &record.layers()).map(not_taken_away));
         if !problems.is_empty() {
             return Err(Refused(problems).into());
         }
         let made: usize = findings.iter().flat_map(|one| one.made.values()).sum();
-        Ok((findings, format!("{made} objects will be made")))
+        let absent: BTreeSet<Entry> = findings.iter().flat_map(|one| one.absent.iter().cloned()).collect();
+        let decisions = decide(&planned, &record.layers(), &absent);
+        let layers = Progress::recorded(planned, record, decisions, made_before);
+        Ok(((findings, layers, unwritten), format!("{made} objects will be made")))
     })
     .await?;
-    let text: String = findings.iter().map(Findings::text).collect();
+    let text: String = findings.iter().map(|one| format!("{}{}", one.text(), layers.text(&one.cluster))).collect();
     events.send(EventKind::PlanReady { text, scenarios: Vec::new(), requests: 0 });
-    confirm(given.yes).await
+    if !layers.is_done() {
+        confirm(given.yes).await?;
+    }
+    Ok((layers, unwritten))
 }
 
 /// Everything that an installation would apply to a cluster.
-fn wanted(topology: &Topology, cluster: &Cluster, source: MeshSource) -> Result<Vec<Value>, Error> {
-    let mut objects = Vec::new();
-    let meshed = topology.meshed().any(|meshed| meshed.name == cluster.name());
-    if meshed && source == MeshSource::Embedded {
-        // Which authority is not known yet; that there is one tells enough.
-        let authority = (!topology.trust_is_managed()).then(BTreeMap::new);
-        objects.extend(mesh::objects(cluster, topology, authority.as_ref())?);
-    }
-    if let Some(management) = &topology.management {
-        if management.cluster == cluster.name() {
-            objects.extend(hub::objects().map_err(mesh::Error::from)?);
-        }
-        if meshed {
-            objects.extend(
-                hub::registered(cluster.name(), crate::install::remote_secret::ISTIO_SYSTEM)
-                    .map_err(mesh::Error::from)?,
-            );
-        }
-    }
-    let certificate = Certificate::of(topology).map_err(mesh::Error::from)?;
-    let placeholders = mesh::placeholders(cluster, topology);
-    objects.extend(apps::objects(topology, cluster, &placeholders, certificate.as_ref())?);
-    Ok(objects)
+fn objects_of(parts: &BTreeMap<Key, Part>, cluster: &str) -> Vec<Value> {
+    let of_cluster = parts.iter().filter(|((_, place), _)| place == cluster);
+    of_cluster.flat_map(|(_, part)| part.objects.iter().cloned()).collect()
 }
 
 /// A mesh where ours is to be installed, or none where one was said to be.
-async fn mesh_in_the_way(cluster: &Cluster, topology: &Topology, source: MeshSource) -> Result<Option<Refusal>, Error> {
+async fn mesh_in_the_way(
+    cluster: &Cluster,
+    topology: &Topology,
+    source: MeshSource,
+    run_id: &str,
+) -> Result<Option<Refusal>, Error> {
     if !topology.meshed().any(|meshed| meshed.name == cluster.name()) {
         return Ok(None);
     }
@@ -199,20 +290,19 @@ async fn mesh_in_the_way(cluster: &Cluster, topology: &Topology, source: MeshSou
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": "istiod", "namespace": crate::install::remote_secret::ISTIO_SYSTEM },
     });
-    let there = cluster.get(&istiod).await.map_err(mesh::Error::from)?.is_some();
+    let there = cluster.get(&istiod).await.map_err(mesh::Error::from)?;
     let name = cluster.name();
-    Ok(match (source, there) {
-        (MeshSource::Embedded, true) => Some(Refusal::new(
+    if there.as_ref().is_some_and(|there| is_of(there, run_id)) {
+        return Ok(None);
+    }
+    Ok(match (source, there.is_some()) {
+        (MeshSource::Embedded | MeshSource::Istio, true) => Some(Refusal::new(
             format!("{name} has a control plane already: Deployment istio-system/istiod"),
             "say `--mesh present` to use it",
         )),
-        (MeshSource::Istio, _) => Some(Refusal::new(
-            format!("Istio is not installed on clusters of somebody else, such as {name}"),
-            "install it there, and say `--mesh present`",
-        )),
         (MeshSource::Present, false) => Some(Refusal::new(
             format!("{name} has no control plane: there is no Deployment istio-system/istiod"),
-            "install one, or say `--mesh embedded`",
+            "install one, or say `--mesh istio` or `--mesh embedded`",
         )),
         _ => None,
     })

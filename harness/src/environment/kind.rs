@@ -1,32 +1,40 @@
 //! Brings an environment up on Docker: looks at the machine, makes networks and clusters, installs the mesh on them, and goes on as
 //! on any other clusters.
 
+mod istio;
 mod load_balancers;
-mod run;
+mod resume;
+pub(super) mod run;
+mod supply;
 
 use camino::Utf8Path;
 use tokio_util::sync::CancellationToken;
 
-use super::bring_up::{Error as BringUpError, install, phase};
+use super::bring_up::{Error as BringUpError, WhenInterrupted, install, phase};
 use super::existing::{Given, MeshSource, Refused};
+use super::layers::progress::Progress;
+use super::layers::{Layer, arrangement, arrangement::Arrangement, record};
+use super::take_down::wait_for_the_end;
+use super::{authorities, authorities::Authorities, directory};
+use crate::bundle;
 use crate::cluster::{Cluster, chain};
-use crate::image::{self, Image, load, ours};
-use crate::install::{manifest, mesh, remote};
+use crate::image::{load, ours};
+use crate::install::manifest;
 use crate::provider::existing::contexts::Refusal;
 use crate::provider::fleet::{self, Fleet};
 use crate::provider::kind::Kind;
 use crate::provider::kind::doctor::{self, Check, State};
 use crate::provider::kind::engine::{self, Engine};
-use crate::provider::kind::istio::{self, Installation};
-use crate::provider::kind::lock::Lock;
+use crate::provider::kind::lock::{Lock, UnknownRelease};
 use crate::provider::kind::networks;
-use crate::provider::kind::plan::{self, ClusterPlan, Mesh, Plan, Wanted};
+use crate::provider::kind::plan::{self, ClusterPlan, Plan, Wanted};
 use crate::provider::kind::router::{self, Router};
-use crate::provider::programs::{self, Programs};
+use crate::provider::programs;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
 use crate::topology::Topology;
 use run::{run, write};
+use supply::{Stock, Supply};
 
 /// Clusters on Docker could not be made or ended.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +69,15 @@ pub enum Error {
     /// Docker does not take them.
     #[error(transparent)]
     Load(#[from] load::Error),
+    /// A bundle cannot be used.
+    #[error(transparent)]
+    Bundle(#[from] bundle::read::Error),
+    /// The images of a bundle cannot be handed over.
+    #[error(transparent)]
+    OfBundle(#[from] bundle::load::Error),
+    /// Istio is wanted in a release that is not supported.
+    #[error(transparent)]
+    Release(#[from] UnknownRelease),
     /// The programs are not there.
     #[error(transparent)]
     Programs(#[from] programs::Error),
@@ -103,8 +120,9 @@ impl Error {
                 Some(cures.join("; "))
             }
             Self::Taken { name } => Some(format!("`kind delete cluster --name {name}`, or `--name …` for another environment")),
+            Self::Bundle(error) | Self::OfBundle(bundle::load::Error::Bundle(error)) => Some(error.problem.cure()),
             Self::Command { said, .. } if said.contains("pull image") => Some(
-                "where there is a network: `docker pull` that image and `docker save` it; here: `docker load`; or another by --node-image"
+                "make a bundle where there is a network (`cargo xtask bundle`) and say `--bundle FILE` here; or `docker load` the image and say its name and tag by --node-image"
                     .to_owned(),
             ),
             Self::Command { command, .. } => Some(format!("`{command}` says more when it is run by hand")),
@@ -127,10 +145,15 @@ pub struct OnDocker<'job> {
 pub struct Begun {
     kind: Kind,
     plan: Plan,
-    mesh: MeshSource,
+    supply: Supply,
+    stock: Stock,
+    layers: Progress,
+    authorities: authorities::Unwritten,
+    arrangement: Arrangement,
 }
 
-/// Looks at the machine, and writes down what is about to be made. Nothing is made yet.
+/// Looks at the machine and at what an earlier run made, and writes down what is about to be made. What is refused is refused before
+/// anything is touched. Networks are made already, where those of an earlier run are not those that are wanted; clusters on such go first.
 ///
 /// # Errors
 /// Where the machine cannot, or something is in the way.
@@ -142,19 +165,24 @@ pub async fn begin(
 ) -> Result<Begun, BringUpError> {
     let lock = Lock::read();
     let mesh = given.mesh.unwrap_or(MeshSource::Istio);
-    let wanted_mesh = match mesh {
-        MeshSource::Istio => Mesh::Istio,
-        MeshSource::Embedded => Mesh::Embedded,
-        MeshSource::Present => {
-            let refusal = Refusal::new("new clusters have no mesh", "say `--mesh istio` or `--mesh embedded`");
-            return Err(Refused::from(refusal).into());
-        }
-    };
-    let node_image = given.node_image.as_deref().unwrap_or(lock.node_image());
-    phase(events, "preflight", "look at the machine", async {
-        let istio = (mesh == MeshSource::Istio).then_some(lock.istio.version.as_str());
-        let needs = doctor::Needs::of(topology, node_image, istio);
-        let mut checks = doctor::check(&doctor::observe::observe(node_image).await, &needs, &lock);
+    if mesh == MeshSource::Present {
+        let refusal = Refusal::new("new clusters have no mesh", "say `--mesh istio` or `--mesh embedded`");
+        return Err(Refused::from(refusal).into());
+    }
+    let (supply, node_image, release) = phase(events, "supply", "see what it is made of", async {
+        let supply = Supply::open(given).await?;
+        let release = (mesh == MeshSource::Istio).then(|| supply.release(given, &lock)).transpose()?;
+        let node_image = supply.node_image(given, &lock).await?;
+        let detail = supply.to_string();
+        Ok(((supply, node_image, release), detail))
+    })
+    .await?;
+    let installer = phase(events, "preflight", "look at the machine", async {
+        let needs = doctor::Needs::of(topology, &node_image, release.clone());
+        let needs = doctor::Needs { installer: given.istio_installer, ..needs };
+        let machine = doctor::observe::observe(&node_image).await;
+        supply.check(&machine, given, &node_image)?;
+        let mut checks = doctor::check(&machine, &needs, &lock);
         checks.retain(|check| check.state == State::Lacking);
         if !checks.is_empty() && !given.anyway {
             return Err(Error::Lacking(checks).into());
@@ -162,60 +190,83 @@ pub async fn begin(
         for check in &checks {
             events.warn(format!("{}: {}", check.name, check.found), check.cure.clone());
         }
-        Ok(((), format!("{} checks fail", checks.len())))
+        let installer = given.istio_installer.unwrap_or_else(|| machine.installer(release.as_ref()));
+        Ok((installer, format!("{} checks fail", checks.len())))
     })
     .await?;
-    let mut kind = Kind::begin(docker.directory, docker.run_id, docker.environment).map_err(fleet::Error::from)?;
-    match prepare(&mut kind, docker, topology, node_image, wanted_mesh, &lock).await {
-        Ok(plan) => {
-            events.send(EventKind::PlanReady { text: plan.text(), scenarios: Vec::new(), requests: 0 });
-            Ok(Begun { kind, plan, mesh })
+    let way = release.map(|release| supply.way(docker.directory, &release, installer, &lock));
+    let archives = supply.archives(docker.directory, way.is_some());
+    let wanted = Wanted {
+        environment: docker.environment,
+        directory: docker.directory,
+        node_image: &node_image,
+        istio: way.as_ref(),
+        archives: &archives,
+        networks: &[],
+    };
+    let earlier = Kind::attach(docker.directory).map_err(fleet::Error::from)?;
+    let goes_on = earlier.is_some();
+    let mut kind = match earlier {
+        Some(begun) => begun,
+        None => Kind::begin(docker.directory, docker.run_id, docker.environment).map_err(fleet::Error::from)?,
+    };
+    let decided = async {
+        let arrangement = Arrangement::of(topology, mesh);
+        let (authorities, unwritten) = Authorities::of_environment(kind.directory(), topology, jiff::Timestamp::now())?;
+        resume::refuse(&kind, topology, mesh, &authorities)?;
+        let stock = supply.stock(topology, mesh)?;
+        let networks = resume::networks(&mut kind, docker, topology).await?;
+        let plan = plan::plan(topology, &Wanted { networks: &networks, ..wanted }).map_err(Error::from)?;
+        kind.has_clusters(&plan).map_err(Error::from)?;
+        let layers = resume::decided(&kind, &plan, &stock, mesh, topology, &authorities).await?;
+        Ok((plan, stock, layers, unwritten, arrangement))
+    };
+    match decided.await {
+        Ok((plan, stock, layers, authorities, arrangement)) => {
+            let text = format!("{}{}", plan.text(), decisions(&plan, &layers));
+            events.send(EventKind::PlanReady { text, scenarios: Vec::new(), requests: 0 });
+            Ok(Begun { kind, plan, supply, stock, layers, authorities, arrangement })
         }
-        Err(error) => Err(undo(&kind, error.into(), events).await),
+        Err(error) if goes_on => Err(error),
+        Err(error) => Err(undo(&kind, error, events).await),
     }
 }
 
-/// Makes the networks, whose addresses the plan needs.
-async fn prepare(
-    kind: &mut Kind,
-    docker: &OnDocker<'_>,
-    topology: &Topology,
-    node_image: &str,
-    mesh: Mesh,
-    lock: &Lock,
-) -> Result<Plan, Error> {
-    let engine = kind.engine();
-    for cluster in &topology.clusters {
-        let name = plan::kind_name(docker.environment, &cluster.name);
-        if !engine.nodes(&name).await?.is_empty() {
-            return Err(Error::Taken { name });
-        }
-    }
-    let networks = networks::make(&engine, topology, docker.environment).await?;
-    let wanted =
-        Wanted { environment: docker.environment, directory: docker.directory, node_image, mesh, networks: &networks };
-    let plan = plan::plan(topology, &wanted, lock)?;
-    kind.has_clusters(&plan)?;
-    Ok(plan)
+/// What is kept of an earlier run, and what is done.
+fn decisions(plan: &Plan, layers: &Progress) -> String {
+    let names = [("", "this machine")].into_iter();
+    let names = names.chain(plan.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.name.as_str())));
+    let texts = names.map(|(key, name)| (name, layers.text(key))).filter(|(_, text)| !text.is_empty());
+    texts.map(|(name, text)| format!("{name}:\n{text}")).collect()
 }
 
-/// Carries the plan out. After an error, an interruption by `cancel` included, nothing is left on Docker but images.
+/// Carries the plan out. After an error or an interruption by `cancel` nothing is left on Docker but images, as far as `interrupted` says
+/// so.
 ///
 /// # Errors
 /// Whatever goes wrong.
 pub async fn bring_up(
     begun: Begun,
     topology: &Topology,
+    interrupted: WhenInterrupted,
     events: &EventSender,
     cancel: &CancellationToken,
 ) -> Result<(Fleet, Vec<Cluster>), BringUpError> {
-    let Begun { mut kind, plan, mesh } = begun;
-    let done = cancel.run_until_cancelled(carry_out(&mut kind, &plan, mesh, topology, events)).await;
+    let mut begun = begun;
+    directory::is_incomplete(begun.kind.directory())?;
+    begun.arrangement.keep(begun.kind.directory())?;
+    begun.authorities.keep(begun.kind.directory())?;
+    let done = cancel.run_until_cancelled(carry_out(&mut begun, topology, events)).await;
+    let Begun { kind, layers, .. } = begun;
     let failure = match done {
         Some(Ok(clusters)) => return Ok((Fleet::Kind(kind), clusters)),
         Some(Err(error)) => error,
         None => BringUpError::Interrupted,
     };
+    if interrupted.leaves(&failure, &layers) {
+        events.warn("what is done stays on Docker", Some(WhenInterrupted::CURE.to_owned()));
+        return Err(failure);
+    }
     Err(undo(&kind, failure, events).await)
 }
 
@@ -227,45 +278,53 @@ async fn undo(kind: &Kind, failure: BringUpError, events: &EventSender) -> Bring
     failure
 }
 
-async fn carry_out(
-    kind: &mut Kind,
-    plan: &Plan,
-    mesh: MeshSource,
-    topology: &Topology,
-    events: &EventSender,
-) -> Result<Vec<Cluster>, BringUpError> {
+async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender) -> Result<Vec<Cluster>, BringUpError> {
+    let Begun { kind, plan, supply, stock, layers, .. } = begun;
+    let (plan, layers) = (&*plan, &*layers);
     let engine = kind.engine();
-    phase(events, "images", "make the images", async {
-        let images = images(topology, mesh)?;
-        let packed = image::archive(&images);
-        let written = packed.and_then(|bytes| std::fs::write(&plan.archive, bytes));
-        written.map_err(|source| Error::Write { path: plan.archive.clone(), source })?;
-        load::load(engine.docker().await.map_err(Error::from)?, &images).await.map_err(Error::from)?;
-        Ok(((), format!("{} images", images.len())))
+    phase(events, "images", "provide the images", async {
+        let kept = plan.clusters.iter().all(|cluster| layers.keeps(Layer::Images, &cluster.name));
+        if kept && layers.keeps(Layer::Host, "") {
+            return Ok(((), "kept".to_owned()));
+        }
+        supply.provide(stock, plan, &engine).await?;
+        Ok(((), format!("{} images", stock.images.len())))
     })
     .await?;
     phase(events, "router", "join the networks", async {
-        if plan.networks.len() > 1 {
-            let router = Router::start(&engine, &plan.environment, &plan.networks).await.map_err(Error::from)?;
-            kind.has_router(&router).map_err(fleet::Error::from)?;
-        }
-        Ok(((), format!("{} bridges", plan.networks.len())))
+        let work = async {
+            engine.remove_container(&router::container_name(&plan.environment)).await.map_err(Error::from)?;
+            if plan.networks.len() > 1 {
+                let router = Router::start(&engine, &plan.environment, &plan.networks).await.map_err(Error::from)?;
+                kind.has_router(Some(&router)).map_err(fleet::Error::from)?;
+            } else {
+                kind.has_router(None).map_err(fleet::Error::from)?;
+            }
+            Ok(format!("{} bridges", plan.networks.len()))
+        };
+        Ok(((), layers.perform(Layer::Host, "", work).await?))
     })
     .await?;
     phase(events, "clusters", format!("make {} kind clusters", plan.clusters.len()), async {
-        let made = plan.clusters.iter().map(|cluster| make(&engine, plan, cluster));
-        for (cluster, server) in plan.clusters.iter().zip(futures::future::try_join_all(made).await?) {
-            kind.has_server(&cluster.name, &server).map_err(fleet::Error::from)?;
+        let made = plan.clusters.iter().map(|cluster| make(&engine, plan, cluster, layers));
+        let told = futures::future::try_join_all(made).await?;
+        for (cluster, (server, _)) in plan.clusters.iter().zip(&told) {
+            kind.has_server(&cluster.name, server).map_err(fleet::Error::from)?;
         }
-        Ok(((), "their API servers answer".to_owned()))
+        let told = told.into_iter().map(|(_, told)| told);
+        Ok(((), told.collect::<Vec<_>>().join("; ")))
     })
     .await?;
     let clusters = kind.clusters().await.map_err(fleet::Error::from)?;
     let installed = async {
-        if mesh == MeshSource::Istio {
-            install_istio(plan, topology, &clusters, events).await?;
+        resume::remove_obsolete(kind, layers).await?;
+        if layers.goes_on() {
+            wait_for_the_end(&clusters, layers).await?;
         }
-        install(topology, &clusters, kind.links().as_ref(), mesh, events).await
+        if let Some(way) = &plan.istio {
+            Box::pin(istio::install(plan, way, topology, &clusters, layers, events)).await?;
+        }
+        Box::pin(install(topology, &clusters, kind.links().as_ref(), layers, events)).await
     };
     let addresses = load_balancers::serve(&engine, plan, &clusters);
     tokio::select! {
@@ -275,108 +334,48 @@ async fn carry_out(
     Ok(clusters)
 }
 
-/// What the clusters need of ours: with Istio neither control plane nor proxy, and the management plane where there is one.
-fn images(topology: &Topology, mesh: MeshSource) -> Result<Vec<Image>, Error> {
-    let wanted = |name: &str| match name {
-        "meshproof/pilot:dev" | ours::PROXY => mesh == MeshSource::Embedded,
-        "meshproof/hub-manager:dev" | "meshproof/hub-agent:dev" => topology.management.is_some(),
-        _ => true,
+/// Makes a cluster, gives its nodes routes and images, unless that is kept. Tells where others reach its API server, and
+/// what was done. Of a cluster that is kept that is asked too: whoever made it may have been ended before that was known.
+async fn make(
+    engine: &Engine,
+    plan: &Plan,
+    cluster: &ClusterPlan,
+    layers: &Progress,
+) -> Result<(String, String), BringUpError> {
+    let work = async {
+        resume::remove_nodes(engine, &cluster.kind_name).await?;
+        create(engine, plan, cluster).await?;
+        Ok(format!("the API server of {} answers", cluster.name))
     };
-    // With Istio nothing of ours has an Envoy in it.
-    let envoy = if mesh == MeshSource::Embedded { programs::envoy()? } else { ours::ENVOY.into() };
-    let programs = Programs::built_in(&programs::folder()?, envoy)?;
-    Ok(ours::some(&programs, wanted)?.into_iter().map(|made| made.image).collect())
+    let told = layers.perform(Layer::Cluster, &cluster.name, work).await?;
+    let load = async {
+        for load in &cluster.loads {
+            run(&cluster.name, load).await?;
+        }
+        Ok("it has the images".to_owned())
+    };
+    let loaded = layers.perform(Layer::Images, &cluster.name, load).await?;
+    let server = server(engine, plan, cluster).await?;
+    Ok((server, format!("{}: {told}, images {loaded}", cluster.name)))
 }
 
-/// Makes a cluster, gives its nodes routes and images, and tells where others reach its API server.
-async fn make(engine: &Engine, plan: &Plan, cluster: &ClusterPlan) -> Result<String, Error> {
+async fn create(engine: &Engine, plan: &Plan, cluster: &ClusterPlan) -> Result<(), Error> {
     write(&cluster.config.0, &cluster.config.1)?;
     run(&cluster.name, &cluster.create).await?;
     let own = plan.network(&cluster.network).expect("invariant: a checked topology has the network of each cluster");
     for node in &cluster.nodes {
         Router::join(engine, node, own, &plan.networks).await?;
     }
-    run(&cluster.name, &cluster.load).await?;
+    Ok(())
+}
+
+/// Where the other clusters reach the API server of one.
+async fn server(engine: &Engine, plan: &Plan, cluster: &ClusterPlan) -> Result<String, Error> {
+    let own = plan.network(&cluster.network).expect("invariant: a checked topology has the network of each cluster");
     let control_plane = &cluster.nodes[0];
     let address = engine.address(control_plane, &own.docker.name).await?;
     let address = address.ok_or_else(|| Error::NoAddress(control_plane.clone()))?;
     Ok(format!("https://{address}:6443"))
-}
-
-/// Installs Istio: first where a control plane is, then where that of another cluster serves.
-async fn install_istio(
-    plan: &Plan,
-    topology: &Topology,
-    clusters: &[Cluster],
-    events: &EventSender,
-) -> Result<(), BringUpError> {
-    let authorities = mesh::authorities(topology)?;
-    let known = |name: &str| clusters.iter().find(|cluster| cluster.name() == name);
-    let primaries = topology.primaries().filter_map(|primary| known(&primary.name));
-    let installs = primaries.map(|cluster| {
-        phase(events, format!("istio/{}", cluster.name()), format!("install Istio on {}", cluster.name()), async {
-            mesh::prepare(cluster, authorities.get(cluster.name())).await?;
-            let installation = installation(plan, topology, cluster.name(), None)?;
-            helm(cluster.name(), &installation, Part::ControlPlane).await?;
-            helm(cluster.name(), &installation, Part::Gateways).await?;
-            mesh::expose(cluster, topology).await?;
-            Ok(((), "its charts are installed".to_owned()))
-        })
-    });
-    futures::future::try_join_all(installs).await?;
-    for remote in topology.meshed().filter(|cluster| cluster.control_plane.is_some()) {
-        let primary = remote.control_plane.as_deref().and_then(known);
-        let (Some(cluster), Some(primary)) = (known(&remote.name), primary) else { continue };
-        phase(events, format!("istio/{}", remote.name), format!("install Istio on {}", remote.name), async {
-            let address = remote::gateway_address(primary).await?;
-            remote::namespace(cluster, primary).await?;
-            let installation = installation(plan, topology, &remote.name, Some(&address))?;
-            helm(&remote.name, &installation, Part::ControlPlane).await?;
-            // Its gateways get their configuration from the other cluster, which has to know them first.
-            remote::admit(cluster, primary).await?;
-            helm(&remote.name, &installation, Part::Gateways).await?;
-            Ok(((), format!("served by the control plane of {}", primary.name())))
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-/// What the plan has for a cluster, with the address of the control plane where that is elsewhere.
-fn installation(
-    plan: &Plan,
-    topology: &Topology,
-    name: &str,
-    control_plane: Option<&str>,
-) -> Result<Installation, Error> {
-    let planned = plan.clusters.iter().find(|planned| planned.name == name);
-    let planned = planned.expect("invariant: the plan has every cluster of its topology");
-    let folder = planned.kubeconfig.parent().unwrap_or(&planned.kubeconfig);
-    let cluster = topology.cluster(name).expect("invariant: the plan has the clusters of its topology alone");
-    Ok(istio::installation(topology, cluster, folder, control_plane.unwrap_or_default(), &Lock::read())?)
-}
-
-/// Which of Istio's charts.
-#[derive(Clone, Copy)]
-enum Part {
-    /// Definitions and the control plane, or what a cluster has in place of one.
-    ControlPlane,
-    /// The gateways.
-    Gateways,
-}
-
-async fn helm(cluster: &str, installation: &Installation, part: Part) -> Result<(), Error> {
-    for (path, text) in &installation.files {
-        write(path, text)?;
-    }
-    let commands = match part {
-        Part::ControlPlane => &installation.control_plane,
-        Part::Gateways => &installation.gateways,
-    };
-    for command in commands {
-        run(cluster, command).await?;
-    }
-    Ok(())
 }
 
 /// Removes clusters, router and networks of an environment, whatever there is of them.
@@ -384,7 +383,10 @@ async fn helm(cluster: &str, installation: &Installation, part: Part) -> Result<
 /// # Errors
 /// The first that cannot be removed; the rest is still tried.
 pub(super) async fn take_down(kind: &Kind) -> Result<(), BringUpError> {
-    kind.remove_archive().map_err(fleet::Error::from)?;
+    kind.remove_archives().map_err(fleet::Error::from)?;
+    directory::is_incomplete(kind.directory())?;
+    record::forget(kind.directory())?;
+    authorities::forget(kind.directory())?;
     let engine = kind.engine();
     let mut failed: Option<engine::Error> = None;
     for name in kind.kind_names() {
@@ -396,5 +398,6 @@ pub(super) async fn take_down(kind: &Kind) -> Result<(), BringUpError> {
     if let Some(error) = failed.or(swept.err()) {
         return Err(Error::from(error).into());
     }
+    arrangement::forget(kind.directory())?;
     Ok(kind.forget().map_err(fleet::Error::from)?)
 }

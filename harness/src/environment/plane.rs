@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::bring_up::{Error, phase};
+use super::layers::Layer;
+use super::layers::progress::Progress;
 use crate::cluster::Cluster;
 use crate::install::hub;
 use crate::management::target::Target;
@@ -28,22 +30,37 @@ impl<'clusters> Plane<'clusters> {
         Some(Self { management })
     }
 
-    pub(super) async fn start(&self, events: &EventSender) -> Result<(), Error> {
-        let title = format!("start the management plane on {}", self.management.name());
-        phase(events, "management", title, async {
-            hub::start_manager(self.management).await?;
-            Ok(((), "manager ready, and its webhook judges".to_owned()))
+    pub(super) async fn start(&self, layers: &Progress, events: &EventSender) -> Result<(), Error> {
+        let name = self.management.name();
+        phase(events, "management", format!("start the management plane on {name}"), async {
+            let work = async {
+                hub::start_manager(self.management).await?;
+                Ok("manager ready, and its webhook judges".to_owned())
+            };
+            Ok(((), layers.perform(Layer::Management, name, work).await?))
         })
         .await
     }
 
-    /// Registers a cluster that has a control plane. The manager need not run yet.
-    pub(super) async fn register(&self, cluster: &Cluster, events: &EventSender) -> Result<(), Error> {
+    /// Registers a cluster that has a control plane. The manager need not run yet. Where the registration is kept, the manager gets
+    /// a new token all the same: the old one ends.
+    pub(super) async fn register(
+        &self,
+        cluster: &Cluster,
+        layers: &Progress,
+        events: &EventSender,
+    ) -> Result<(), Error> {
         let name = cluster.name();
         phase(events, format!("register/{name}"), format!("register {name}"), async {
             let target = Target::of_environment(cluster)?;
-            registration::register(self.management, &target, name).await?;
-            Ok(((), "agent ready".to_owned()))
+            if layers.keeps(Layer::Registration, name) {
+                registration::renew(self.management, &target, name).await?;
+            }
+            let work = async {
+                registration::register(self.management, &target, name).await?;
+                Ok("agent ready".to_owned())
+            };
+            Ok(((), layers.perform(Layer::Registration, name, work).await?))
         })
         .await
     }

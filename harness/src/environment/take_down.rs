@@ -7,7 +7,11 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Preconditions};
 use serde_json::Value;
 
+use super::authorities;
 use super::bring_up::Error;
+use super::directory;
+use super::layers::progress::Progress;
+use super::layers::{arrangement, record};
 use crate::cluster::ledger::{Entry, is_of};
 use crate::cluster::{Cluster, chain};
 use crate::install::mesh;
@@ -45,6 +49,9 @@ pub async fn take_down(fleet: Fleet) -> Result<(), Error> {
 async fn remove(existing: &Existing) -> Result<(), Error> {
     let made = existing.made().map_err(crate::provider::fleet::Error::from)?;
     let clusters = existing.bare_clusters().await.map_err(crate::provider::fleet::Error::from)?;
+    // From here on nothing of it can be relied on, whether or not all of it goes.
+    directory::is_incomplete(existing.directory())?;
+    record::forget(existing.directory())?;
     let mut left = deregister(&clusters, &made).await;
     let removals = clusters.iter().map(|cluster| {
         let of_cluster: Vec<&Entry> = made.iter().filter(|entry| entry.cluster == cluster.name()).collect();
@@ -54,6 +61,14 @@ async fn remove(existing: &Existing) -> Result<(), Error> {
     if !left.is_empty() {
         return Err(Left(left).into());
     }
+    forget(existing)
+}
+
+/// Forgets clusters on which nothing is left.
+pub(super) fn forget(existing: &Existing) -> Result<(), Error> {
+    record::forget(existing.directory())?;
+    arrangement::forget(existing.directory())?;
+    authorities::forget(existing.directory())?;
     Ok(existing.forget().map_err(crate::provider::fleet::Error::from)?)
 }
 
@@ -76,7 +91,7 @@ async fn deregister(clusters: &[Cluster], made: &[Entry]) -> Vec<String> {
 
 /// Removes the objects of one cluster, the last that was made first: what is in namespaces, the namespaces, and the kinds, which
 /// stay where somebody else uses them. Returns what is left, as sentences.
-async fn remove_from(cluster: &Cluster, made: Vec<&Entry>, run_id: &str) -> Vec<String> {
+pub(super) async fn remove_from(cluster: &Cluster, made: Vec<&Entry>, run_id: &str) -> Vec<String> {
     let mut left = Vec::new();
     let of_kind = |kind: &str| made.iter().rev().copied().filter(|entry| entry.kind == kind).collect::<Vec<_>>();
     let rest = made.iter().rev().copied().filter(|entry| !is_scaffold(entry)).collect::<Vec<_>>();
@@ -114,7 +129,7 @@ async fn delete(cluster: &Cluster, entry: &Entry, run_id: &str, definition: bool
     };
     let Some(there) = there.filter(|there| is_of(there, run_id)) else { return Ok(false) };
     if definition && let Some(user) = used_by(cluster, &there).await? {
-        return Err(format!("{}: {} stays: it defines {user}, which is not ours", cluster.name(), named(entry)));
+        return Err(format!("{}: {} stays: it defines {user}, which is not ours", cluster.name(), entry.named()));
     }
     let (api, _) = cluster.api_of(&manifest).await.map_err(|error| chain(&error))?;
     let preconditions = Preconditions { uid: there.metadata.uid, resource_version: None };
@@ -122,7 +137,7 @@ async fn delete(cluster: &Cluster, entry: &Entry, run_id: &str, definition: bool
     match api.delete(&entry.name, &parameters).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
-        Err(error) => Err(format!("{}: cannot delete {}: {}", cluster.name(), named(entry), chain(&error))),
+        Err(error) => Err(format!("{}: cannot delete {}: {}", cluster.name(), entry.named(), chain(&error))),
     }
 }
 
@@ -148,11 +163,28 @@ async fn used_by(cluster: &Cluster, definition: &DynamicObject) -> Result<Option
     }
 }
 
+/// Waits until nothing that is about to be applied is still being deleted: what is applied to that goes with it.
+pub(super) async fn wait_for_the_end(clusters: &[Cluster], layers: &Progress) -> Result<(), Error> {
+    let looks = clusters.iter().map(async |cluster| {
+        let mut ending = Vec::new();
+        for object in layers.applied_to(cluster.name()) {
+            if let Ok(Some(there)) = cluster.get(object).await
+                && there.metadata.deletion_timestamp.is_some()
+            {
+                ending.push(Entry::of(cluster.name(), object));
+            }
+        }
+        wait_until_gone(cluster, &ending.iter().collect::<Vec<_>>()).await
+    });
+    let left: Vec<String> = futures::future::join_all(looks).await.into_iter().flatten().collect();
+    if left.is_empty() { Ok(()) } else { Err(Left(left).into()) }
+}
+
 async fn wait_until_gone(cluster: &Cluster, deleted: &[&Entry]) -> Vec<String> {
     let mut left = Vec::new();
     for entry in deleted {
         let manifest = entry.manifest();
-        let gone = eventually::poll(format!("{} to be gone", named(entry)), GONE, LOOK, async || {
+        let gone = eventually::poll(format!("{} to be gone", entry.named()), GONE, LOOK, async || {
             match cluster.get(&manifest).await {
                 Ok(None) | Err(crate::cluster::Error::UnknownKind { .. }) => Ok(()),
                 Ok(Some(there)) => Err(match there.metadata.finalizers {
@@ -184,9 +216,4 @@ async fn remove_root_certificates(cluster: &Cluster) -> Result<(), mesh::Error> 
         }
     }
     Ok(())
-}
-
-fn named(entry: &Entry) -> String {
-    let namespace = entry.namespace.as_ref().map_or(String::new(), |namespace| format!("{namespace}/"));
-    format!("{} {namespace}{}", entry.kind, entry.name)
 }

@@ -55,6 +55,12 @@ impl Image {
         digest(&self.configuration())
     }
 
+    /// The digest of its manifest, by which containerd knows it.
+    #[must_use]
+    pub fn manifest_digest(&self) -> String {
+        digest(&self.manifest())
+    }
+
     /// The size that it takes beside no other image, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -96,10 +102,13 @@ impl Image {
     }
 }
 
+/// Docker's list of the images in an archive.
+const DOCKER_MANIFEST: &str = "manifest.json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// As images name the architecture of this machine, whose programs they hold.
-fn architecture() -> &'static str {
+#[must_use]
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -130,7 +139,7 @@ pub fn archive(images: &[Image]) -> io::Result<Vec<u8>> {
         blob(&mut builder, &image.manifest())?;
     }
     append(&mut builder, "index.json", &index(images))?;
-    append(&mut builder, "manifest.json", &docker_manifest(images))?;
+    append(&mut builder, DOCKER_MANIFEST, &docker_manifest(images))?;
     append(&mut builder, "oci-layout", &bytes(&json!({ "imageLayoutVersion": "1.0.0" })))?;
     builder.into_inner()
 }
@@ -139,7 +148,7 @@ fn blob_path(digest: &str) -> String {
     format!("blobs/{}", digest.replace(':', "/"))
 }
 
-fn append(builder: &mut tar::Builder<Vec<u8>>, path: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn append<W: io::Write>(builder: &mut tar::Builder<W>, path: &str, bytes: &[u8]) -> io::Result<()> {
     let mut header = header(0o644);
     header.set_entry_type(tar::EntryType::Regular);
     header.set_size(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -176,6 +185,40 @@ fn docker_manifest(images: &[Image]) -> Vec<u8> {
         json!({ "Config": blob_path(&image.id()), "RepoTags": image.names, "Layers": layers })
     });
     bytes(&entries.collect())
+}
+
+/// Name and id of each image in an archive that Docker or [`archive()`] has written. One without a name is left out.
+///
+/// # Errors
+/// Where it is no such archive.
+pub fn named(archive: impl io::Read) -> io::Result<Vec<(String, String)>> {
+    let strange = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        if entry.path()?.as_ref() != std::path::Path::new(DOCKER_MANIFEST) {
+            continue;
+        }
+        let saved: Vec<Saved> = serde_json::from_reader(&mut entry).map_err(io::Error::other)?;
+        let ids = saved.into_iter().map(|saved| (saved.repo_tags.unwrap_or_default(), saved.config));
+        let named = ids.flat_map(|(names, config)| names.into_iter().map(move |name| (name, id_of(&config))));
+        return named.map(|(name, id)| Ok((name, id.ok_or_else(|| strange("an image has no digest"))?))).collect();
+    }
+    Err(strange("it has no manifest.json"))
+}
+
+/// An image in Docker's list of an archive.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+}
+
+/// `blobs/sha256/07…`, or `07….json` as older engines have it.
+fn id_of(config: &str) -> Option<String> {
+    let name = config.rsplit('/').next()?.trim_end_matches(".json");
+    let is_digest = name.len() == 64 && name.chars().all(|digit| digit.is_ascii_hexdigit());
+    is_digest.then(|| format!("sha256:{name}"))
 }
 
 /// A name with its registry, as the container runtime of a node knows it: `meshproof/echo:dev` is of `docker.io`.
@@ -258,6 +301,25 @@ mod tests {
         assert_ne!(one.id(), root.id());
         let text = String::from_utf8(root.configuration()).expect("UTF-8");
         assert!(text.contains(r#""config":{"Entrypoint":["/bin/x"],"Env":["A=b"]}"#), "{text}");
+    }
+
+    #[test]
+    fn names_and_ids_are_read_from_an_archive() {
+        let images = [image("meshproof/one:v1", &[&layer(b"one")]), image("meshproof/two:v1", &[&layer(b"two")])];
+        let expected: Vec<(String, String)> = images.iter().map(|image| (image.names[0].clone(), image.id())).collect();
+        assert_eq!(named(archive(&images).expect("an archive").as_slice()).expect("read"), expected);
+        // As Docker before version 25 saves images, such as have no name included.
+        let id = "07".repeat(32);
+        let saved =
+            json!([{"Config": format!("{id}.json"), "RepoTags": ["a:1", "b:1"]}, {"Config": "x", "RepoTags": null}]);
+        let mut builder = tar::Builder::new(Vec::new());
+        append(&mut builder, "x/layer.tar", b"layer").expect("packed");
+        append(&mut builder, DOCKER_MANIFEST, &bytes(&saved)).expect("packed");
+        let saved = builder.into_inner().expect("packed");
+        let id = format!("sha256:{id}");
+        let expected = ["a:1", "b:1"].map(|name| (name.to_owned(), id.clone()));
+        assert_eq!(named(saved.as_slice()).expect("read"), expected);
+        assert!(named(b"no tar".as_slice()).is_err());
     }
 
     #[test]

@@ -129,7 +129,7 @@ fn append(builder: &mut tar::Builder<Vec<u8>>, entry: &Entry) -> io::Result<()> 
 }
 
 /// A header without owner, names or time of its own.
-pub(super) fn header(mode: u32) -> tar::Header {
+pub(crate) fn header(mode: u32) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_mode(mode);
     header.set_uid(0);
@@ -146,7 +146,12 @@ fn relative(path: &Utf8Path) -> &str {
 /// `sha256:` and the hexadecimal digest of some bytes.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// The same, of a digest that is known.
+pub(crate) fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
         let _infallible = write!(text, "{byte:02x}");
         text
     })

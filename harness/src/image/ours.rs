@@ -8,7 +8,7 @@ use substrate_config::ImageRule;
 
 use super::archive::{Config, Image};
 use super::layer::{Entry, Layer};
-use super::{libraries, system};
+use super::{libraries, replace, system};
 use crate::provider::images;
 use crate::provider::programs::Programs;
 
@@ -57,6 +57,8 @@ pub struct Made {
     pub image: Image,
     /// How many of its bytes are Envoy's, which is not ours to shrink.
     pub envoy_bytes: usize,
+    /// How many are those of the loader and of libraries.
+    pub library_bytes: usize,
 }
 
 impl Made {
@@ -67,12 +69,15 @@ impl Made {
     }
 }
 
+/// Path in the image to path here.
+type Files = BTreeMap<Utf8PathBuf, Utf8PathBuf>;
+
 /// What an image is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Recipe {
     name: String,
-    /// Path in the image to path here.
-    files: BTreeMap<Utf8PathBuf, Utf8PathBuf>,
+    /// Its programs, but for those of the system.
+    files: Files,
     /// Programs of the system, with the package that has each.
     tools: &'static [(&'static str, &'static str)],
     entrypoint: Vec<String>,
@@ -134,70 +139,89 @@ fn make(recipes: &[Recipe]) -> Result<Vec<Made>, Error> {
     recipes.iter().map(|recipe| made(recipe, &mut layers)).collect()
 }
 
+/// What changes seldom comes first, so that a program that was built again changes the last layer alone. Libraries of our own
+/// programs are a layer for themselves, the same in every image.
 fn made(recipe: &Recipe, layers: &mut Layers) -> Result<Made, Error> {
-    let mut files = recipe.files.clone();
-    for (program, package) in recipe.tools {
+    let pack = |source| Error::Pack { image: recipe.name.clone(), source };
+    let (envoy, own): (Files, Files) =
+        recipe.files.clone().into_iter().partition(|(there, _)| there.file_name() == Some(ENVOY));
+    let envoy_bytes: u64 =
+        envoy.values().filter_map(|here| std::fs::metadata(here).ok()).map(|found| found.len()).sum();
+    let foreign: Files = tools(recipe)?.into_iter().chain(envoy).collect();
+    let own_needs = needs(&own)?;
+    let mut more_needs = needs(&foreign)?;
+    more_needs.retain(|entry| !own_needs.contains(entry));
+    let base = own_needs.into_iter().chain([Entry::directory("/tmp", 0o1777)]).collect();
+    let libraries = [layers.of(base, pack)?, layers.of(more_needs, pack)?];
+    let programs = [layers.programs(&foreign, pack)?, layers.programs(&own, pack)?];
+    let library_bytes = libraries.iter().flatten().map(|layer| layer.bytes().len()).sum();
+    let image = Image {
+        names: vec![recipe.name.clone()],
+        layers: libraries.into_iter().chain(programs).flatten().collect(),
+        config: Config {
+            entrypoint: recipe.entrypoint.clone(),
+            env: [(PATH.0.to_owned(), PATH.1.to_owned())].into(),
+            labels: [(replace::LABEL.to_owned(), recipe.name.clone())].into(),
+            ..Config::default()
+        },
+    };
+    Ok(Made { image, envoy_bytes: usize::try_from(envoy_bytes).unwrap_or(usize::MAX), library_bytes })
+}
+
+/// The programs of the system that an image has.
+fn tools(recipe: &Recipe) -> Result<Files, Error> {
+    let found = recipe.tools.iter().map(|(program, package)| {
         let here = system::program(program).ok_or_else(|| Error::NoProgram {
             image: recipe.name.clone(),
             program,
             package,
         })?;
-        files.insert(Utf8Path::new("/usr/sbin").join(program), here);
-    }
-    let envoy = files.iter().find(|(there, _)| there.file_name() == Some(ENVOY)).map(|(_, here)| here);
-    let envoy_bytes = envoy.and_then(|here| std::fs::metadata(here).ok()).map_or(0, |found| found.len());
-    let pack = |source| Error::Pack { image: recipe.name.clone(), source };
-    let image = Image {
-        names: vec![recipe.name.clone()],
-        layers: vec![layers.needs(&files, pack)?, layers.programs(&files, pack)?],
-        config: Config {
-            entrypoint: recipe.entrypoint.clone(),
-            env: [(PATH.0.to_owned(), PATH.1.to_owned())].into(),
-            ..Config::default()
-        },
-    };
-    Ok(Made { image, envoy_bytes: usize::try_from(envoy_bytes).unwrap_or(usize::MAX) })
+        Ok((Utf8Path::new("/usr/sbin").join(program), here))
+    });
+    found.collect()
+}
+
+fn needs(files: &Files) -> Result<Vec<Entry>, Error> {
+    let programs: Vec<&Utf8Path> = files.values().map(Utf8PathBuf::as_path).collect();
+    Ok(libraries::of(&programs)?)
 }
 
 /// Layers that were made, so that images with the same content share one.
 #[derive(Default)]
 struct Layers {
+    /// By the paths of what is in them, which are those of this machine.
     needs: BTreeMap<Vec<Utf8PathBuf>, Arc<Layer>>,
-    programs: BTreeMap<BTreeMap<Utf8PathBuf, Utf8PathBuf>, Arc<Layer>>,
+    programs: BTreeMap<Files, Arc<Layer>>,
 }
 
 impl Layers {
-    /// What programs need: loader, libraries, and the folder for temporary files.
-    fn needs(
-        &mut self,
-        files: &BTreeMap<Utf8PathBuf, Utf8PathBuf>,
-        pack: impl Fn(std::io::Error) -> Error,
-    ) -> Result<Arc<Layer>, Error> {
-        let programs: Vec<&Utf8Path> = files.values().map(Utf8PathBuf::as_path).collect();
-        let mut entries = libraries::of(&programs)?;
+    /// A layer of what programs need; none of nothing.
+    fn of(&mut self, entries: Vec<Entry>, pack: impl Fn(std::io::Error) -> Error) -> Result<Option<Arc<Layer>>, Error> {
         let paths: Vec<Utf8PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
-        if let Some(layer) = self.needs.get(&paths) {
-            return Ok(Arc::clone(layer));
+        if paths.is_empty() {
+            return Ok(None);
         }
-        entries.push(Entry::directory("/tmp", 0o1777));
+        if let Some(layer) = self.needs.get(&paths) {
+            return Ok(Some(Arc::clone(layer)));
+        }
         let layer = Arc::new(Layer::new(entries).map_err(pack)?);
         self.needs.insert(paths, Arc::clone(&layer));
-        Ok(layer)
+        Ok(Some(layer))
     }
 
-    fn programs(
-        &mut self,
-        files: &BTreeMap<Utf8PathBuf, Utf8PathBuf>,
-        pack: impl Fn(std::io::Error) -> Error,
-    ) -> Result<Arc<Layer>, Error> {
+    /// A layer of programs; none of none.
+    fn programs(&mut self, files: &Files, pack: impl Fn(std::io::Error) -> Error) -> Result<Option<Arc<Layer>>, Error> {
+        if files.is_empty() {
+            return Ok(None);
+        }
         if let Some(layer) = self.programs.get(files) {
-            return Ok(Arc::clone(layer));
+            return Ok(Some(Arc::clone(layer)));
         }
         let entries: Vec<Entry> =
             files.iter().map(|(there, here)| libraries::program(here, there)).collect::<Result<_, _>>()?;
         let layer = Arc::new(Layer::new(entries).map_err(pack)?);
         self.programs.insert(files.clone(), Arc::clone(&layer));
-        Ok(layer)
+        Ok(Some(layer))
     }
 }
 
@@ -270,6 +294,35 @@ mod tests {
         assert!(made[0].image.layers.iter().zip(&made[1].image.layers).all(|(a, b)| Arc::ptr_eq(a, b)));
         assert_ne!(made[0].image.id(), made[1].image.id());
         assert_eq!(made[0].own_bytes(), made[0].image.size());
+    }
+
+    /// An agent that was built again must not bring a hundred megabytes of Envoy with it.
+    #[test]
+    fn a_program_that_changes_changes_the_last_layer_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = |name: &str, more: &[u8]| {
+            let path = Utf8PathBuf::try_from(folder.path().join(name)).expect("UTF-8");
+            let itself = std::fs::read("/proc/self/exe").expect("itself");
+            std::fs::write(&path, [itself.as_slice(), more].concat()).expect("written");
+            path
+        };
+        let (envoy, agent) = (program("envoy", b""), program("agent", b""));
+        let recipe = Recipe {
+            name: "meshproof/a:dev".to_owned(),
+            files: [("/bin/envoy".into(), envoy), ("/bin/agent".into(), agent)].into(),
+            tools: &[],
+            entrypoint: Vec::new(),
+        };
+        let before = make(std::slice::from_ref(&recipe)).expect("made").remove(0);
+        program("agent", b"more");
+        let after = make(&[recipe]).expect("made").remove(0);
+        let digests = |made: &Made| made.image.layers.iter().map(|layer| layer.digest().to_owned()).collect::<Vec<_>>();
+        let (before_digests, after_digests) = (digests(&before), digests(&after));
+        let last = before_digests.len() - 1;
+        assert_eq!(before_digests[..last], after_digests[..last]);
+        assert_ne!(before_digests[last], after_digests[last]);
+        assert!(before.envoy_bytes > 0 && before.library_bytes > 0);
+        assert_eq!(before.image.config.labels[replace::LABEL], "meshproof/a:dev", "by which it is found when replaced");
     }
 
     #[test]

@@ -38,13 +38,13 @@ const ECHO_SERVICES: (&str, &str) = manifest!("echo/services.yaml");
 /// [`Error::Manifest`] where a manifest of ours is broken.
 pub fn objects(
     topology: &Topology,
-    cluster: &Cluster,
+    cluster: &str,
     placeholders: &Placeholders,
     certificate: Option<&Certificate>,
 ) -> Result<Vec<Value>, Error> {
     let mut objects = Vec::new();
     for app in &topology.apps {
-        let workloads = app.placements.iter().find(|placement| placement.cluster == cluster.name());
+        let workloads = app.placements.iter().find(|placement| placement.cluster == cluster);
         let Some(placement) = workloads else { continue };
         objects.push(namespace(app));
         objects.extend(certificate.and_then(|certificate| certificate.object(app)));
@@ -67,13 +67,13 @@ fn namespace(app: &App) -> Value {
 
 fn manifests<'text>(
     topology: &Topology,
-    cluster: &Cluster,
+    cluster: &str,
     app: &App,
     workloads: &[String],
 ) -> Vec<(&'text str, &'text str)> {
     let mut chosen = Vec::new();
     // Configuration is read where the control plane is.
-    let is_primary = topology.primaries().any(|primary| primary.name == cluster.name());
+    let is_primary = topology.primaries().any(|primary| primary.name == cluster);
     if app.app == AppName::Bookinfo {
         chosen.push(SERVICES);
         if is_primary && topology.mesh.gateways.contains(&GatewayKind::Ingress) {

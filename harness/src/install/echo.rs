@@ -6,6 +6,7 @@
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -19,7 +20,7 @@ const CERTIFICATE: &str = "echo-certificate";
 const AUTHORITY: &str = "echo-authority";
 
 /// The objects that `echo` and `sleep` mount.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Certificate {
     authority: String,
     chain: String,
@@ -32,8 +33,7 @@ impl Certificate {
     /// # Errors
     /// Where the system gives no randomness.
     pub fn of(topology: &Topology) -> Result<Option<Self>, rcgen::Error> {
-        let namespaces: Vec<&str> =
-            topology.apps.iter().filter(|app| app.app == AppName::Echo).map(|app| app.namespace.as_str()).collect();
+        let namespaces = namespaces(topology);
         if namespaces.is_empty() { Ok(None) } else { Self::generate(&namespaces).map(Some) }
     }
 
@@ -72,6 +72,12 @@ impl Certificate {
             AppName::Bookinfo | AppName::Probe => None,
         }
     }
+}
+
+/// The namespaces that `echo` is served in, which the certificate names.
+#[must_use]
+pub fn namespaces(topology: &Topology) -> Vec<&str> {
+    topology.apps.iter().filter(|app| app.app == AppName::Echo).map(|app| app.namespace.as_str()).collect()
 }
 
 fn parameters(names: Vec<String>, common_name: &str) -> Result<CertificateParams, rcgen::Error> {

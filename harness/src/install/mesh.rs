@@ -143,35 +143,45 @@ pub async fn rolled_out(cluster: &Cluster, namespace: &str, name: &str) -> Resul
     Err(Error::Rollout { cluster: cluster.name().to_owned(), name, waited: began.elapsed(), last })
 }
 
-/// The namespace of the control plane and the cluster's own authority, where it is given one: what must exist before anything
-/// else.
-///
-/// # Errors
-/// [`Error`].
-pub async fn prepare(cluster: &Cluster, authority: Option<&BTreeMap<String, String>>) -> Result<(), Error> {
-    cluster.apply(&namespace(cluster, None)).await?;
-    if let Some(authority) = authority {
-        cluster.apply(&cacerts(authority)).await?;
-    }
-    Ok(())
+/// The namespace of the control plane on a cluster of that network, and the cluster's own authority, where it is given one: what must
+/// exist before anything else.
+#[must_use]
+pub fn authority_objects(network: &str, authority: Option<&BTreeMap<String, String>>) -> Vec<Value> {
+    [namespace(network, None)].into_iter().chain(authority.map(cacerts)).collect()
 }
 
-/// Everything that the mesh puts onto a cluster, in the order in which it is applied.
+/// The kinds and the control plane of the embedded mesh, in the order in which they are applied.
 ///
 /// # Errors
 /// [`Error::Manifest`] where a manifest of ours is broken.
-pub fn objects(
-    cluster: &Cluster,
-    topology: &Topology,
-    authority: Option<&BTreeMap<String, String>>,
-) -> Result<Vec<Value>, Error> {
-    let placeholders = placeholders(cluster, topology);
-    let mut objects = vec![namespace(cluster, None)];
-    objects.extend(authority.map(cacerts));
+pub fn control_plane_objects(placeholders: &Placeholders) -> Result<Vec<Value>, Error> {
+    rendered(DEFINITIONS.iter().chain(CONTROL_PLANE), placeholders)
+}
+
+/// The gateways of the embedded mesh, and what they let through.
+///
+/// # Errors
+/// [`Error::Manifest`] where a manifest of ours is broken.
+pub fn gateway_objects(cluster: &str, topology: &Topology, placeholders: &Placeholders) -> Result<Vec<Value>, Error> {
     let gateways = topology.mesh.gateways.iter().flat_map(|gateway| gateway_manifests(*gateway));
-    let exposed = exposed(cluster, topology);
-    for (file, text) in DEFINITIONS.iter().chain(CONTROL_PLANE).chain(gateways).chain(&exposed) {
-        objects.extend(manifest::render(file, text, &placeholders)?);
+    rendered(gateways.chain(&exposed(cluster, topology)), placeholders)
+}
+
+/// What the gateways of a mesh let through that somebody else's charts installed.
+///
+/// # Errors
+/// [`Error::Manifest`] where a manifest of ours is broken.
+pub fn exposed_objects(cluster: &str, topology: &Topology, placeholders: &Placeholders) -> Result<Vec<Value>, Error> {
+    rendered(&exposed(cluster, topology), placeholders)
+}
+
+pub(super) fn rendered<'all>(
+    manifests: impl IntoIterator<Item = &'all (&'static str, &'static str)>,
+    placeholders: &Placeholders,
+) -> Result<Vec<Value>, Error> {
+    let mut objects = Vec::new();
+    for (file, text) in manifests {
+        objects.extend(manifest::render(file, text, placeholders)?);
     }
     Ok(objects)
 }
@@ -184,8 +194,8 @@ fn gateway_manifests(gateway: GatewayKind) -> &'static [(&'static str, &'static 
 }
 
 /// What the east-west gateway of a cluster with a control plane lets through besides.
-fn exposed(cluster: &Cluster, topology: &Topology) -> Vec<(&'static str, &'static str)> {
-    let is_primary = topology.primaries().any(|primary| primary.name == cluster.name());
+fn exposed(cluster: &str, topology: &Topology) -> Vec<(&'static str, &'static str)> {
+    let is_primary = topology.primaries().any(|primary| primary.name == cluster);
     if !is_primary || !topology.mesh.gateways.contains(&GatewayKind::Eastwest) {
         return Vec::new();
     }
@@ -204,13 +214,12 @@ pub async fn present(cluster: &Cluster, topology: &Topology) -> Result<(), Error
     futures::future::try_join_all(waits).await.map(drop)
 }
 
-/// Installs the control plane and waits until it can inject, validate and serve.
+/// Applies the control plane and waits until it can inject, validate and serve.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn install_control_plane(cluster: &Cluster, placeholders: &Placeholders) -> Result<(), Error> {
-    apply(cluster, DEFINITIONS, placeholders).await?;
-    apply(cluster, CONTROL_PLANE, placeholders).await?;
+pub async fn install_control_plane(cluster: &Cluster, objects: &[Value]) -> Result<(), Error> {
+    cluster.apply_all(objects).await?;
     tokio::try_join!(rolled_out(cluster, ISTIO_SYSTEM, "istiod"), webhooks_signed(cluster))?;
     webhooks_answer(cluster).await
 }
@@ -246,42 +255,16 @@ async fn answers(cluster: &Cluster, object: &Value) -> Result<(), Error> {
     .map_err(|source| Error::Silent { cluster: cluster.name().to_owned(), source })
 }
 
-/// Installs gateways and waits until they are ready. Returns how many.
+/// Applies gateways and waits until they are ready. Returns how many.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn install_gateways(
-    cluster: &Cluster,
-    topology: &Topology,
-    placeholders: &Placeholders,
-) -> Result<usize, Error> {
+pub async fn install_gateways(cluster: &Cluster, topology: &Topology, objects: &[Value]) -> Result<usize, Error> {
+    cluster.apply_all(objects).await?;
     let gateways = &topology.mesh.gateways;
-    for gateway in gateways {
-        apply(cluster, gateway_manifests(*gateway), placeholders).await?;
-    }
-    apply(cluster, &exposed(cluster, topology), placeholders).await?;
     let waits = gateways.iter().map(|gateway| rolled_out(cluster, ISTIO_SYSTEM, gateway.deployment()));
     futures::future::try_join_all(waits).await?;
     Ok(gateways.len())
-}
-
-/// Offers services, and the control plane where others have none, to other networks.
-///
-/// # Errors
-/// [`Error`].
-pub async fn expose(cluster: &Cluster, topology: &Topology) -> Result<(), Error> {
-    apply(cluster, &exposed(cluster, topology), &placeholders(cluster, topology)).await
-}
-
-pub(super) async fn apply(
-    cluster: &Cluster,
-    manifests: &[(&str, &str)],
-    placeholders: &Placeholders,
-) -> Result<(), Error> {
-    for (file, text) in manifests {
-        cluster.apply_all(&manifest::render(file, text, placeholders)?).await?;
-    }
-    Ok(())
 }
 
 /// Pods that ask for a proxy are refused until the injector's certificate is known to the API server.
@@ -326,13 +309,13 @@ pub fn authorities(topology: &Topology) -> Result<BTreeMap<String, BTreeMap<Stri
     Ok(authorities)
 }
 
-/// The namespace of the mesh, which says what network the cluster is on and, where another one's control plane serves it, which.
-pub(super) fn namespace(cluster: &Cluster, primary: Option<&str>) -> Value {
+/// The namespace of the mesh, which says what network its cluster is on and, where another one's control plane serves it, which.
+pub(super) fn namespace(network: &str, primary: Option<&str>) -> Value {
     let mut namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {
             "name": ISTIO_SYSTEM,
-            "labels": { "topology.istio.io/network": cluster.network() },
+            "labels": { "topology.istio.io/network": network },
         },
     });
     if let Some(primary) = primary {

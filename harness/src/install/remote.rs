@@ -4,6 +4,7 @@
 use k8s_openapi::api::core::v1::Service;
 use kube::api::Api;
 use kube::runtime::wait::await_condition;
+use serde_json::Value;
 
 use super::manifest::Placeholders;
 use super::mesh::{self, Error, ROLLOUT};
@@ -27,21 +28,32 @@ const WEBHOOKS: (&str, &str) = manifest!("istio/30-webhooks.yaml");
 /// [`Error`].
 pub async fn install(remote: &Cluster, primary: &Cluster, placeholders: &Placeholders) -> Result<(), Error> {
     let address = gateway_address(primary).await?;
-    let mut placeholders = placeholders.clone();
-    placeholders.insert("CONTROL_PLANE_ADDRESS", address);
-    remote.apply(&mesh::namespace(remote, Some(primary.name()))).await?;
-    for manifests in [mesh::DEFINITIONS, ACCESS, CONTROL_PLANE] {
-        mesh::apply(remote, manifests, &placeholders).await?;
-    }
-    // Configuration is judged where it is read.
-    let (file, text) = WEBHOOKS;
-    let webhooks = super::manifest::render(file, text, &placeholders)?;
-    let injection: Vec<_> =
-        webhooks.into_iter().filter(|object| object["kind"] == "MutatingWebhookConfiguration").collect();
-    remote.apply_all(&injection).await?;
+    remote.apply_all(&objects(remote.network(), primary.name(), placeholders, &address)?).await?;
     primary.apply(&remote_secret::create(remote).await?).await?;
     mesh::webhooks_signed(remote).await?;
     mesh::injects(remote).await
+}
+
+/// Everything that a remote of `primary` on a network has of the mesh, in the order in which it is applied.
+///
+/// # Errors
+/// [`Error::Manifest`] where a manifest of ours is broken.
+pub fn objects(
+    network: &str,
+    primary: &str,
+    placeholders: &Placeholders,
+    control_plane: &str,
+) -> Result<Vec<Value>, Error> {
+    let mut placeholders = placeholders.clone();
+    placeholders.insert("CONTROL_PLANE_ADDRESS", control_plane.to_owned());
+    let mut objects = vec![mesh::namespace(network, Some(primary))];
+    for manifests in [mesh::DEFINITIONS, ACCESS, CONTROL_PLANE] {
+        objects.extend(mesh::rendered(manifests, &placeholders)?);
+    }
+    // Configuration is judged where it is read.
+    let webhooks = mesh::rendered([&WEBHOOKS], &placeholders)?;
+    objects.extend(webhooks.into_iter().filter(|object| object["kind"] == "MutatingWebhookConfiguration"));
+    Ok(objects)
 }
 
 /// Makes the namespace of the mesh on a remote of `primary`.
@@ -49,7 +61,7 @@ pub async fn install(remote: &Cluster, primary: &Cluster, placeholders: &Placeho
 /// # Errors
 /// [`Error`].
 pub async fn namespace(remote: &Cluster, primary: &Cluster) -> Result<(), Error> {
-    remote.apply(&mesh::namespace(remote, Some(primary.name()))).await?;
+    remote.apply(&mesh::namespace(remote.network(), Some(primary.name()))).await?;
     Ok(())
 }
 

@@ -23,15 +23,6 @@ pub const REACH: Duration = Duration::from_secs(60);
 /// How often one looks whether it has.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
-/// What was found before anything was changed.
-#[derive(Clone, Debug)]
-struct Found {
-    /// Namespace of the cluster's control plane.
-    mesh_namespace: String,
-    /// Identity of the cluster.
-    identity: String,
-}
-
 /// Registers `target` under a name. Returns once the agent is ready and the objects are there; whether the manager reaches the
 /// cluster is another question, see [`reached`].
 ///
@@ -47,18 +38,27 @@ pub async fn register(management: &Cluster, target: &Target, name: &str) -> Resu
 /// # Errors
 /// [`Error::Refused`] where something stands in the way, before anything was changed; otherwise what did not work.
 pub async fn announce(management: &Cluster, target: &Target, name: &str) -> Result<(), Error> {
-    let found = look(management, target, name).await?;
+    let mesh_namespace = look(management, target, name).await?;
     let cluster = &target.cluster;
-    for object in hub::registered(name, &found.mesh_namespace)? {
+    for object in hub::registered(name, &mesh_namespace)? {
         if is_to_be_applied(cluster, &object, name).await? {
             cluster.apply(&object).await?;
         }
     }
+    renew(management, target, name).await
+}
+
+/// Tells the management cluster of a cluster where the manager's account is there, with a new token.
+///
+/// # Errors
+/// Where the cluster issues none, or the management cluster does not take it.
+pub async fn renew(management: &Cluster, target: &Target, name: &str) -> Result<(), Error> {
     let account = names::REMOTE_ACCOUNT;
+    let cluster = &target.cluster;
     let token = credential::token(cluster, names::NAMESPACE, account, names::TOKEN_SECONDS).await?;
     let kubeconfig = credential::kubeconfig(name, &target.endpoint, &token);
     management.apply(&secret(name, &kubeconfig)).await?;
-    management.apply(&registration(name, &found.identity)).await?;
+    management.apply(&registration(name, &identity(cluster).await?)).await?;
     Ok(())
 }
 
@@ -90,8 +90,8 @@ pub async fn reached(management: &Cluster, name: &str, deadline: Duration) -> Re
     })
 }
 
-/// Everything that can be known before something is changed.
-async fn look(management: &Cluster, target: &Target, name: &str) -> Result<Found, Error> {
+/// Looks for all that can be known before something is changed. Returns the namespace of the cluster's control plane.
+async fn look(management: &Cluster, target: &Target, name: &str) -> Result<String, Error> {
     dns_label(name).map_err(|help| Error::refused(format!("`{name}` is no valid name of a cluster"), help))?;
     let (clusters, identity, own) = futures::future::try_join3(
         resources::list(management, Kind::KubernetesCluster),
@@ -108,7 +108,7 @@ async fn look(management: &Cluster, target: &Target, name: &str) -> Result<Found
         ));
     }
     let mesh_namespace = mesh_namespace(&target.cluster, name).await?;
-    Ok(Found { mesh_namespace, identity })
+    Ok(mesh_namespace)
 }
 
 /// One name for a cluster, and one cluster for a name.

@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,7 +20,7 @@ pub struct Error {
 }
 
 /// For `map_err`: says what was tried.
-pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn failed(action: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
     let action = action.into();
     move |source| Error { action, source }
 }
@@ -33,23 +33,25 @@ pub fn create_private_directory(path: &Utf8Path) -> Result<(), Error> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(format!("create {path}")))
 }
 
-/// Writes a file that only its owner can read.
-pub(super) fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), Error> {
+/// Writes a file that only its owner can read. Whoever is killed meanwhile leaves the file as it was.
+pub(crate) fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), Error> {
+    let next = Utf8PathBuf::from(format!("{path}.next"));
     let written = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        std::fs::rename(&next, path)
     };
     written().map_err(failed(format!("write {path}")))
 }
 
 /// Remembers what there is of an environment.
-pub(super) fn write_state(path: &Utf8Path, state: &impl Serialize) -> Result<(), Error> {
+pub(crate) fn write_state(path: &Utf8Path, state: &impl Serialize) -> Result<(), Error> {
     write(path, &serde_json::to_vec_pretty(state).expect("invariant: plain data serialises"))
 }
 
 /// The bytes of a file, or `None` where it is not there.
-pub(super) fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, Error> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -58,15 +60,23 @@ pub(super) fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// What [`write_state`] has written, or `None` where nothing was.
-pub(super) fn read_state<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, Error> {
+pub(crate) fn read_state<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, Error> {
     let understand = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
     let state = read(path)?.map(understand).transpose();
     state.map_err(|error| failed(format!("understand {path}"))(error.into()))
 }
 
 /// Removes a file. One that is not there counts as removed.
-pub(super) fn remove(path: &Utf8Path) -> Result<(), Error> {
+pub(crate) fn remove(path: &Utf8Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(format!("remove {path}"))(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all that is in it. One that is not there counts as removed.
+pub(super) fn remove_folder(path: &Utf8Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(format!("remove {path}"))(error)),
         _ => Ok(()),
     }

@@ -3,20 +3,27 @@
 use camino::Utf8Path;
 
 use super::{Job, fail};
-use crate::environment::{Claim, Directory};
+use crate::environment::{Claim, Directory, WhenInterrupted};
 use crate::provider::fleet::Fleet;
 use crate::report::RunOutcome;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
+use crate::topology::Provider;
 
 /// How names of environments begin that live no longer than the run that made them.
 pub const OWN_PREFIX: &str = "e2e-";
 
-/// Claims the folder of the environment that is to be brought up, and empties it.
+/// Claims the folder of the environment that is to be brought up, and empties it, unless it is one to go on with: on real clusters, for
+/// who stays.
 ///
 /// # Errors
 /// The outcome of the run, after it was told why: the environment runs already, or somebody is bringing it up.
-pub(super) fn claim(job: &Job, directory: &Directory, events: &EventSender) -> Result<Claim, RunOutcome> {
+pub(super) fn claim(
+    job: &Job,
+    directory: &Directory,
+    interrupted: WhenInterrupted,
+    events: &EventSender,
+) -> Result<Claim, RunOutcome> {
     sweep(&job.state_root, events);
     let failed = |error: &(dyn std::error::Error + 'static)| {
         fail(
@@ -36,13 +43,21 @@ pub(super) fn claim(job: &Job, directory: &Directory, events: &EventSender) -> R
         let cure = "wait until that has ended, or choose another name with --name".to_owned();
         return Err(refused("is in use by another command", cure));
     };
-    if Fleet::attach(directory.path()).map_err(|error| failed(&error))?.is_some() {
+    if let Some(fleet) = Fleet::attach(directory.path()).map_err(|error| failed(&error))? {
+        if interrupted == WhenInterrupted::Keep && goes_on(&fleet, job.topology.provider) {
+            return Ok(claim);
+        }
         let cure = format!("`meshproof down --name {0}`, or `--name …` for another", job.environment);
         return Err(refused("runs already", cure));
     }
     // Files of an environment that no longer runs are of no use.
     directory.empty().map_err(|error| failed(&error))?;
     Ok(claim)
+}
+
+/// Whether what is there can be brought to another topology, layer by layer.
+fn goes_on(fleet: &Fleet, provider: Provider) -> bool {
+    matches!((fleet, provider), (Fleet::Existing(_), Provider::Existing) | (Fleet::Kind(_), Provider::Kind))
 }
 
 /// Removes the folders of runs that were killed. That this does not work is no reason not to run.

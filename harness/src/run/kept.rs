@@ -6,7 +6,7 @@ use super::prepare::Prepared;
 use super::scenarios::{run_all, run_while_all_alive};
 use super::{Interruption, Job, Manner, fail, not_up};
 use crate::engine::Environment;
-use crate::environment::{self, Directory, take_down};
+use crate::environment::{self, Directory, WhenInterrupted, take_down};
 use crate::provider::fleet::{self, Fleet};
 use crate::provider::leftovers;
 use crate::report::RunOutcome;
@@ -30,6 +30,12 @@ impl Kept {
     /// Where its state cannot be read.
     pub fn fleet(&self) -> Result<Option<&Fleet>, &fleet::Error> {
         self.fleet.as_ref().map(Option::as_ref)
+    }
+
+    /// Whether somebody ended its bring-up and nobody went on with it.
+    #[must_use]
+    pub fn is_half_made(&self) -> bool {
+        matches!(self.fleet, Ok(Some(Fleet::Existing(_) | Fleet::Kind(_)))) && !self.directory.is_complete()
     }
 
     /// Its clusters, for those that can do nothing without.
@@ -58,6 +64,11 @@ pub enum KeptError {
     /// None runs.
     #[error("no environment runs; `meshproof up` brings one up")]
     None,
+    /// Somebody ended its bring-up.
+    #[error(
+        "environment {0} is half made: the `up` that made it did not end; run it again, or `meshproof down --name {0}`"
+    )]
+    HalfMade(String),
     /// Another process made it and will end it, or takes it down.
     #[error("environment {0} is in use by another command; wait until that has ended, or end it")]
     InUse(String),
@@ -126,7 +137,7 @@ pub fn find(state_root: &camino::Utf8Path, name: Option<&str>) -> Result<Kept, K
 
 /// Brings an environment up and leaves it running.
 pub async fn up(job: &Job, events: &EventSender, interruption: &Interruption) -> RunOutcome {
-    let prepared = match Prepared::new(job, events).await {
+    let prepared = match Prepared::new(job, WhenInterrupted::Keep, events).await {
         Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
@@ -136,6 +147,7 @@ pub async fn up(job: &Job, events: &EventSender, interruption: &Interruption) ->
             Ok(()) => keep(fleet, events).await,
             Err(outcome) => outcome,
         },
+        Err(environment::Error::Interrupted) => not_up(&environment::Error::Interrupted, events, interruption),
         Err(error) => {
             // The logs stay for whoever wants to know why, until `down` or the next `up`.
             let what = "logs of what failed, until the next `up` or `down`".to_owned();

@@ -4,9 +4,10 @@ use super::claim::claim;
 use super::{Interruption, Job, machine};
 use crate::cluster::Cluster;
 use crate::environment::{
-    Claim, Directory, Error, OnDocker, begin, begin_on_docker, bring_up, bring_up_on, bring_up_on_docker,
-    docker_machines, world_config,
+    Claim, Directory, Error, OnDocker, Refused, WhenInterrupted, begin, begin_on_docker, bring_up, bring_up_on,
+    bring_up_on_docker, docker_machines, world_config,
 };
+use crate::provider::existing::contexts::Refusal;
 use crate::provider::fleet::Fleet;
 use crate::provider::programs::Programs;
 use crate::report::RunOutcome;
@@ -19,43 +20,48 @@ pub(super) struct Prepared {
     pub(super) directory: Directory,
     /// What the embedded world is made of; clusters that are there need nothing of this machine.
     programs: Option<Programs>,
+    interrupted: WhenInterrupted,
     _claim: Claim,
 }
 
 impl Prepared {
-    /// Prepares the environment of a job.
+    /// Prepares the environment of a job. One that stays after an interruption may have been begun before.
     ///
     /// # Errors
     /// The outcome of the run, after it was told why.
-    pub(super) async fn new(job: &Job, events: &EventSender) -> Result<Self, RunOutcome> {
+    pub(super) async fn new(job: &Job, interrupted: WhenInterrupted, events: &EventSender) -> Result<Self, RunOutcome> {
         let programs = match job.topology.provider {
             Provider::Existing | Provider::Kind => None,
             Provider::Embedded => Some(machine::prepare(events).await?),
         };
         let directory = Directory::new(&job.state_root, &job.environment);
-        let claim = claim(job, &directory, events)?;
-        Ok(Self { directory, programs, _claim: claim })
+        let claim = claim(job, &directory, interrupted, events)?;
+        Ok(Self { directory, programs, interrupted, _claim: claim })
     }
 
     /// Brings the job's topology up.
     ///
     /// # Errors
-    /// [`Error`]; nothing is left running then.
+    /// [`Error`]; nothing is left running then, but for what an interruption leaves to the next run.
     pub(super) async fn bring_up(
         &self,
         job: &Job,
         events: &EventSender,
         interruption: &Interruption,
     ) -> Result<(Fleet, Vec<Cluster>), Error> {
-        let Self { directory, programs, .. } = self;
+        let Self { directory, programs, interrupted, .. } = self;
+        if job.given.bundle.is_some() && job.topology.provider != Provider::Kind {
+            let refusal = Refusal::new("a bundle is for kind clusters", "say `--provider kind`, or leave --bundle out");
+            return Err(Refused::from(refusal).into());
+        }
         if job.topology.provider == Provider::Kind {
             let docker = OnDocker { environment: &job.environment, directory: directory.path(), run_id: &job.run_id };
             let started = begin_on_docker(&docker, &job.topology, &job.given, events).await?;
-            return bring_up_on_docker(started, &job.topology, events, interruption.token()).await;
+            return bring_up_on_docker(started, &job.topology, *interrupted, events, interruption.token()).await;
         }
         let Some(programs) = programs else {
             let existing = begin(&job.topology, &job.given, directory.path(), &job.run_id)?;
-            return bring_up_on(existing, &job.topology, &job.given, events, interruption.token()).await;
+            return bring_up_on(existing, &job.topology, &job.given, *interrupted, events, interruption.token()).await;
         };
         if let Some(why) = &job.fallback {
             let help = "`--vm-runtime docker` demands containers, `--vm-runtime netns` asks for none".to_owned();

@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use super::prepare::Prepared;
 use super::{Interruption, Job, fail, not_up};
 use crate::cluster::Cluster;
-use crate::environment::{Directory, take_down};
+use crate::environment::{Directory, WhenInterrupted, take_down};
 use crate::provider::existing::Existing;
 use crate::provider::fleet::Fleet;
 use crate::provider::kind::Kind;
@@ -32,7 +32,7 @@ pub(super) async fn in_temporary(
     interruption: &Interruption,
     work: impl AsyncFnOnce(Temporary<'_>) -> RunOutcome,
 ) -> RunOutcome {
-    let prepared = match Prepared::new(job, events).await {
+    let prepared = match Prepared::new(job, WhenInterrupted::Remove, events).await {
         Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };

@@ -84,6 +84,33 @@ pub struct Vm {
     /// Image of its container, in place of one of our own programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The network of Docker's that its container is on, besides its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_defined_network: Option<UserDefinedNetwork>,
+}
+
+/// A network of Docker's as its users make them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserDefinedNetwork {
+    /// Whom Docker's resolver asks what it does not know itself.
+    pub resolver: Ipv4Addr,
+}
+
+/// What a program of a machine may do besides what every program may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ProgramCapability {
+    /// Listen on ports below 1024
+    NetBindService,
+}
+
+impl std::fmt::Display for ProgramCapability {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NetBindService => formatter.write_str("NET_BIND_SERVICE"),
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -112,6 +139,9 @@ pub struct Program {
     /// What runs in place of the image's entry point.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// What it may do besides what every program may.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<ProgramCapability>,
 }
 
 impl Vm {

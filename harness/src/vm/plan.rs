@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use substrate_config::machine::{MachineConfig, MachineProgram, MachineRuntime};
+use substrate_config::machine::{MachineConfig, MachineProgram, MachineRuntime, UserDefinedNetwork};
 
 use crate::topology::vm::{PROXY, Program, Vm, VmRuntime};
 
@@ -39,17 +39,29 @@ pub fn machine(vm: &Vm, image: Option<&str>) -> MachineConfig {
         network: vm.network.clone(),
         address: vm.address.to_string(),
         directories: DIRECTORIES.map(Into::into).to_vec(),
-        resolv_conf: RESOLV_CONF.to_owned(),
+        resolv_conf: resolv_conf(vm),
         programs: std::iter::once(proxy).chain(programs).collect(),
         runtime: match vm.runtime {
             VmRuntime::Docker => {
                 let image = vm.image.as_deref().or(image);
                 let image = image.expect("invariant: an image is made for machines that are containers").to_owned();
-                MachineRuntime::Docker { image }
+                MachineRuntime::Docker { image, user_defined_network: user_defined_network(vm) }
             }
             VmRuntime::Auto | VmRuntime::Netns => MachineRuntime::Netns,
         },
     }
+}
+
+/// A machine that is no container asks the resolver itself that Docker's would ask.
+fn resolv_conf(vm: &Vm) -> String {
+    vm.user_defined_network
+        .as_ref()
+        .map_or_else(|| RESOLV_CONF.to_owned(), |of| format!("nameserver {}\n", of.resolver))
+}
+
+fn user_defined_network(vm: &Vm) -> Option<UserDefinedNetwork> {
+    let of = vm.user_defined_network.as_ref()?;
+    Some(UserDefinedNetwork { resolver: of.resolver.to_string() })
 }
 
 /// What a program says of itself in its answers: the machine is its place, and it is a place of its own.
@@ -67,7 +79,7 @@ fn program(vm: &Vm, position: usize, program: &Program) -> MachineProgram {
         command: program.command.clone(),
         starts: Vec::new(),
         environment: says.map(|(name, value)| (name.to_owned(), value.clone())).into(),
-        capabilities: Vec::new(),
+        capabilities: program.capabilities.iter().map(ToString::to_string).collect(),
         // The first program is the one that serves.
         ready_port: served.filter(|_| position == 0),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use futures::FutureExt as _;
-use meshproof::image::{Image, load, ours};
+use meshproof::image::{Image, ours, replace};
 use meshproof::links::{Capability as LinkCapability, Direction, HealedBy, Link, Links};
 use meshproof::provider::kind::addresses::MeshNetwork;
 use meshproof::provider::kind::engine::{Container, Engine, Swept};
@@ -109,7 +109,7 @@ async fn networks_are_joined_by_the_router_alone_and_cut_one_way_both_ways_and_h
     require!(Capability::Nft);
     require!(Capability::Programs);
     let engine = Engine::connect("0000test", &environment()).await.expect("an engine");
-    load::load(engine.docker().await.expect("an engine"), &images()).await.expect("loaded");
+    replace(engine.docker().await.expect("an engine"), &images()).await.expect("loaded");
     // Whatever an assertion says, nothing is left.
     let outcome = std::panic::AssertUnwindSafe(measure(engine.clone())).catch_unwind().await;
     let swept = engine.sweep().await.expect("swept");

@@ -3,15 +3,17 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use requirements::{Capability, require};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const MACHINE_CANNOT: i32 = 96;
 const ENVIRONMENT_FAILED: i32 = 105;
+const INTERRUPTED: i32 = 130;
 /// An image that no machine has, of a registry that no machine is.
 const NO_IMAGE: &str = "localhost:1/kindest/node:v1.34.0";
 
@@ -83,7 +85,7 @@ fn kind_fails_without_a_node_image_with_its_own_words_and_a_clean_machine() {
     assert_eq!(output.status.code(), Some(ENVIRONMENT_FAILED), "{words}");
     assert!(words.contains("2 bridges") && words.contains("kind create cluster"), "{words}");
     assert!(words.contains("ERROR: failed to create cluster: failed to pull image"), "{words}");
-    assert!(words.contains("another by --node-image"), "the cure: {words}");
+    assert!(words.contains("--bundle FILE") && words.contains("by --node-image"), "the cure: {words}");
     assert_eq!(on_docker(&name), "");
     assert_eq!(std::fs::read_to_string(&users).expect("read"), "untouched");
 }
@@ -96,26 +98,63 @@ fn slow_kind(folder: &Path) -> String {
     format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default())
 }
 
+/// Brings kind clusters up, as far as `kind` lets it, and sends a signal once a router is there and clusters are being made.
+async fn up_and_end(state: &Path, name: &str, signal: Signal) -> (String, ExitStatus) {
+    let up = ["up", "--provider", "kind", "--anyway", "--name", name, "--node-image", NO_IMAGE];
+    let out = state.join("out");
+    let file = std::fs::File::create(&out).expect("created");
+    let mut command = meshproof(state, &up);
+    command.env("PATH", slow_kind(state)).stdout(file).stderr(Stdio::null());
+    let mut runner = command.spawn().expect("started");
+    let joined = eventually::poll("the router", Duration::from_secs(60), Duration::from_millis(100), async || {
+        let shown = std::fs::read_to_string(&out).expect("read");
+        if shown.contains("join the networks: ") { Ok(()) } else { Err(shown) }
+    });
+    let joined = joined.await;
+    kill_process(Pid::from_child(&runner), signal).expect("it runs");
+    let ended = runner.wait().expect("it has ended");
+    joined.expect("joined");
+    (std::fs::read_to_string(&out).expect("read"), ended)
+}
+
+/// The id of a container.
+fn id_of(container: &str) -> String {
+    let output = Command::new("docker").args(["inspect", "--format", "{{.Id}}", container]).output();
+    String::from_utf8(output.expect("started").stdout).expect("UTF-8")
+}
+
 #[tokio::test]
-async fn what_a_killed_run_has_made_is_removed_by_down() {
+async fn an_interrupted_run_is_gone_on_with_and_what_it_has_made_is_removed_by_down() {
     require!(Capability::Docker);
     require!(Capability::Nft);
     require!(Capability::Programs);
     let state = tempfile::tempdir().expect("a folder");
     let name = format!("killed-{}", std::process::id());
-    let up = ["up", "--provider", "kind", "--anyway", "--name", &name, "--node-image", NO_IMAGE];
-    let mut command = meshproof(state.path(), &up);
-    command.env("PATH", slow_kind(state.path())).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut runner = command.spawn().expect("started");
     let router = format!("meshproof-{name}-router");
-    let made = eventually::poll("the router", Duration::from_secs(60), Duration::from_millis(100), async || {
-        let there = on_docker(&name);
-        if there.contains(&router) { Ok(()) } else { Err(format!("there is {there:?}")) }
-    });
-    let made = made.await;
-    runner.kill().expect("killed");
-    runner.wait().expect("ended");
-    made.expect("made");
+
+    let (shown, ended) = up_and_end(state.path(), &name, Signal::INT).await;
+    assert_eq!(ended.code(), Some(INTERRUPTED), "{shown}");
+    let first = id_of(&router);
+    assert!(!first.trim().is_empty(), "it stays: {shown}");
+
+    let other =
+        ["up", "--provider", "kind", "--anyway", "--name", &name, "--node-image", NO_IMAGE, "--mesh", "embedded"];
+    let output = meshproof(state.path(), &other).env("PATH", slow_kind(state.path())).output().expect("started");
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("a mesh does not become `embedded`"), "{}", said(&output));
+    assert_eq!(id_of(&router), first, "a refusal touches nothing");
+
+    let (shown, ended) = up_and_end(state.path(), &name, Signal::KILL).await;
+    assert_eq!(ended.code(), None);
+    assert!(shown.contains("keeps host") && shown.contains("join the networks: kept"), "{shown}");
+    assert!(shown.contains("does cluster: it was not finished"), "{shown}");
+    assert_eq!(id_of(&router), first, "the same router, on the same networks");
+
+    let removed = Command::new("docker").args(["rm", "--force", &router]).output().expect("started");
+    assert!(removed.status.success(), "{}", said(&removed));
+    let (shown, _) = up_and_end(state.path(), &name, Signal::KILL).await;
+    assert!(shown.contains(&format!("does host: Container {router} is gone")), "{shown}");
+    assert!(shown.contains("does cluster: it was not finished"), "{shown}");
 
     let output = meshproof(state.path(), &["down", "--name", &name]).output().expect("started");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));

@@ -1,11 +1,13 @@
 //! The command `meshproof` from outside: exit codes, output, messages, reports.
 
 mod browser;
+mod bundle;
 mod cli;
 mod docker;
 mod existing;
 mod failing;
 mod fake_engine;
+mod images;
 mod kept;
 mod kind;
 mod layers;

@@ -20,8 +20,8 @@ use mesh_types::hub::{ClusterObjectRef, ObjectRef};
 
 pub use change::{Action, Change, Effects, Input, InputKey, Outcome, Subject, Unit, Write};
 
+use crate::board::{Board, Reached};
 use crate::output::{Desired, Emitted, ObjectKey, OutputKind};
-use crate::progress::{Board, Progress};
 use crate::status::{self, Status};
 use crate::translate::Translation;
 use crate::world::{Settings, Target, World};
@@ -116,9 +116,14 @@ impl State {
     }
 
     /// How far some units got where they are least far, and in which cluster that is; `None` where nothing was to be written.
-    pub(crate) fn progress<'a>(&'a self, units: impl IntoIterator<Item = &'a Unit>) -> Option<(&'a str, &'a Progress)> {
+    pub(crate) fn progress<'a>(&'a self, units: impl IntoIterator<Item = &'a Unit>) -> Option<Reached<'a>> {
         let all = units.into_iter().filter_map(|unit| self.board.of(unit));
         all.max_by_key(|(_, progress)| *progress)
+    }
+
+    /// How many destinations a virtual mesh makes known to others, and how far the one got that is least far.
+    pub(crate) fn federated(&self, virtual_mesh: &ObjectRef) -> (usize, Option<Reached<'_>>) {
+        (self.board.federated_count(virtual_mesh), self.board.of_federated(virtual_mesh))
     }
 
     /// How far the shared trust of a virtual mesh is.

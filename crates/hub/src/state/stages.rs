@@ -24,7 +24,7 @@ impl State {
         self.acceptance(&mut dirty);
         let writes = self.objects(&mut dirty);
         for write in &writes {
-            self.board.expect(&write.unit, write.clusters.iter(), self.revision);
+            self.board.expect(&write.unit, &write.clusters, self.revision);
             self.mark_progress(&write.unit, &mut dirty);
         }
         Effects { revision: self.revision, writes, statuses: dirty.statuses.into_iter().collect() }
@@ -118,6 +118,7 @@ impl State {
             if !same {
                 let counting = before.into_iter().chain(&after).map(|federated| federated.virtual_mesh.clone());
                 dirty.statuses.extend(counting.map(Subject::VirtualMesh));
+                self.board.federate(&service, after.as_ref().map(|federated| &federated.virtual_mesh));
             }
             if let Some(old) = old.filter(|old| Some(old) != new.as_ref()) {
                 self.forget_host(&old);

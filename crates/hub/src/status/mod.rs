@@ -45,7 +45,7 @@ pub fn of(state: &state::State, subject: &Subject) -> Option<Status> {
 }
 
 /// How far something got, and in which cluster it is least far; `None` where nothing had to be written.
-type Reached<'a> = Option<(&'a str, &'a Progress)>;
+type Reached<'a> = Option<crate::board::Reached<'a>>;
 
 /// The state that errors of a resource itself, failures to write, and progress come to.
 fn state_of(errors: &[String], failures: &[String], reached: Reached<'_>) -> State {

@@ -89,11 +89,10 @@ pub(super) fn virtual_mesh(state: &state::State, reference: &ObjectRef) -> Optio
     let states = status.meshes.values().map(|approval| approval.state);
     let worst = states.max_by_key(|state| severity(*state)).unwrap_or(State::Accepted);
     status.state = if status.errors.is_empty() { worst } else { State::Invalid };
-    let federated = world.federated.iter().filter(|(_, federated)| federated.virtual_mesh == *reference);
-    let federated: Vec<_> = federated.map(|(service, _)| Unit::Destination(service.clone())).collect();
-    status.federated_destinations = u32::try_from(federated.len()).unwrap_or(u32::MAX);
+    let (federated, farthest_behind) = state.federated(reference);
+    status.federated_destinations = u32::try_from(federated).unwrap_or(u32::MAX);
     let members: Vec<_> = checked.object.spec.meshes.iter().cloned().map(Unit::Mesh).collect();
-    let reached = state.progress(members.iter().chain(&federated));
+    let reached = state.progress(&members).into_iter().chain(farthest_behind).max_by_key(|(_, progress)| *progress);
     if status.state == State::Active {
         // What the members know of each other belongs to it as well.
         status.state = state_of(&[], &[], reached);

@@ -16,6 +16,9 @@ use super::namespace::Namespace;
 use super::netlink::{self, Netlink};
 use super::pod::{self, Lease, PodNetwork, PodPlan};
 
+/// Name of the link in a namespace of somebody else, who may have given it an `eth0`.
+const LINK_ELSEWHERE: &str = "mesh0";
+
 /// Where a host is plugged in.
 pub struct MachineNetwork {
     name: String,
@@ -87,7 +90,7 @@ pub(crate) fn plug(cable: &Cable, router: OwnedFd, host: OwnedFd) -> io::Result<
             Netlink::open()
         };
         let near = enter(&router)?;
-        near.apply(pod::near(&plan, host.as_fd()))?;
+        near.apply(pod::near(&plan, host.as_fd(), LINK_ELSEWHERE))?;
         let far = enter(&host).and_then(|far| far.apply(pod::far(&plan)));
         if far.is_err() {
             near.apply(vec![netlink::delete_link(plan.link)])?;

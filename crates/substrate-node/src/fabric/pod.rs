@@ -142,17 +142,17 @@ impl Lease {
 /// Runs in the node's namespace.
 fn make(node: &Inside, plan: &PodPlan) -> io::Result<Arc<OwnedFd>> {
     let pod = namespace::make_another(node)?;
-    node.netlink.apply(near(plan, pod.namespace.as_fd()))?;
+    node.netlink.apply(near(plan, pod.namespace.as_fd(), "eth0"))?;
     pod.netlink.apply(far(plan))?;
     Ok(pod.namespace)
 }
 
-/// The link into the pod's namespace, and the way to the pod, for the node's namespace.
-pub(super) fn near(plan: &PodPlan, pod: BorrowedFd<'_>) -> Vec<Change> {
+/// The link into the pod's namespace, by its name there, and the way to the pod, for the node's namespace.
+pub(super) fn near(plan: &PodPlan, pod: BorrowedFd<'_>, inside: &str) -> Vec<Change> {
     let mac = pod_mac(plan.address);
     let name = format!("pod{}", plan.link);
     let near = LinkEnd { index: plan.link, name: &name, mac: NODE_MAC };
-    let far = LinkEnd { index: UPLINK, name: "eth0", mac };
+    let far = LinkEnd { index: UPLINK, name: inside, mac };
     vec![
         netlink::veth(&near, &far, pod),
         netlink::set_forwarding(plan.link, true),

@@ -145,8 +145,9 @@ impl Machine {
         }
         let runtime: Box<dyn Runtime> = match &config.runtime {
             MachineRuntime::Netns => Box::new(Netns::new(config, network, images, disk, logs)?),
-            MachineRuntime::Docker { image } => {
+            MachineRuntime::Docker { image, user_defined_network } => {
                 let shim = shim.ok_or_else(|| refuse("it is a container, and no `dockerSocket` is named"))?;
+                let image = (image.as_str(), user_defined_network.as_ref());
                 Box::new(Docker::new(config, image, network, images, Arc::clone(shim), logs)?)
             }
         };

@@ -93,6 +93,55 @@ async fn a_container_has_no_network_no_mount_and_is_known_by_its_labels() {
 }
 
 #[tokio::test]
+async fn on_a_network_of_docker_the_resolv_conf_is_dockers_and_the_network_goes_with_the_world() {
+    require!(Capability::UserNamespaces);
+    require!(Capability::Nft);
+    require!(Capability::Docker);
+    let played = Played::by_docker("networks");
+    let start = |image: Option<&str>| {
+        World::start_with(|config| {
+            played.configure(config);
+            let mut runtime = played.runtime();
+            runtime["userDefinedNetwork"] = json!({"resolver": "127.0.0.53"});
+            if let Some(image) = image {
+                runtime["image"] = json!(image);
+            }
+            let command = ["sh", "-c", "trap exit TERM; while :; do sleep 1; done"];
+            let program = json!({"name": "main", "image": "shell:1", "command": command});
+            config["machines"] = json!([
+                {"name": "vm1", "network": "network1", "address": "192.168.9.1", "programs": [program],
+                    "resolvConf": "nameserver 192.0.2.53\n", "runtime": runtime},
+            ]);
+        })
+    };
+    let filter = format!("label=meshproof.dev/run-id={}", played.run_id().unwrap());
+    let networks = || docker(&["network", "ls", "--quiet", "--filter", &filter]).lines().count();
+
+    let world = start(None);
+    let mut client = Client::new(&world);
+    assert_eq!(ask(&mut client, json!({"action": "start"}))["answer"]["running"], true);
+    let runs = async || {
+        let status = ask(&mut client, json!({"action": "status"}));
+        if status["answer"]["programs"][0]["running"] == true { Ok(()) } else { Err(status.to_string()) }
+    };
+    eventually::poll("its program to run", SOON, STEP, runs).await.unwrap();
+    let script = "while read line; do echo $line; done < /etc/resolv.conf";
+    let answer = ask(&mut client, json!({"action": "exec", "program": "main", "command": ["/bin/sh", "-c", script]}));
+    let read = answer["answer"]["stdout"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    assert!(read.contains("nameserver 127.0.0.11") && !read.contains("192.0.2.53"), "{read}");
+    assert_eq!(networks(), 1);
+    drop(world);
+    none_is_left(&played).await;
+    assert_eq!(networks(), 0);
+
+    // Where there is no container, there is no network for it.
+    let world = start(Some("meshproof-test/none:none"));
+    let answer = ask(&mut Client::new(&world), json!({"action": "start"}));
+    assert!(answer["message"].as_str().unwrap().contains("No such image"), "{answer}");
+    assert_eq!(networks(), 0);
+}
+
+#[tokio::test]
 async fn nothing_is_left_whoever_is_killed_and_whenever() {
     require!(Capability::UserNamespaces);
     require!(Capability::Nft);

@@ -9,7 +9,7 @@ use super::Error;
 use crate::provider::kind::commands::CommandLine;
 
 /// Writes a file and the folders above it.
-pub(super) fn write(path: &Utf8Path, text: &str) -> Result<(), Error> {
+pub(in crate::environment) fn write(path: &Utf8Path, text: &str) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
@@ -17,11 +17,18 @@ pub(super) fn write(path: &Utf8Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(failed)
 }
 
+/// How a command ended that never began.
+pub(in crate::environment) const NOT_STARTED: &str = "cannot be started";
 /// How much of a command's words a message repeats.
 const LAST_WORDS: usize = 600;
 
 /// Runs a command, which names the cluster that it is about where it fails.
 pub(super) async fn run(cluster: &str, line: &CommandLine) -> Result<(), Error> {
+    output(cluster, line).await.map(drop)
+}
+
+/// The same, and gives what it wrote on standard output.
+pub(in crate::environment) async fn output(cluster: &str, line: &CommandLine) -> Result<String, Error> {
     let mut command = Command::new(line.program);
     command.args(&line.arguments).envs(line.environment.iter().map(|(name, value)| (name, value)));
     let failed = |ended: String, said: String| Error::Command {
@@ -31,9 +38,9 @@ pub(super) async fn run(cluster: &str, line: &CommandLine) -> Result<(), Error> 
         said,
     };
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
-    let output = output.map_err(|error| failed("cannot be started".to_owned(), error.to_string()))?;
+    let output = output.map_err(|error| failed(NOT_STARTED.to_owned(), error.to_string()))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);

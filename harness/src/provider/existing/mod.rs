@@ -6,12 +6,14 @@ pub mod contexts;
 pub mod preflight;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use kube::config::Kubeconfig;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{client, files};
 use crate::cluster::ledger::{self, Entry, Foreign, Ledger};
 use crate::cluster::{Access, Cluster};
-use crate::install::credential::is_loopback;
+use crate::install::credential::{Endpoint, is_loopback};
 use contexts::Chosen;
 
 /// File that says which clusters an environment has; that it is there makes the environment one of this provider.
@@ -31,6 +33,9 @@ pub enum Error {
     /// A cluster does not answer.
     #[error(transparent)]
     Cluster(#[from] crate::cluster::Error),
+    /// The environment is one of other clusters.
+    #[error("{0}")]
+    Others(String),
 }
 
 /// What is remembered of an environment.
@@ -82,6 +87,44 @@ impl Existing {
         let existing = Self { directory: directory.to_owned(), state: State { run_id: run_id.to_owned(), clusters } };
         existing.write()?;
         Ok(existing)
+    }
+
+    /// Goes on with an environment that was begun before, by credentials that may be newer.
+    ///
+    /// # Errors
+    /// [`Error::Others`] where these are other clusters, and [`Error::Io`].
+    pub fn go_on(self, chosen: &[Chosen]) -> Result<Self, Error> {
+        let names = |mut names: Vec<&str>| {
+            names.sort_unstable();
+            names.join(", ")
+        };
+        let begun = names(self.state.clusters.iter().map(|known| known.name.as_str()).collect());
+        let wanted = names(chosen.iter().map(|one| one.cluster.as_str()).collect());
+        if begun != wanted {
+            return Err(Error::Others(format!("it was begun with the clusters {begun}, not with {wanted}")));
+        }
+        let mut chosen = chosen.to_vec();
+        for one in &mut chosen {
+            let known = self.state.clusters.iter().find(|known| known.name == one.cluster);
+            let known = known.expect("invariant: the names are the same");
+            let (then, now) = (server_of(&known.kubeconfig)?, server_in(&one.kubeconfig));
+            if now.as_ref() != Some(&then) {
+                let now = now.map_or("nothing".to_owned(), |now| now.server);
+                let what = format!("{} was at {}, and context {} is {now}", known.name, then.server, one.context);
+                return Err(Error::Others(what));
+            }
+            // Where the user says nothing, what was said or found before holds.
+            if one.server_for_other_clusters == then.server {
+                one.server_for_other_clusters.clone_from(&known.server_for_other_clusters);
+            }
+        }
+        Self::begin(&self.directory, &self.state.run_id, &chosen)
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn directory(&self) -> &Utf8Path {
+        &self.directory
     }
 
     fn write(&self) -> Result<(), Error> {
@@ -187,6 +230,18 @@ impl Existing {
     }
 }
 
+/// How the API server of a kubeconfig in our folder is reached, and told from others.
+fn server_of(kubeconfig: &Utf8Path) -> Result<Endpoint, Error> {
+    let broken = |message: String| client::Error { path: kubeconfig.to_owned(), message };
+    let config = Kubeconfig::read_from(kubeconfig).map_err(|error| broken(error.to_string()))?;
+    Ok(Endpoint::of(&config, None).map_err(broken)?)
+}
+
+fn server_in(kubeconfig: &Value) -> Option<Endpoint> {
+    let config: Kubeconfig = serde_json::from_value(kubeconfig.clone()).ok()?;
+    Endpoint::of(&config, None).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -212,5 +267,56 @@ mod tests {
         assert_eq!((found.run_id(), &found.state), ("1a2b", &begun.state));
         let (_, kubeconfig) = &found.kubeconfigs()[0];
         assert_eq!(std::fs::metadata(kubeconfig).expect("there").permissions().mode() & 0o777, 0o600);
+    }
+
+    fn chosen(cluster: &str, server: &str, token: &str) -> Chosen {
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{ "name": "c", "cluster": { "server": server } }],
+            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "me" } }],
+            "users": [{ "name": "me", "user": { "token": token } }],
+        });
+        Chosen {
+            cluster: cluster.to_owned(),
+            network: "network1".to_owned(),
+            context: "c".to_owned(),
+            kubeconfig,
+            server_for_other_clusters: server.to_owned(),
+        }
+    }
+
+    #[test]
+    fn one_goes_on_with_newer_credentials_and_never_on_other_clusters() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let kubeconfig = |existing: &Existing| std::fs::read_to_string(&existing.kubeconfigs()[0].1).expect("there");
+        Existing::begin(path, "1a2b", &[chosen("cluster1", "https://one:6443", "old")]).expect("begun");
+        let again = |one: Chosen| Existing::attach(path).expect("asked").expect("there").go_on(&[one]);
+
+        let newer = again(chosen("cluster1", "https://one:6443", "new")).expect("the same");
+        assert!(newer.run_id() == "1a2b" && kubeconfig(&newer).contains("new"));
+        let moved = again(chosen("cluster1", "https://two:6443", "other")).expect_err("another");
+        assert_eq!(moved.to_string(), "cluster1 was at https://one:6443, and context c is https://two:6443");
+        let more = again(chosen("cluster2", "https://one:6443", "new")).expect_err("others");
+        assert_eq!(more.to_string(), "it was begun with the clusters cluster1, not with cluster2");
+        assert!(kubeconfig(&newer).contains("https://one"), "`down` still knows where");
+    }
+
+    #[test]
+    fn neither_their_order_nor_what_was_known_of_them_is_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let [first, second] = ["one", "two"].map(|name| chosen(name, &format!("https://{name}:6443"), "token"));
+        let told = "https://10.0.0.1:6443";
+        let said = Chosen { server_for_other_clusters: told.to_owned(), ..first.clone() };
+        Existing::begin(path, "1a2b", &[said, second.clone()]).expect("begun");
+        let again = |all: &[Chosen]| {
+            let existing = Existing::attach(path).expect("asked").expect("there").go_on(all).expect("the same");
+            let known = existing.state.clusters.iter().find(|known| known.name == "one").expect("it is there");
+            known.server_for_other_clusters.clone()
+        };
+        assert_eq!(again(&[second.clone(), first.clone()]), told);
+        let moved = Chosen { server_for_other_clusters: "https://10.0.0.2:6443".to_owned(), ..first };
+        assert_eq!(again(&[moved, second]), "https://10.0.0.2:6443", "the newest word holds");
     }
 }

@@ -76,7 +76,9 @@ pub fn networks(topology: &Topology, environment: &str, used: &[Ipv4Cidr]) -> Re
     Ok(topology.networks.iter().zip(free).map(|(name, subnet)| mesh_network(environment, name, subnet)).collect())
 }
 
-fn mesh_network(environment: &str, name: &str, subnet: Ipv4Cidr) -> MeshNetwork {
+/// The Docker network for a network of a topology, with this subnet.
+#[must_use]
+pub fn mesh_network(environment: &str, name: &str, subnet: Ipv4Cidr) -> MeshNetwork {
     let [a, b, c, _] = subnet.network().octets();
     let docker = Network {
         name: format!("meshproof-{environment}-{name}"),

@@ -1,5 +1,7 @@
 //! What this provider asks of Docker: networks, containers, commands in them, and the removal of all that carries a label.
 
+mod inspect;
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -353,17 +355,6 @@ impl Engine {
         let list = self.docker().await?.list_containers(Some(options)).await.map_err(refused("list containers"))?;
         let names = list.into_iter().filter_map(|one| one.names?.into_iter().next());
         Ok(names.map(|name| name.trim_start_matches('/').to_owned()).collect())
-    }
-
-    /// The address of a container on a network.
-    ///
-    /// # Errors
-    /// [`Error::Refused`].
-    pub async fn address(&self, container: &str, network: &str) -> Result<Option<Ipv4Addr>, Error> {
-        let action = format!("inspect container {container}");
-        let found = self.docker().await?.inspect_container(container, None).await.map_err(refused(action))?;
-        let endpoints = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-        Ok(endpoints.get(network).and_then(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()))
     }
 
     async fn volumes(&self) -> Result<Vec<String>, Error> {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// The file, compiled in, so that a program without its repository has the same versions.
-const LOCK: &str = include_str!("../../../../versions.lock.yaml");
+pub const TEXT: &str = include_str!("../../../../versions.lock.yaml");
 
 /// Major and minor of a version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,8 +109,57 @@ pub struct Istio {
     pub charts: String,
     /// Registry and path of its images.
     pub hub: String,
+    /// The versions of Kubernetes that its makers support each minor version on.
+    pub releases: BTreeMap<String, Range>,
+    /// Digests that are known, by file name of a chart and by name and tag of an image.
+    #[serde(default)]
+    pub digests: BTreeMap<String, String>,
+}
+
+/// A release of Istio that is not supported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownRelease {
+    /// It is no version.
+    #[error("{0:?} is no release of Istio: one has three numbers, such as 1.30.3")]
+    NoVersion(String),
+    /// Nothing is known of it.
+    #[error("Istio {version} is not supported: versions.lock.yaml has {known}")]
+    NotLocked {
+        /// The release.
+        version: String,
+        /// The minor versions that are.
+        known: String,
+    },
+}
+
+/// A release of Istio.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Its version, such as `1.30.3`.
+    pub version: String,
     /// The versions of Kubernetes that its makers support it on.
     pub kubernetes: Range,
+}
+
+impl Istio {
+    /// A release; the one that is taken by default where none is named.
+    ///
+    /// # Errors
+    /// [`UnknownRelease`].
+    pub fn release(&self, version: Option<&str>) -> Result<Release, UnknownRelease> {
+        let version = version.unwrap_or(&self.version);
+        let is_number = |part: &str| !part.is_empty() && part.chars().all(|digit| digit.is_ascii_digit());
+        let minor = version.parse::<Minor>().ok().filter(|_| {
+            let parts: Vec<&str> = version.split('.').collect();
+            parts.len() == 3 && parts.into_iter().all(is_number)
+        });
+        let minor = minor.ok_or_else(|| UnknownRelease::NoVersion(version.to_owned()))?;
+        let kubernetes = self.releases.get(&minor.to_string()).cloned().ok_or_else(|| UnknownRelease::NotLocked {
+            version: version.to_owned(),
+            known: self.releases.keys().cloned().collect::<Vec<_>>().join(", "),
+        })?;
+        Ok(Release { version: version.to_owned(), kubernetes })
+    }
 }
 
 impl Lock {
@@ -120,7 +169,7 @@ impl Lock {
     /// Never: a test reads the file.
     #[must_use]
     pub fn read() -> Self {
-        serde_saphyr::from_str(LOCK).expect("invariant: a test reads versions.lock.yaml")
+        serde_saphyr::from_str(TEXT).expect("invariant: a test reads versions.lock.yaml")
     }
 
     /// The node image of the default version.
@@ -156,10 +205,30 @@ mod tests {
             let digest = image.split_once("@sha256:").expect("pinned by digest").1;
             assert!(digest.len() == 64 && digest.chars().all(|digit| digit.is_ascii_hexdigit()), "{image}");
         }
-        assert!(lock.istio.kubernetes.has(lock.node_image().parse().expect("a version")));
+        let release = lock.istio.release(None).expect("the default is supported");
+        assert!(release.kubernetes.has(lock.node_image().parse().expect("a version")));
+        for (minor, range) in &lock.istio.releases {
+            let nodes = lock.node_images.keys().filter_map(|version| version.parse().ok());
+            assert!(nodes.clone().any(|version| range.has(version)), "no node image fits Istio {minor}");
+        }
+        assert!(lock.istio.digests.values().all(|digest| digest.starts_with("sha256:") && digest.len() == 71));
         for tool in ["kind", "kubectl", "helm"] {
             assert!(lock.tools.contains_key(tool), "{tool}");
         }
+    }
+
+    #[test]
+    fn a_release_of_istio_is_looked_up_by_its_minor_version() {
+        let lock = Lock::read();
+        let release = |version| lock.istio.release(Some(version));
+        let known = release("1.29.4").expect("supported");
+        assert_eq!((known.version.as_str(), known.kubernetes.to_string().as_str()), ("1.29.4", "1.31 to 1.35"));
+        assert_eq!(lock.istio.release(None).expect("supported").version, lock.istio.version);
+        for strange in ["1.30", "latest", "1.30.x", "1.30.3-alpha.0", "", "v1.30.3"] {
+            assert_eq!(release(strange).expect_err(strange), UnknownRelease::NoVersion(strange.to_owned()));
+        }
+        let error = release("1.9.0").expect_err("too old").to_string();
+        assert_eq!(error, "Istio 1.9.0 is not supported: versions.lock.yaml has 1.28, 1.29, 1.30, 1.31");
     }
 
     #[test]

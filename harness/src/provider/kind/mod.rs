@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{client, files};
 use crate::cluster::{Access, Cluster};
 use crate::links::Links;
+use addresses::MeshNetwork;
 use engine::Engine;
 use plan::Plan;
 use router::{Pair, Router};
@@ -52,6 +53,9 @@ struct State {
     run_id: String,
     environment: String,
     clusters: Vec<Known>,
+    /// Its networks and their subnets, once they are made.
+    #[serde(default)]
+    networks: Vec<(String, String)>,
     /// What the router joins, once there is one.
     router: Vec<Pair>,
 }
@@ -65,6 +69,16 @@ struct Known {
     kind_name: String,
     kubeconfig: Utf8PathBuf,
     server_for_other_clusters: String,
+}
+
+impl Known {
+    async fn cluster(&self) -> Result<Cluster, client::Error> {
+        let access = Access {
+            kubeconfig: self.kubeconfig.clone(),
+            server_for_other_clusters: self.server_for_other_clusters.clone(),
+        };
+        client::cluster(&self.name, &self.network, access).await
+    }
 }
 
 /// Clusters on Docker.
@@ -84,6 +98,7 @@ impl Kind {
             run_id: run_id.to_owned(),
             environment: environment.to_owned(),
             clusters: Vec::new(),
+            networks: Vec::new(),
             router: Vec::new(),
         };
         let kind = Self { directory: directory.to_owned(), state };
@@ -91,20 +106,48 @@ impl Kind {
         Ok(kind)
     }
 
-    /// Writes down which clusters are about to be made.
+    /// Writes down which clusters are about to be made. Of those that there are it is known where others reach them.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn has_clusters(&mut self, plan: &Plan) -> Result<(), Error> {
+        let before = std::mem::take(&mut self.state.clusters);
+        let server =
+            |name: &str| before.iter().find(|known| known.name == name).map(|known| &known.server_for_other_clusters);
         let clusters = plan.clusters.iter().map(|cluster| Known {
             name: cluster.name.clone(),
             network: cluster.network.clone(),
             kind_name: cluster.kind_name.clone(),
             kubeconfig: cluster.kubeconfig.clone(),
-            server_for_other_clusters: String::new(),
+            server_for_other_clusters: server(&cluster.name).cloned().unwrap_or_default(),
         });
         self.state.clusters = clusters.collect();
         self.write()
+    }
+
+    /// Writes down which networks were made.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_networks(&mut self, networks: &[MeshNetwork]) -> Result<(), Error> {
+        let networks = networks.iter().map(|network| (network.name.clone(), network.docker.subnet.to_string()));
+        self.state.networks = networks.collect();
+        self.write()
+    }
+
+    /// The networks that were made.
+    #[must_use]
+    pub fn networks(&self) -> Vec<MeshNetwork> {
+        let known = self.state.networks.iter();
+        known
+            .filter_map(|(name, subnet)| Some(addresses::mesh_network(self.environment(), name, subnet.parse().ok()?)))
+            .collect()
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn directory(&self) -> &Utf8Path {
+        &self.directory
     }
 
     fn write(&self) -> Result<(), Error> {
@@ -128,11 +171,12 @@ impl Kind {
         Ok(files::remove(&self.directory.join(STATE))?)
     }
 
-    /// Removes the file with images, which is large.
+    /// Removes the files with images, which are large.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn remove_archive(&self) -> Result<(), Error> {
+    pub fn remove_archives(&self) -> Result<(), Error> {
+        files::remove_folder(&self.directory.join(plan::BUNDLE))?;
         Ok(files::remove(&self.directory.join(plan::ARCHIVE))?)
     }
 
@@ -170,12 +214,12 @@ impl Kind {
         self.write()
     }
 
-    /// Remembers the router between its networks.
+    /// Remembers the router between its networks, or that there is none.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn has_router(&mut self, router: &Router) -> Result<(), Error> {
-        self.state.router = router.pairs().to_vec();
+    pub fn has_router(&mut self, router: Option<&Router>) -> Result<(), Error> {
+        self.state.router = router.map(|router| router.pairs().to_vec()).unwrap_or_default();
         self.write()
     }
 
@@ -199,12 +243,17 @@ impl Kind {
     pub async fn clusters(&self) -> Result<Vec<Cluster>, Error> {
         let mut clusters = Vec::with_capacity(self.state.clusters.len());
         for known in &self.state.clusters {
-            let access = Access {
-                kubeconfig: known.kubeconfig.clone(),
-                server_for_other_clusters: known.server_for_other_clusters.clone(),
-            };
-            clusters.push(client::cluster(&known.name, &known.network, access).await?);
+            clusters.push(known.cluster().await?);
         }
         Ok(clusters)
+    }
+
+    /// Handles of those clusters whose API servers answer.
+    pub async fn answering_clusters(&self) -> Vec<Cluster> {
+        let looks = self.state.clusters.iter().map(async |known| {
+            let cluster = known.cluster().await.ok()?;
+            cluster.client().apiserver_version().await.ok().map(|_| cluster)
+        });
+        futures::future::join_all(looks).await.into_iter().flatten().collect()
     }
 }

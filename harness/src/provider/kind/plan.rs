@@ -7,8 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::addresses::MeshNetwork;
 use super::commands::{self, CommandLine};
-use super::istio::{self, Installation};
-use super::lock::Lock;
+use super::istio::{self, Installation, Way};
 use super::router;
 use crate::image::ours::ROUTER;
 use crate::install::manifest;
@@ -16,6 +15,8 @@ use crate::topology::{Topology, kind};
 
 /// The file with images of ours, in the folder of the environment.
 pub const ARCHIVE: &str = "images.tar";
+/// The folder with what was unpacked of a bundle, in the folder of the environment.
+pub const BUNDLE: &str = "bundle";
 /// What stands for the address of a gateway that does not run yet.
 const LATER: &str = "ADDRESS-OF-THE-EASTWEST-GATEWAY";
 
@@ -27,16 +28,6 @@ pub enum Error {
     Values(#[from] manifest::Error),
 }
 
-/// The mesh that is installed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mesh {
-    /// Istio, by its charts.
-    #[default]
-    Istio,
-    /// The embedded mesh, from images of ours.
-    Embedded,
-}
-
 /// What is wanted, beside the topology.
 #[derive(Clone, Debug)]
 pub struct Wanted<'plan> {
@@ -46,8 +37,10 @@ pub struct Wanted<'plan> {
     pub directory: &'plan Utf8Path,
     /// The image of every node.
     pub node_image: &'plan str,
-    /// Which mesh.
-    pub mesh: Mesh,
+    /// How Istio is installed, where that is wanted.
+    pub istio: Option<&'plan Way>,
+    /// Archives of images that nodes get besides ours.
+    pub archives: &'plan [Utf8PathBuf],
     /// Its networks.
     pub networks: &'plan [MeshNetwork],
 }
@@ -69,8 +62,8 @@ pub struct ClusterPlan {
     pub config: (Utf8PathBuf, String),
     /// Makes it.
     pub create: CommandLine,
-    /// Loads our images into its nodes.
-    pub load: CommandLine,
+    /// Load images into its nodes: ours, and those of a bundle.
+    pub loads: Vec<CommandLine>,
     /// Installs Istio, where that is wanted here.
     pub istio: Option<Installation>,
 }
@@ -84,6 +77,8 @@ pub struct Plan {
     pub networks: Vec<MeshNetwork>,
     /// Clusters.
     pub clusters: Vec<ClusterPlan>,
+    /// How Istio is installed, where that is wanted.
+    pub istio: Option<Way>,
     /// The file with our images.
     pub archive: Utf8PathBuf,
 }
@@ -92,8 +87,9 @@ pub struct Plan {
 ///
 /// # Errors
 /// [`Error`].
-pub fn plan(topology: &Topology, wanted: &Wanted<'_>, lock: &Lock) -> Result<Plan, Error> {
+pub fn plan(topology: &Topology, wanted: &Wanted<'_>) -> Result<Plan, Error> {
     let archive = wanted.directory.join(ARCHIVE);
+    let archives = || std::iter::once(&archive).chain(wanted.archives);
     let mut clusters = Vec::with_capacity(topology.clusters.len());
     for cluster in &topology.clusters {
         let folder = wanted.directory.join("clusters").join(&cluster.name);
@@ -101,22 +97,27 @@ pub fn plan(topology: &Topology, wanted: &Wanted<'_>, lock: &Lock) -> Result<Pla
         let config = folder.join("kind.yaml");
         let kubeconfig = folder.join("kubeconfig");
         let bridge = format!("meshproof-{}-{}", wanted.environment, cluster.network);
-        let istio = (cluster.mesh && wanted.mesh == Mesh::Istio)
-            .then(|| istio::installation(topology, cluster, &folder, LATER, lock))
-            .transpose()?;
+        let istio = wanted.istio.filter(|_| cluster.mesh);
+        let istio = istio.map(|way| istio::installation(topology, cluster, &folder, LATER, way)).transpose()?;
         clusters.push(ClusterPlan {
             name: cluster.name.clone(),
             network: cluster.network.clone(),
             nodes: nodes(&kind_name, cluster.nodes),
             create: commands::create(&kind_name, &config, wanted.node_image, &kubeconfig, &bridge),
-            load: commands::load(&kind_name, &archive),
+            loads: archives().map(|archive| commands::load(&kind_name, archive)).collect(),
             config: (config, kind::config(topology, cluster, "the topology")),
             kind_name,
             kubeconfig,
             istio,
         });
     }
-    Ok(Plan { environment: wanted.environment.to_owned(), networks: wanted.networks.to_vec(), clusters, archive })
+    Ok(Plan {
+        environment: wanted.environment.to_owned(),
+        networks: wanted.networks.to_vec(),
+        clusters,
+        istio: wanted.istio.cloned(),
+        archive,
+    })
 }
 
 /// The name of a cluster for kind.
@@ -160,7 +161,7 @@ impl Plan {
             let _ = write!(text, "cluster {}\n  {}:\n{}", cluster.name, cluster.config.0, indented(&cluster.config.1));
             line(&mut text, &cluster.create.to_string());
             self.routes(cluster, &mut text);
-            line(&mut text, &cluster.load.to_string());
+            cluster.loads.iter().for_each(|load| line(&mut text, &load.to_string()));
         }
         for cluster in &self.clusters {
             let Some(istio) = &cluster.istio else { continue };
@@ -221,8 +222,21 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::provider::kind::commands::Charts;
+    use crate::provider::kind::istio::Installer;
 
-    fn planned(topology: &str, mesh: Mesh) -> Plan {
+    /// Istio, by Helm from its repository.
+    fn way() -> Way {
+        let charts = Charts::Repository("https://charts.example".to_owned());
+        Way {
+            version: "1.30.3".to_owned(),
+            hub: "registry.example/istio".to_owned(),
+            installer: Installer::Helm,
+            charts,
+        }
+    }
+
+    fn planned(topology: &str, istio: Option<&Way>, archives: &[Utf8PathBuf]) -> Plan {
         let path = format!("{}/../scenarios/topologies/{topology}.yaml", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("a topology");
         let topology = crate::topology::validate::read("t.yaml", &text).expect("it is right");
@@ -232,10 +246,11 @@ mod tests {
             environment: "mine",
             directory: Utf8Path::new("/state/mine"),
             node_image: "kindest/node:v1.35.8@sha256:07",
-            mesh,
+            istio,
+            archives,
             networks: &networks,
         };
-        plan(&topology, &wanted, &Lock::read()).expect("a plan")
+        plan(&topology, &wanted).expect("a plan")
     }
 
     /// Multi-primary on several networks, on one, and a primary with its remote.
@@ -245,12 +260,43 @@ mod tests {
     #[case("primary-remote")]
     #[case("management-three-clusters")]
     fn what_is_shown_is_as_written_down(#[case] topology: &str) {
-        insta::assert_snapshot!(topology, planned(topology, Mesh::Istio).text());
+        insta::assert_snapshot!(topology, planned(topology, Some(&way()), &[]).text());
+    }
+
+    /// The same, by Istio's own command line: only what is done about the mesh.
+    #[rstest]
+    #[case("two-clusters")]
+    #[case("primary-remote")]
+    #[case("management-three-clusters")]
+    fn what_istioctl_installs_is_as_written_down(#[case] topology: &str) {
+        let way = Way { installer: Installer::Istioctl, ..way() };
+        let text = planned(topology, Some(&way), &[]).text();
+        let mesh = &text[text.find("mesh of").expect("a mesh")..];
+        assert!(!text.contains("helm"), "{text}");
+        insta::assert_snapshot!(format!("{topology}-by-istioctl"), mesh);
+    }
+
+    #[test]
+    fn with_a_bundle_charts_are_files_and_its_images_go_to_every_node() {
+        let way = Way { charts: Charts::Folder("/state/mine/charts".into()), ..way() };
+        let archive = "/state/mine/images/istio.tar".into();
+        let plan = planned("two-clusters", Some(&way), &[archive]);
+        let text = plan.text();
+        let installs: Vec<&str> = text.lines().map(str::trim).filter(|line| line.starts_with("helm")).collect();
+        assert!(
+            installs[0].starts_with("helm upgrade --install istio-base /state/mine/charts/base-1.30.3.tgz --namespace")
+        );
+        assert!(installs.iter().all(|line| !line.contains("--repo") && line.contains("-1.30.3.tgz")), "{installs:?}");
+        for cluster in &plan.clusters {
+            let loads: Vec<String> = cluster.loads.iter().map(ToString::to_string).collect();
+            assert_eq!(loads.len(), 2);
+            assert!(loads[1].contains("kind load image-archive /state/mine/images/istio.tar --name mine-cluster"));
+        }
     }
 
     #[test]
     fn the_embedded_mesh_needs_no_helm() {
-        let text = planned("two-clusters", Mesh::Embedded).text();
+        let text = planned("two-clusters", None, &[]).text();
         assert!(text.contains("kind create cluster") && !text.contains("helm"), "{text}");
     }
 
@@ -263,7 +309,7 @@ mod tests {
     #[test]
     fn every_file_of_values_is_a_map() {
         for topology in ["two-clusters", "primary-remote", "two-trust-domains", "management-three-clusters"] {
-            for cluster in planned(topology, Mesh::Istio).clusters {
+            for cluster in planned(topology, Some(&way()), &[]).clusters {
                 for (path, text) in cluster.istio.iter().flat_map(|istio| &istio.files) {
                     let value: serde_json::Value = serde_saphyr::from_str(text).expect("YAML");
                     assert!(value.is_object(), "{path}: {value}");

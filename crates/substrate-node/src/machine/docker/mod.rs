@@ -1,6 +1,6 @@
 //! Hosts that are containers of a Docker engine.
 //!
-//! A container has no network but the link that is plugged in, no mount, and nothing on its disk but its image and what was
+//! A container has no network but the link that is plugged in, and one of the engine's where that is wanted; no mount, and nothing on its disk but its image and what was
 //! written to the host. Its writable layer is the disk: it outlives a reboot. [`shim`] makes containers, plugs them in and
 //! removes them; `session` hears what happens in one; `exec` runs commands in one.
 
@@ -22,7 +22,9 @@ use docker_support::bollard::query_parameters::{
     UploadToContainerOptions,
 };
 use docker_support::{Engine, Error};
-use substrate_config::machine::{MACHINE_INIT, MachineConfig, MachineFile, MachineProgram, ProgramStatus};
+use substrate_config::machine::{
+    MACHINE_INIT, MachineConfig, MachineFile, MachineProgram, ProgramStatus, UserDefinedNetwork,
+};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -77,6 +79,8 @@ pub(super) struct Docker {
     config: MachineConfig,
     image: String,
     network: Arc<MachineNetwork>,
+    /// Another one, of the engine's.
+    of_engine: Option<UserDefinedNetwork>,
     programs: Vec<MachineProgram>,
     shim: Arc<Shim>,
     logs: PathBuf,
@@ -104,7 +108,7 @@ struct Running {
 impl Docker {
     pub(super) fn new(
         config: &MachineConfig,
-        image: &str,
+        (image, of_engine): (&str, Option<&UserDefinedNetwork>),
         network: Arc<MachineNetwork>,
         images: &ImageTable,
         shim: Arc<Shim>,
@@ -120,6 +124,7 @@ impl Docker {
             config: config.clone(),
             image: image.to_owned(),
             network,
+            of_engine: of_engine.cloned(),
             programs,
             shim,
             logs: logs.to_owned(),
@@ -139,7 +144,8 @@ impl Docker {
 
     async fn make(&self) -> Result<Container, DockerError> {
         let engine = Engine::connect(self.shim.socket()).await?;
-        let id = self.shim.create(&self.config.name, &self.image, &self.capabilities()).await?;
+        let capabilities = self.capabilities();
+        let id = self.shim.create(&self.config.name, &self.image, &capabilities, self.of_engine.as_ref()).await?;
         let container = Container { engine, id };
         self.has_programs(&container).await?;
         let folders = archive::folders(&self.config.directories);
@@ -183,7 +189,7 @@ impl Docker {
         let boot = Boot {
             name: self.config.name.clone(),
             hosts: super::own_hosts(self.network.address(), &self.config.name) + &self.hosts.lock().await,
-            resolv_conf: Some(self.config.resolv_conf.clone()),
+            resolv_conf: self.of_engine.is_none().then(|| self.config.resolv_conf.clone()),
             programs: self.programs.clone(),
         };
         let mut line = serde_json::to_vec(&boot).expect("invariant: plain data serialises");

@@ -12,7 +12,7 @@ use kube::api::Api;
 use serde_json::Value;
 
 use super::contexts::Refusal;
-use crate::cluster::ledger::is_of;
+use crate::cluster::ledger::{Entry, is_of};
 use crate::cluster::{Cluster, Error};
 
 /// What was found on one cluster.
@@ -28,6 +28,10 @@ pub struct Findings {
     pub made: BTreeMap<String, usize>,
     /// Namespaces among that, by name.
     pub namespaces: Vec<String>,
+    /// The same, one by one.
+    pub absent: BTreeSet<Entry>,
+    /// How many objects an earlier run of this environment made.
+    pub own: usize,
     /// What is there already and stays as it is.
     pub left: Vec<String>,
     /// What stands in the way.
@@ -47,6 +51,9 @@ impl Findings {
         }
         if !self.namespaces.is_empty() {
             text.push_str(&format!("  in new namespaces {}\n", self.namespaces.join(", ")));
+        }
+        if self.own > 0 {
+            text.push_str(&format!("  has {} objects of this environment\n", self.own));
         }
         if !self.left.is_empty() {
             text.push_str(&format!("  leaves as it is {}\n", shortened(&self.left)));
@@ -113,11 +120,17 @@ async fn compare<'wanted>(
             Err(Error::UnknownKind { .. }) => None,
             there => there?,
         };
-        if let Some(there) = there.filter(|there| !is_of(there, run_id)) {
-            let namespace = there.metadata.namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
-            findings.left.push(format!("{kind} {namespace}{name}"));
+        // What is about to go is waited for, and made anew.
+        let there = there.filter(|there| there.metadata.deletion_timestamp.is_none());
+        if let Some(there) = there {
+            if is_of(&there, run_id) {
+                findings.own += 1;
+            } else {
+                findings.left.push(Entry::of(cluster.name(), object).named());
+            }
             continue;
         }
+        findings.absent.insert(Entry::of(cluster.name(), object));
         *findings.made.entry(kind.to_owned()).or_default() += 1;
         if kind == "Namespace" {
             findings.namespaces.push(name.to_owned());
@@ -144,6 +157,8 @@ pub fn same(all: &[Findings]) -> Vec<Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -162,6 +177,27 @@ mod tests {
              leaves as it is Service a/s1, Service a/s2, Service a/s3, Service a/s4, Service a/s5, Service a/s6, \
              Service a/s7, Service a/s8 and 2 more\n"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_being_deleted_is_no_longer_there() {
+        let absent = async |metadata: Value| {
+            let cluster = Cluster::answering("cluster1", move |request| {
+                let resources = json!([{ "name": "namespaces", "singularName": "", "namespaced": false, "kind": "Namespace", "verbs": [] }]);
+                let list = json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1", "resources": resources });
+                let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
+                (200, if request.uri().path() == "/api/v1" { list } else { object })
+            });
+            let wanted = [json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "a" } })];
+            let mut findings = Findings::default();
+            compare(&cluster, &wanted, "1a2b", &mut findings).await.expect("it answers");
+            findings.absent.len()
+        };
+        let ours = json!({ "name": "a", "labels": { crate::cluster::ledger::LABEL_RUN: "1a2b" } });
+        assert_eq!(absent(ours.clone()).await, 0);
+        let mut ending = ours;
+        ending["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert_eq!(absent(ending).await, 1);
     }
 
     #[test]

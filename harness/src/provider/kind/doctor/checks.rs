@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::machine::{Docker, Machine, Needs};
-use crate::provider::kind::lock::{Lock, Minor};
+use crate::image::Reference;
+use crate::provider::kind::istio::Installer;
+use crate::provider::kind::lock::{Lock, Minor, Release};
 use crate::report::words;
 
 /// How a check came out.
@@ -71,7 +73,7 @@ pub fn check(machine: &Machine, needs: &Needs, lock: &Lock) -> Vec<Check> {
         ]);
     }
     checks.extend(["kind", "kubectl"].map(|name| tool(name, machine, lock)));
-    checks.extend(needs.istio.as_ref().map(|_| tool("helm", machine, lock)));
+    checks.extend(needs.istio.as_ref().map(|istio| installer(machine, istio, needs.installer, lock)));
     checks.extend([kubernetes(needs, lock), inotify(machine, needs), memory(machine, needs), cpus(machine, needs)]);
     checks
 }
@@ -200,19 +202,24 @@ fn node_image(docker: &Docker, machine: &Machine, needs: &Needs) -> Check {
         Ok(()) => look.fine(format!("{image} is not here, and its registry answers")),
         Err(reason) => look.lacking(
             format!("{image} is not here, and its registry does not answer: {reason}"),
-            format!("where there is a network: docker pull {image} && docker save {image} -o node.tar; here: docker load -i node.tar"),
+            by_hand(&Reference::parse(image)),
         ),
     }
+}
+
+/// How an image gets here without a registry. What is saved by its digest has no name where it is loaded.
+fn by_hand(image: &Reference) -> String {
+    let (pull, tagged) = (image.pull(), image.tagged());
+    format!(
+        "where there is a network: {pull} && docker save {tagged} -o node.tar; here: docker load -i node.tar, and \
+         --node-image {tagged}; or a bundle: cargo xtask bundle there, --bundle FILE here"
+    )
 }
 
 /// Whether an image is there, by its name or its digest.
 #[must_use]
 pub fn has(docker: &Docker, image: &str) -> bool {
-    let by_digest = image.split_once('@').map(|(name, digest)| {
-        let repository = name.rsplit_once(':').map_or(name, |(repository, _)| repository);
-        format!("{repository}@{digest}")
-    });
-    docker.images.contains(image) || by_digest.is_some_and(|image| docker.images.contains(&image))
+    docker.images.contains(image) || docker.images.contains(&Reference::parse(image).pulled())
 }
 
 fn proxies(docker: &Docker, machine: &Machine) -> Check {
@@ -241,6 +248,35 @@ fn proxies(docker: &Docker, machine: &Machine) -> Check {
     }
 }
 
+/// What installs Istio: what the user says, else Helm, or Istio's own command line in its place.
+fn installer(machine: &Machine, release: &Release, wanted: Option<Installer>, lock: &Lock) -> Check {
+    let helm = tool("helm", machine, lock);
+    let istioctl = istioctl(machine, release);
+    match wanted {
+        Some(Installer::Istioctl) => istioctl,
+        None if helm.state != State::Fine && istioctl.state == State::Fine => istioctl,
+        None if helm.state != State::Fine && machine.tools.contains_key("istioctl") => {
+            Check { found: format!("{}; istioctl: {}", helm.found, istioctl.found), ..helm }
+        }
+        _ => helm,
+    }
+}
+
+/// It has the charts of its own release in it.
+fn istioctl(machine: &Machine, release: &Release) -> Check {
+    let look = Look { name: "istioctl", why: "it installs Istio" };
+    let version = &release.version;
+    let cure = format!(
+        "install istioctl {version}: https://istio.io/latest/docs/setup/install/istioctl/; or --istio-installer helm"
+    );
+    match machine.tools.get("istioctl") {
+        Some(Ok(found)) if Ok(*found) == version.parse() => look.fine(format!("version {found}")),
+        Some(Ok(found)) => look.lacking(format!("version {found}, and Istio {version} needs its own"), cure),
+        Some(Err(reason)) => look.lacking(reason.clone(), cure),
+        None => look.lacking("there is no program `istioctl` on PATH", cure),
+    }
+}
+
 fn tool(name: &'static str, machine: &Machine, lock: &Lock) -> Check {
     let why = match name {
         "kind" => "it makes the clusters",
@@ -253,7 +289,9 @@ fn tool(name: &'static str, machine: &Machine, lock: &Lock) -> Check {
         "kind" => {
             "install it: https://kind.sigs.k8s.io/docs/user/quick-start/#installation, or on Debian 13: sudo apt-get install kind"
         }
-        "helm" => "install it: https://helm.sh/docs/intro/install/; or take the embedded mesh: --mesh embedded",
+        "helm" => {
+            "install it: https://helm.sh/docs/intro/install/; or istioctl of the release; or take the embedded mesh: --mesh embedded"
+        }
         _ => "install it: https://kubernetes.io/docs/tasks/tools/",
     };
     match machine.tools.get(name) {
@@ -272,12 +310,16 @@ fn kubernetes(needs: &Needs, lock: &Lock) -> Check {
             return look.doubtful(format!("{} does not say its version", needs.node_image), "name one by its version");
         }
     };
-    let range = &lock.istio.kubernetes;
     match &needs.istio {
-        Some(istio) if !range.has(version) => look.lacking(
-            format!("{version}, and Istio {istio} is supported on {range}"),
-            format!("leave --node-image out, which takes {}", lock.node_image()),
-        ),
+        Some(Release { version: istio, kubernetes }) if !kubernetes.has(version) => {
+            let fits = |image: &&str| image.parse().is_ok_and(|version| kubernetes.has(version));
+            let mut locked = [lock.node_image()].into_iter().chain(lock.node_images.values().map(String::as_str).rev());
+            let cure = locked.find(fits).map_or_else(
+                || format!("leave --istio-version out, which takes {}", lock.istio.version),
+                |image| format!("take a node image that fits: --node-image {image}"),
+            );
+            look.lacking(format!("{version}, and Istio {istio} is supported on {kubernetes}"), cure)
+        }
         _ => look.fine(version.to_string()),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::provider::kind::lock::Minor;
+use crate::provider::kind::istio::Installer;
+use crate::provider::kind::lock::{Minor, Release};
 use crate::topology::{Ipv4Cidr, Topology};
 
 /// What was seen.
@@ -22,6 +23,16 @@ pub struct Machine {
     pub proxies: BTreeMap<String, String>,
     /// Whether the registry of the node image answers, or why not.
     pub registry: Result<(), String>,
+}
+
+impl Machine {
+    /// What would install Istio here.
+    #[must_use]
+    pub fn installer(&self, release: Option<&Release>) -> Installer {
+        let tool = |name| self.tools.get(name).and_then(|version| version.as_ref().ok()).copied();
+        let version = release.map(|release| release.version.as_str()).unwrap_or_default();
+        Installer::found(tool("helm").is_some(), tool("istioctl"), version)
+    }
 }
 
 /// What was seen of a Docker engine.
@@ -61,13 +72,15 @@ pub struct Needs {
     /// The node image.
     pub node_image: String,
     /// Whether Istio is installed, and which release.
-    pub istio: Option<String>,
+    pub istio: Option<Release>,
+    /// What is to install it, where the user says so.
+    pub installer: Option<Installer>,
 }
 
 impl Needs {
-    /// Of a topology, a node image, and Istio's release where Istio is wanted.
+    /// Of a topology, a node image, and Istio's release where Istio is wanted, whatever installs it.
     #[must_use]
-    pub fn of(topology: &Topology, node_image: &str, istio: Option<&str>) -> Self {
+    pub fn of(topology: &Topology, node_image: &str, istio: Option<Release>) -> Self {
         let inside = topology.clusters.iter().flat_map(|cluster| {
             let named = |what: &str| format!("{what} of {}", cluster.name);
             [(named("pods"), cluster.pod_subnet), (named("Services"), cluster.service_subnet)]
@@ -78,7 +91,8 @@ impl Needs {
             networks: topology.networks.len(),
             inside: inside.collect(),
             node_image: node_image.to_owned(),
-            istio: istio.map(str::to_owned),
+            istio,
+            installer: None,
         }
     }
 }

@@ -20,8 +20,12 @@ use crate::provider::kind::lock::Minor;
 /// How long a program may take to say its version, and a registry to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How programs are asked for their version.
-const TOOLS: [(&str, &[&str]); 3] =
-    [("kind", &["version"]), ("kubectl", &["version", "--client"]), ("helm", &["version", "--short"])];
+const TOOLS: [(&str, &[&str]); 4] = [
+    ("kind", &["version"]),
+    ("kubectl", &["version", "--client"]),
+    ("helm", &["version", "--short"]),
+    ("istioctl", &["version", "--remote=false"]),
+];
 /// Limits of the kernel.
 const LIMITS: [&str; 2] = ["fs.inotify.max_user_instances", "fs.inotify.max_user_watches"];
 /// Variables that programs and nodes take proxies from.
@@ -78,7 +82,7 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// With containerd's store the driver says what kind of thing it is.
-fn containerd_store(info: &SystemInfo) -> bool {
+pub(crate) fn containerd_store(info: &SystemInfo) -> bool {
     let status = info.driver_status.iter().flatten();
     status.into_iter().any(|pair| pair.iter().any(|word| word.contains("containerd.snapshotter")))
 }

@@ -2,12 +2,13 @@
 //!
 //! The world cannot plug a link into a container, which is not its own, and does not outlive a signal that its containers
 //! outlive. So whoever makes a container is the process that removes it: it ends after the world, however that ends, and by
-//! then no request of its own is on the way. It makes containers of one kind only: with no network, no mount and few
-//! capabilities. Where it is killed itself, the world ends and removes them; where both are killed at once, what is left has a lease
+//! then no request of its own is on the way. It makes containers of one kind only: with no network but one that is made for it
+//! where that is wanted, no mount and few capabilities. Where it is killed itself, the world ends and removes them; where both are killed at once, what is left has a lease
 //! that has ended, by which the next run knows that nobody owns it.
 //!
 //! Here is the world's side; `process` is the other.
 
+mod network;
 mod process;
 
 use std::io;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_support::Engine;
 use serde::{Deserialize, Serialize};
+use substrate_config::machine::UserDefinedNetwork;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
@@ -46,7 +48,7 @@ pub struct ShimConfig {
 #[derive(Debug, Serialize, Deserialize)]
 enum Request {
     /// Makes a container: [`Answer::Created`].
-    Create { machine: String, image: String, capabilities: Vec<String> },
+    Create { machine: String, image: String, capabilities: Vec<String>, network: Option<UserDefinedNetwork> },
     /// Plugs a link into a container; the namespace of its router comes along: [`Answer::Done`].
     Plug { container: String, cable: Cable },
     /// Removes every container: [`Answer::Done`].
@@ -107,11 +109,13 @@ impl Shim {
         machine: &str,
         image: &str,
         capabilities: &[String],
+        network: Option<&UserDefinedNetwork>,
     ) -> Result<String, DockerError> {
         let request = Request::Create {
             machine: machine.to_owned(),
             image: image.to_owned(),
             capabilities: capabilities.to_vec(),
+            network: network.cloned(),
         };
         match self.ask(request, None).await? {
             Answer::Created { container } => Ok(container),

@@ -10,9 +10,9 @@ use docker_support::bollard::models::{ContainerCreateBody, HostConfig, HostConfi
 use docker_support::bollard::query_parameters::{CreateContainerOptions, InspectContainerOptions};
 use docker_support::{Engine, Error, Lease, labels};
 use nix::unistd::setsid;
-use substrate_config::machine::MACHINE_INIT;
+use substrate_config::machine::{MACHINE_INIT, UserDefinedNetwork};
 
-use super::{Answer, ROLE, Request, ShimConfig};
+use super::{Answer, ROLE, Request, ShimConfig, network};
 use crate::fabric::{self, Cable};
 use crate::message;
 
@@ -72,9 +72,9 @@ fn serve(config: ShimConfig) -> io::Result<()> {
 impl Process {
     fn answer(&mut self, request: Request, descriptor: Option<OwnedFd>) -> Answer {
         let done = match request {
-            Request::Create { machine, image, capabilities } => {
-                self.create(&machine, &image, &capabilities).map(|container| Answer::Created { container })
-            }
+            Request::Create { machine, image, capabilities, network } => self
+                .create(&machine, &image, &capabilities, network.as_ref())
+                .map(|container| Answer::Created { container }),
             Request::Plug { container, cable } => self.plug(&container, &cable, descriptor).map(|()| Answer::Done),
             Request::Remove => self.remove().map(|()| Answer::Done),
         };
@@ -89,7 +89,13 @@ impl Process {
         Ok(self.engine.insert(engine).clone())
     }
 
-    fn create(&mut self, machine: &str, image: &str, capabilities: &[String]) -> Result<String, Error> {
+    fn create(
+        &mut self,
+        machine: &str,
+        image: &str,
+        capabilities: &[String],
+        network: Option<&UserDefinedNetwork>,
+    ) -> Result<String, Error> {
         let engine = self.engine()?;
         let action = format!("create a container of {image}");
         if let Some(bad) = capabilities.iter().find(|name| !ALLOWED.contains(&name.as_str())) {
@@ -99,10 +105,20 @@ impl Process {
         let ShimConfig { run_id, environment, .. } = &self.config;
         // Names are unique on an engine; runs are told apart by how their ids begin.
         let name = format!("meshproof-{environment}-{machine}-{}", run_id.chars().take(8).collect::<String>());
-        let options = CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
         let labels = labels::of(run_id, environment, &self.lease, machine);
-        let body = container(machine, image, capabilities, labels);
+        let mut body = container(machine, image, capabilities, labels.clone());
+        let mut made = None;
+        if let Some(network) = network {
+            let id = self.runtime.block_on(network::create(&engine, &name, &labels))?;
+            network::attach(&mut body, &id, network);
+            made = Some(id);
+        }
+        let options = CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
         let created = self.runtime.block_on(engine.docker().create_container(Some(options), body));
+        if let (Err(_), Some(network)) = (&created, made) {
+            // It is the container's error that matters; what is left of the run is removed with the world at the latest.
+            let _unremoved = self.runtime.block_on(engine.docker().remove_network(&network));
+        }
         Ok(created.map_err(Error::refused(action))?.id)
     }
 
@@ -140,7 +156,7 @@ impl Process {
 }
 
 /// What is made: nothing of the host is in it, nor any network, and it has few rights.
-fn container(
+pub(super) fn container(
     machine: &str,
     image: &str,
     capabilities: &[String],

@@ -13,7 +13,8 @@ fn needs() -> Needs {
         networks: 2,
         inside: vec![("pods of cluster1".to_owned(), "10.244.0.0/16".parse().expect("a subnet"))],
         node_image: Lock::read().node_image().to_owned(),
-        istio: Some("1.30.3".to_owned()),
+        istio: Lock::read().istio.release(None).ok(),
+        installer: None,
     }
 }
 
@@ -97,7 +98,9 @@ type Change = Box<dyn FnOnce(&mut Machine, &mut Needs)>;
 #[case::old_kind(Box::new(|m: &mut Machine, _: &mut Needs| { m.tools.insert("kind".to_owned(), Ok(Minor::new(0, 20))); }) as Change, "kind", State::Lacking, "0.27 or newer", "kind.sigs.k8s.io")]
 #[case::broken_kubectl(Box::new(|m: &mut Machine, _: &mut Needs| { m.tools.insert("kubectl".to_owned(), Err("it crashed".to_owned())); }) as Change, "kubectl", State::Lacking, "it crashed", "kubernetes.io")]
 #[case::no_helm(Box::new(|m: &mut Machine, _: &mut Needs| { m.tools.remove("helm"); }) as Change, "helm", State::Lacking, "there is no program `helm`", "--mesh embedded")]
-#[case::kubernetes(Box::new(|m: &mut Machine, n: &mut Needs| { n.node_image = "kindest/node:v1.31.0".to_owned(); docker(|d| { d.images.insert("kindest/node:v1.31.0".to_owned()); })(m, n); }) as Change, "kubernetes", State::Lacking, "supported on 1.32 to 1.36", "leave --node-image out")]
+#[case::kubernetes(Box::new(|m: &mut Machine, n: &mut Needs| { n.node_image = "kindest/node:v1.31.0".to_owned(); docker(|d| { d.images.insert("kindest/node:v1.31.0".to_owned()); })(m, n); }) as Change, "kubernetes", State::Lacking, "supported on 1.32 to 1.36", "--node-image kindest/node:v1.35")]
+#[case::istio(Box::new(|_: &mut Machine, n: &mut Needs| n.istio = Lock::read().istio.release(Some("1.28.2")).ok()) as Change, "kubernetes", State::Lacking, "1.35, and Istio 1.28.2 is supported on 1.29 to 1.34", "--node-image kindest/node:v1.34")]
+#[case::istioctl(Box::new(|m: &mut Machine, _: &mut Needs| { m.tools.remove("helm"); m.tools.insert("istioctl".to_owned(), Ok(Minor::new(1, 29))); }) as Change, "helm", State::Lacking, "istioctl: version 1.29, and Istio 1.30.3 needs its own", "istioctl of the release")]
 #[case::watches(Box::new(|m: &mut Machine, _: &mut Needs| { m.limits.insert("fs.inotify.max_user_watches".to_owned(), 8192); }) as Change, "inotify", State::Lacking, "8192, 131072 needed for 2 nodes", "sysctl -w fs.inotify.max_user_watches=131072")]
 #[case::instances(Box::new(|m: &mut Machine, _: &mut Needs| { m.limits.insert("fs.inotify.max_user_instances".to_owned(), 128); }) as Change, "inotify", State::Lacking, "128, 256 needed", "fs.inotify.max_user_instances=256")]
 #[case::memory(Box::new(|m: &mut Machine, _: &mut Needs| m.memory = 1 << 30) as Change, "memory", State::Lacking, "1.00 GiB available, 3.00 GiB needed", "fewer nodes")]
@@ -136,6 +139,22 @@ fn an_image_is_found_by_its_digest_whatever_its_tag_is() {
     assert!(has(&docker, "kindest/node:v1.35.8@sha256:07"));
     assert!(!has(&docker, "kindest/node:v1.35.8@sha256:08"));
     assert!(!has(&docker, "kindest/node:v1.35.8"));
+}
+
+#[test]
+fn istioctl_of_the_release_stands_in_for_helm() {
+    let mut machine = machine();
+    machine.tools.remove("helm");
+    machine.tools.insert("istioctl".to_owned(), Ok(Minor::new(1, 30)));
+    assert_eq!(troubles(&machine, &needs()), []);
+    let demanded = |installer| Needs { installer: Some(installer), ..needs() };
+    assert_eq!(troubles(&machine, &demanded(Installer::Istioctl)), []);
+    assert_eq!(troubles(&machine, &demanded(Installer::Helm))[0].0, "helm", "it is what the user says, or nothing");
+    machine.tools.remove("istioctl");
+    machine.tools.insert("helm".to_owned(), Ok(Minor::new(3, 19)));
+    let (name, state, found, cure) = troubles(&machine, &demanded(Installer::Istioctl)).remove(0);
+    assert_eq!((name, state), ("istioctl", State::Lacking));
+    assert!(found.contains("no program `istioctl`") && cure.contains("install istioctl 1.30.3"), "{found}: {cure}");
 }
 
 #[test]

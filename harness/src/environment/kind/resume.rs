@@ -1,0 +1,203 @@
+//! Goes on with what an earlier run made on Docker: networks, router and clusters that are still there and still wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::supply::Stock;
+use super::{Error, OnDocker};
+use crate::cluster::Cluster;
+use crate::cluster::ledger::Entry;
+use crate::environment::authorities::Authorities;
+use crate::environment::bring_up::Error as BringUpError;
+use crate::environment::directory;
+use crate::environment::existing::{MeshSource, Refused};
+use crate::environment::layers::arrangement::Arrangement;
+use crate::environment::layers::content::parts;
+use crate::environment::layers::progress::Progress;
+use crate::environment::layers::record::Record;
+use crate::environment::layers::{Key, Layer, Part, decide, not_taken_away, plan, stuck};
+use crate::image::ours::ROUTER;
+use crate::install::mesh;
+use crate::provider::existing::contexts::Refusal;
+use crate::provider::fleet;
+use crate::provider::kind::addresses::MeshNetwork;
+use crate::provider::kind::engine::Engine;
+use crate::provider::kind::plan::{self as kind_plan, ClusterPlan, Plan};
+use crate::provider::kind::{Kind, networks, router};
+use crate::topology::Topology;
+
+/// What stands for the group of what is no object of Kubernetes.
+const DOCKER: &str = "docker";
+
+/// Refuses what cannot become of the environment that an earlier run began, before anything of it is touched.
+///
+/// # Errors
+/// [`Refused`], and where what is remembered cannot be read.
+pub(super) fn refuse(
+    kind: &Kind,
+    topology: &Topology,
+    mesh: MeshSource,
+    authorities: &Authorities,
+) -> Result<(), BringUpError> {
+    let begun = Arrangement::read(kind.directory())?;
+    let mut refusals = begun.map(|begun| begun.refusals(Arrangement::of(topology, mesh))).unwrap_or_default();
+    for (name, _) in kind.kubeconfigs().iter().filter(|(name, _)| topology.cluster(name).is_none()) {
+        refusals.push(Refusal::new(
+            format!("an earlier `up` made the cluster {name}, which is no longer wanted and which the others know"),
+            "name the topology of before; otherwise it goes with the whole environment only: `meshproof down`, then `up`",
+        ));
+    }
+    let mut wanted = parts(topology, mesh, authorities)?;
+    for cluster in &topology.clusters {
+        wanted.entry((Layer::Images, cluster.name.clone())).or_default();
+        if mesh == MeshSource::Istio && cluster.mesh {
+            wanted.entry((Layer::Mesh, cluster.name.clone())).or_default();
+        }
+    }
+    if refusals.is_empty() {
+        let recorded = Record::open(kind.directory())?.layers();
+        refusals.extend(stuck(&wanted, &recorded).map(not_taken_away));
+    }
+    if refusals.is_empty() { Ok(()) } else { Err(Refused(refusals).into()) }
+}
+
+/// The networks of an environment: those of an earlier run where all are still there, and otherwise new ones.
+pub(super) async fn networks(
+    kind: &mut Kind,
+    docker: &OnDocker<'_>,
+    topology: &Topology,
+) -> Result<Vec<MeshNetwork>, Error> {
+    let engine = kind.engine();
+    let names = topology.clusters.iter().map(|one| kind_plan::kind_name(docker.environment, &one.name));
+    let ours: BTreeSet<String> = kind.kind_names().map(str::to_owned).collect();
+    for name in names.filter(|name| !ours.contains(name)) {
+        if !engine.nodes(&name).await?.is_empty() {
+            return Err(Error::Taken { name });
+        }
+    }
+    let known = kind.networks();
+    let there = engine.networks().await?;
+    let same = known.iter().map(|network| &network.name).eq(&topology.networks);
+    if !known.is_empty() && same && known.iter().all(|network| there.contains(&network.docker.name)) {
+        return Ok(known);
+    }
+    directory::is_incomplete(kind.directory()).map_err(crate::provider::kind::Error::from)?;
+    for name in &ours {
+        remove_nodes(&engine, name).await?;
+    }
+    engine.sweep().await?;
+    let made = networks::make(&engine, topology, docker.environment).await?;
+    kind.has_networks(&made)?;
+    Ok(made)
+}
+
+/// Removes the nodes of a kind cluster, those of one that was half made included.
+pub(super) async fn remove_nodes(engine: &Engine, kind_name: &str) -> Result<(), Error> {
+    for node in engine.nodes(kind_name).await? {
+        engine.remove_container(&node).await?;
+    }
+    Ok(())
+}
+
+/// What is to be done: layer by layer, of the host, the clusters and what is on them.
+///
+/// # Errors
+/// Where something cannot be asked, or what was made cannot go alone.
+pub(super) async fn decided(
+    kind: &Kind,
+    planned: &Plan,
+    stock: &Stock,
+    mesh: MeshSource,
+    topology: &Topology,
+    authorities: &Authorities,
+) -> Result<Progress, BringUpError> {
+    let mut all = parts(topology, mesh, authorities)?;
+    let ids = stock.images.iter().map(|(_, id)| id);
+    let content: Vec<String> = ids.chain(&stock.charts).cloned().collect();
+    let router_image = stock.images.iter().find(|(name, _)| name == ROUTER).map(|(_, id)| id.clone());
+    all.insert((Layer::Host, String::new()), host(planned, router_image));
+    for cluster in &planned.clusters {
+        let of = |layer: Layer| (layer, cluster.name.clone());
+        all.insert(of(Layer::Cluster), of_cluster(cluster));
+        all.insert(of(Layer::Images), Part { objects: Vec::new(), settings: content.clone() });
+        charts(cluster, &mut all);
+    }
+    let record = Record::open(kind.directory())?;
+    let absent = absent(kind, &record, &all).await?;
+    let layers = plan(all, true);
+    let decisions = decide(&layers, &record.layers(), &absent);
+    Ok(Progress::recorded(layers, record, decisions, false))
+}
+
+fn container(name: &str) -> Value {
+    json!({ "apiVersion": DOCKER, "kind": "Container", "metadata": { "name": name } })
+}
+
+fn host(plan: &Plan, router_image: Option<String>) -> Part {
+    let networks = plan.networks.iter().map(|network| format!("{} {}", network.docker.name, network.docker.subnet));
+    let router = (plan.networks.len() > 1).then(|| container(&router::container_name(&plan.environment)));
+    Part { objects: router.into_iter().collect(), settings: networks.chain(router_image).collect() }
+}
+
+fn of_cluster(cluster: &ClusterPlan) -> Part {
+    Part {
+        objects: cluster.nodes.iter().map(|node| container(node)).collect(),
+        settings: vec![cluster.config.1.clone(), cluster.create.to_string()],
+    }
+}
+
+/// What Istio's charts bring: the values and the command lines.
+fn charts(cluster: &ClusterPlan, parts: &mut BTreeMap<Key, Part>) {
+    let Some(istio) = &cluster.istio else { return };
+    let files = istio.files.iter().map(|(path, text)| format!("{path}: {text}"));
+    let control_plane = istio.control_plane.iter().map(ToString::to_string);
+    let mut add = |layer: Layer, settings: Vec<String>| {
+        parts.entry((layer, cluster.name.clone())).or_default().settings.extend(settings);
+    };
+    add(Layer::Mesh, files.chain(control_plane).collect());
+    add(Layer::Gateways, istio.gateways.iter().map(ToString::to_string).collect());
+}
+
+/// What is wanted, was made, and is there no more.
+async fn absent(kind: &Kind, record: &Record, parts: &BTreeMap<Key, Part>) -> Result<BTreeSet<Entry>, BringUpError> {
+    let recorded = record.layers();
+    let mut absent = BTreeSet::new();
+    let clusters = kind.answering_clusters().await;
+    for (key, part) in parts.iter().filter(|(key, _)| recorded.contains_key(*key)) {
+        let cluster = clusters.iter().find(|cluster| cluster.name() == key.1);
+        for object in &part.objects {
+            if !is_there(&kind.engine(), cluster, object).await? {
+                absent.insert(Entry::of(&key.1, object));
+            }
+        }
+    }
+    Ok(absent)
+}
+
+async fn is_there(engine: &Engine, cluster: Option<&Cluster>, object: &Value) -> Result<bool, BringUpError> {
+    if object["apiVersion"] == DOCKER {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        return Ok(engine.is_running(name).await.map_err(Error::from)?);
+    }
+    let Some(cluster) = cluster else { return Ok(false) };
+    match cluster.get(object).await {
+        Err(crate::cluster::Error::UnknownKind { .. }) => Ok(false),
+        there => {
+            let there = there.map_err(mesh::Error::from)?;
+            Ok(there.is_some_and(|there| there.metadata.deletion_timestamp.is_none()))
+        }
+    }
+}
+
+/// Removes what an earlier run made for a topology that was another one.
+pub(super) async fn remove_obsolete(kind: &Kind, layers: &Progress) -> Result<(), BringUpError> {
+    layers.obsolete_goes()?;
+    let clusters = kind.clusters().await.map_err(fleet::Error::from)?;
+    for entry in layers.obsolete().iter().filter(|entry| entry.api_version != DOCKER) {
+        if let Some(cluster) = clusters.iter().find(|cluster| cluster.name() == entry.cluster) {
+            cluster.delete(&entry.manifest()).await.map_err(mesh::Error::from)?;
+        }
+    }
+    layers.forget_obsolete()
+}

@@ -1,0 +1,35 @@
+//! What one asks about a single container. One that is not there is no error.
+
+use std::net::Ipv4Addr;
+
+use bollard::models::ContainerInspectResponse;
+
+use super::{Engine, Error, gone, refused};
+
+impl Engine {
+    /// Whether there is such a container, and it runs.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub async fn is_running(&self, container: &str) -> Result<bool, Error> {
+        let state = self.inspect(container).await?.and_then(|found| found.state);
+        Ok(state.and_then(|state| state.running).unwrap_or_default())
+    }
+
+    /// The address of a container on a network.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub async fn address(&self, container: &str, network: &str) -> Result<Option<Ipv4Addr>, Error> {
+        let settings = self.inspect(container).await?.and_then(|found| found.network_settings);
+        let endpoints = settings.and_then(|settings| settings.networks).unwrap_or_default();
+        Ok(endpoints.get(network).and_then(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()))
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Error> {
+        match self.docker().await?.inspect_container(container, None).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => gone(Err(error)).map(|()| None).map_err(refused(format!("inspect container {container}"))),
+        }
+    }
+}
