@@ -14,7 +14,7 @@ use crate::cli::filter::Filter;
 use crate::cli::{files, plan};
 use crate::environment::Given;
 use crate::report::{EventKind, RunOutcome};
-use crate::run::{self, Job, KeptError, Manner, Stage};
+use crate::run::{self, Job, KeptError, Manner, Stage, State};
 use crate::scenario::Plan;
 use crate::topology::{Topology, support};
 
@@ -197,8 +197,10 @@ fn stages(names: &[String]) -> Result<(Vec<Stage>, String), RunOutcome> {
     let mut found = Vec::with_capacity(wanted.len());
     for name in wanted {
         let kept = run::find(&root, name).map_err(|error| complain_kept(&error))?;
-        if kept.is_half_made() {
-            return Err(complain_kept(&KeptError::HalfMade(kept.name)));
+        match kept.state().map_err(|error| complain_kept(&error))? {
+            State::Complete => {}
+            State::InUse => return Err(complain_kept(&KeptError::InUse(kept.name))),
+            State::HalfMade => return Err(complain_kept(&KeptError::HalfMade(kept.name))),
         }
         found.push(kept.name.clone());
         // What an older version kept may not say; then every scenario is tried.

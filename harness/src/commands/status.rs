@@ -10,7 +10,7 @@ use crate::cli::files;
 use crate::cluster::Cluster;
 use crate::provider::fleet::Fleet;
 use crate::report::RunOutcome;
-use crate::run::{self, Kept};
+use crate::run::{self, Kept, State};
 use crate::topology::Vm;
 use crate::vm::Machine;
 
@@ -51,8 +51,12 @@ async fn environment(kept: &Kept) -> Value {
     };
     let machines = futures::future::join_all(machines(kept, fleet).iter().map(machine)).await;
     let run = fleet.run_id();
-    let complete = !kept.is_half_made();
-    merged(facts, json!({ "running": true, "complete": complete, "runId": run, "clusters": clusters, "vms": machines }))
+    let state = match kept.state() {
+        Ok(state) => json!({ "complete": state == State::Complete, "inUse": state == State::InUse }),
+        Err(error) => json!({ "error": crate::cluster::chain(&error) }),
+    };
+    let found = json!({ "running": true, "runId": run, "clusters": clusters, "vms": machines });
+    merged(merged(facts, found), state)
 }
 
 /// The virtual machines of the topology that it was brought up from.
@@ -108,6 +112,8 @@ fn text(environments: &[Value]) -> String {
     let mut text = String::new();
     for environment in environments {
         let state = match (environment["running"].as_bool(), environment["error"].as_str()) {
+            (Some(true), Some(error)) => error,
+            (Some(true), _) if environment["inUse"] == true => "another command works on it",
             (Some(true), _) if environment["complete"] == false => "half made: run its `up` again, or `down`",
             (Some(true), _) => "running",
             (_, Some(error)) => error,
@@ -151,14 +157,15 @@ mod tests {
                 { "name": "echo-vm", "network": "machines", "running": false, "programs": 2, "ready": 0 },
             ],
         });
-        let half = json!({ "name": "half", "running": true, "complete": false });
+        let half = json!({ "name": "half", "running": true, "complete": false, "inUse": false });
+        let busy = json!({ "name": "busy", "running": true, "complete": false, "inUse": true });
         let left = json!({ "name": "old", "running": false });
         let damaged = json!({ "name": "hurt", "running": null, "error": "world.json is damaged" });
         assert_eq!(
-            text(&[running, half, left, damaged]),
+            text(&[running, half, busy, left, damaged]),
             "two-clusters: running\n  cluster1 on network1: 8 of 9 pods ready\n    /state/c1\n  \
              cluster2 on network2: connection refused\n    /state/c2\n  \
-             details-vm on machines: virtual machine, 2 of 2 programs ready\n  echo-vm on machines: virtual machine, off\nhalf: half made: run its `up` again, or `down`\nold: not running\nhurt: world.json is damaged\n"
+             details-vm on machines: virtual machine, 2 of 2 programs ready\n  echo-vm on machines: virtual machine, off\nhalf: half made: run its `up` again, or `down`\nbusy: another command works on it\nold: not running\nhurt: world.json is damaged\n"
         );
     }
 }

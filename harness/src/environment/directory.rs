@@ -98,6 +98,22 @@ impl Directory {
         }
     }
 
+    /// Whether some process has it now.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn is_claimed(&self) -> io::Result<bool> {
+        let file = match OpenOptions::new().write(true).open(self.0.join(LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     fn lock(&self, options: &OpenOptions) -> io::Result<Option<Claim>> {
         let file = options.open(self.0.join(LOCK))?;
         match file.try_lock() {
@@ -186,8 +202,10 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let directory = Directory::new(Utf8Path::from_path(root.path()).expect("UTF-8"), "one");
         assert!(directory.reclaim().expect("asked").is_none(), "nobody claimed it before");
+        assert!(!directory.is_claimed().expect("asked"));
         let claim = directory.claim().expect("asked").expect("free");
         assert!(directory.claim().expect("asked").is_none());
+        assert!(directory.is_claimed().expect("asked"));
         std::fs::create_dir(directory.path().join("clusters")).expect("created");
         directory.remember("").expect("written");
         assert!(directory.is_complete());
@@ -196,6 +214,7 @@ mod tests {
         assert!(directory.claim().expect("asked").is_none(), "emptying keeps the claim");
         assert_eq!(directory.path().read_dir().expect("read").count(), 1);
         drop(claim);
+        assert!(!directory.is_claimed().expect("asked"), "whoever had it has ended");
         assert!(directory.reclaim().expect("asked").is_some());
     }
 }

@@ -258,7 +258,8 @@ async fn look(
         let made: usize = findings.iter().flat_map(|one| one.made.values()).sum();
         let absent: BTreeSet<Entry> = findings.iter().flat_map(|one| one.absent.iter().cloned()).collect();
         let decisions = decide(&planned, &record.layers(), &absent);
-        let layers = Progress::recorded(planned, record, decisions, made_before);
+        let ending = findings.iter().flat_map(|one| one.ending.iter().cloned()).collect();
+        let layers = Progress::recorded(planned, record, decisions, made_before).after(ending);
         Ok(((findings, layers, unwritten), format!("{made} objects will be made")))
     })
     .await?;

@@ -318,9 +318,7 @@ async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender)
     let clusters = kind.clusters().await.map_err(fleet::Error::from)?;
     let installed = async {
         resume::remove_obsolete(kind, layers).await?;
-        if layers.goes_on() {
-            wait_for_the_end(&clusters, layers).await?;
-        }
+        wait_for_the_end(&clusters, layers).await?;
         if let Some(way) = &plan.istio {
             Box::pin(istio::install(plan, way, topology, &clusters, layers, events)).await?;
         }

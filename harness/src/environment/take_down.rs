@@ -165,18 +165,10 @@ async fn used_by(cluster: &Cluster, definition: &DynamicObject) -> Result<Option
 
 /// Waits until nothing that is about to be applied is still being deleted: what is applied to that goes with it.
 pub(super) async fn wait_for_the_end(clusters: &[Cluster], layers: &Progress) -> Result<(), Error> {
-    let looks = clusters.iter().map(async |cluster| {
-        let mut ending = Vec::new();
-        for object in layers.applied_to(cluster.name()) {
-            if let Ok(Some(there)) = cluster.get(object).await
-                && there.metadata.deletion_timestamp.is_some()
-            {
-                ending.push(Entry::of(cluster.name(), object));
-            }
-        }
-        wait_until_gone(cluster, &ending.iter().collect::<Vec<_>>()).await
-    });
-    let left: Vec<String> = futures::future::join_all(looks).await.into_iter().flatten().collect();
+    let waits = clusters
+        .iter()
+        .map(async |cluster| wait_until_gone(cluster, &layers.ending(cluster.name()).collect::<Vec<_>>()).await);
+    let left: Vec<String> = futures::future::join_all(waits).await.into_iter().flatten().collect();
     if left.is_empty() { Ok(()) } else { Err(Left(left).into()) }
 }
 

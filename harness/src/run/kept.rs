@@ -32,10 +32,21 @@ impl Kept {
         self.fleet.as_ref().map(Option::as_ref)
     }
 
-    /// Whether somebody ended its bring-up and nobody went on with it.
-    #[must_use]
-    pub fn is_half_made(&self) -> bool {
-        matches!(self.fleet, Ok(Some(Fleet::Existing(_) | Fleet::Kind(_)))) && !self.directory.is_complete()
+    /// How much there is of it, and whether somebody works on that.
+    ///
+    /// # Errors
+    /// Where the state folder cannot be read.
+    pub fn state(&self) -> Result<State, KeptError> {
+        if self.directory.is_complete() {
+            return Ok(State::Complete);
+        }
+        let failed = |source| KeptError::State { path: self.directory.path().to_owned(), source };
+        Ok(match (self.directory.is_claimed().map_err(failed)?, &self.fleet) {
+            (true, _) => State::InUse,
+            (false, Ok(Some(Fleet::Existing(_) | Fleet::Kind(_)))) => State::HalfMade,
+            // An embedded world that nobody works on any more is whole, or it would have ended.
+            (false, _) => State::Complete,
+        })
     }
 
     /// Its clusters, for those that can do nothing without.
@@ -45,6 +56,17 @@ impl Kept {
     pub fn into_fleet(self) -> Result<Fleet, KeptError> {
         self.fleet?.ok_or(KeptError::None)
     }
+}
+
+/// How far an environment has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It can be used.
+    Complete,
+    /// Another command brings it up, or made it for itself.
+    InUse,
+    /// Its bring-up was ended, and nobody has gone on with it.
+    HalfMade,
 }
 
 /// A kept environment cannot be found or used.
@@ -229,4 +251,27 @@ pub async fn down(kept: Kept) -> Result<(), KeptError> {
     }
     leftovers::remove(kept.directory.path()).await?;
     kept.directory.remove().map_err(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::provider::existing::Existing;
+
+    #[test]
+    fn what_somebody_works_on_is_not_half_made() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = Utf8Path::from_path(root.path()).expect("UTF-8");
+        let directory = Directory::new(root, "one");
+        let claim = directory.claim().expect("asked").expect("free");
+        Existing::begin(directory.path(), "1a2b", &[]).expect("begun");
+        let state = || find(root, Some("one")).expect("found").state().expect("asked");
+        assert_eq!(state(), State::InUse, "its `up` runs in another terminal");
+        drop(claim);
+        assert_eq!(state(), State::HalfMade, "its `up` has ended");
+        directory.remember("").expect("written");
+        assert_eq!(state(), State::Complete);
+    }
 }

@@ -17,7 +17,7 @@ pub use claim::OWN_PREFIX;
 pub use demo::demo;
 pub use e2e::e2e;
 pub use interruption::Interruption;
-pub use kept::{Kept, KeptError, Stage, down, find, list, run_on_kept, up};
+pub use kept::{Kept, KeptError, Stage, State, down, find, list, run_on_kept, up};
 pub use machine::{Lack, lacks};
 pub use manner::{Manner, Rounds};
 pub use until::up_while;

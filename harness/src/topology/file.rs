@@ -1,13 +1,12 @@
 //! The YAML form of a topology, as people write it. Field documentation here becomes the published schema.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::apps::AppName;
-use super::vm::{ProgramCapability, VmRuntime};
+use super::vm::{ProgramCapability, UserDefinedNetwork, VmRuntime};
 use super::{Discovery, Federation, GatewayKind, Intermediate, Provider, RootOfTrust, VirtualTrust};
 
 /// The one version of the format.
@@ -273,16 +272,7 @@ pub struct VmFile {
     /// Puts its container on a network of Docker's, too, which is made for it as a user of Docker makes one: its `resolv.conf` is as
     /// Docker writes it, and names Docker's own resolver.
     #[serde(default)]
-    pub user_defined_network: Option<UserDefinedNetworkFile>,
-}
-
-/// A network of Docker's as its users make them.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UserDefinedNetworkFile {
-    /// Address of whom Docker's resolver asks what it does not know itself, as seen from the machine. A machine that is no
-    /// container asks there itself.
-    pub resolver: Ipv4Addr,
+    pub user_defined_network: Option<UserDefinedNetwork>,
 }
 
 fn default_account() -> String {

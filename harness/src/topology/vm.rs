@@ -90,10 +90,11 @@ pub struct Vm {
 }
 
 /// A network of Docker's as its users make them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserDefinedNetwork {
-    /// Whom Docker's resolver asks what it does not know itself.
+    /// Address of whom Docker's resolver asks what it does not know itself, as seen from the machine. A machine that is no
+    /// container asks there itself.
     pub resolver: Ipv4Addr,
 }
 

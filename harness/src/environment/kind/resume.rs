@@ -124,10 +124,10 @@ pub(super) async fn decided(
         charts(cluster, &mut all);
     }
     let record = Record::open(kind.directory())?;
-    let absent = absent(kind, &record, &all).await?;
+    let (absent, ending) = absent(kind, &record, &all).await?;
     let layers = plan(all, true);
     let decisions = decide(&layers, &record.layers(), &absent);
-    Ok(Progress::recorded(layers, record, decisions, false))
+    Ok(Progress::recorded(layers, record, decisions, false).after(ending))
 }
 
 fn container(name: &str) -> Value {
@@ -159,35 +159,54 @@ fn charts(cluster: &ClusterPlan, parts: &mut BTreeMap<Key, Part>) {
     add(Layer::Gateways, istio.gateways.iter().map(ToString::to_string).collect());
 }
 
-/// What is wanted, was made, and is there no more.
-async fn absent(kind: &Kind, record: &Record, parts: &BTreeMap<Key, Part>) -> Result<BTreeSet<Entry>, BringUpError> {
+/// What is wanted, was made, and is there no more; and what of that is still being deleted.
+async fn absent(
+    kind: &Kind,
+    record: &Record,
+    parts: &BTreeMap<Key, Part>,
+) -> Result<(BTreeSet<Entry>, BTreeSet<Entry>), BringUpError> {
     let recorded = record.layers();
-    let mut absent = BTreeSet::new();
+    let (mut absent, mut ending) = (BTreeSet::new(), BTreeSet::new());
     let clusters = kind.answering_clusters().await;
     for (key, part) in parts.iter().filter(|(key, _)| recorded.contains_key(*key)) {
         let cluster = clusters.iter().find(|cluster| cluster.name() == key.1);
         for object in &part.objects {
-            if !is_there(&kind.engine(), cluster, object).await? {
-                absent.insert(Entry::of(&key.1, object));
+            match presence(&kind.engine(), cluster, object).await? {
+                Presence::There => continue,
+                Presence::Ending => {
+                    ending.insert(Entry::of(&key.1, object));
+                }
+                Presence::Gone => {}
             }
+            absent.insert(Entry::of(&key.1, object));
         }
     }
-    Ok(absent)
+    Ok((absent, ending))
 }
 
-async fn is_there(engine: &Engine, cluster: Option<&Cluster>, object: &Value) -> Result<bool, BringUpError> {
+enum Presence {
+    There,
+    /// It is being deleted.
+    Ending,
+    Gone,
+}
+
+async fn presence(engine: &Engine, cluster: Option<&Cluster>, object: &Value) -> Result<Presence, BringUpError> {
     if object["apiVersion"] == DOCKER {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        return Ok(engine.is_running(name).await.map_err(Error::from)?);
+        let running = engine.is_running(name).await.map_err(Error::from)?;
+        return Ok(if running { Presence::There } else { Presence::Gone });
     }
-    let Some(cluster) = cluster else { return Ok(false) };
-    match cluster.get(object).await {
-        Err(crate::cluster::Error::UnknownKind { .. }) => Ok(false),
-        there => {
-            let there = there.map_err(mesh::Error::from)?;
-            Ok(there.is_some_and(|there| there.metadata.deletion_timestamp.is_none()))
-        }
-    }
+    let Some(cluster) = cluster else { return Ok(Presence::Gone) };
+    let there = match cluster.get(object).await {
+        Err(crate::cluster::Error::UnknownKind { .. }) => None,
+        there => there.map_err(mesh::Error::from)?,
+    };
+    Ok(match there.map(|there| there.metadata.deletion_timestamp.is_some()) {
+        None => Presence::Gone,
+        Some(true) => Presence::Ending,
+        Some(false) => Presence::There,
+    })
 }
 
 /// Removes what an earlier run made for a topology that was another one.

@@ -21,6 +21,8 @@ struct Remembered {
     decisions: BTreeMap<Key, Decision>,
     /// Whether some of it was done before, so that a reason is of interest.
     again: bool,
+    /// What is wanted and still being deleted.
+    ending: BTreeSet<Entry>,
 }
 
 impl Progress {
@@ -39,7 +41,22 @@ impl Progress {
         made_before: bool,
     ) -> Self {
         let again = made_before || !record.layers().is_empty();
-        Self { planned, remembered: Some(Remembered { record, decisions, again }) }
+        Self { planned, remembered: Some(Remembered { record, decisions, again, ending: BTreeSet::new() }) }
+    }
+
+    /// The same, to be done after these are gone: what is applied to an object that is being deleted goes with it.
+    #[must_use]
+    pub(crate) fn after(mut self, ending: BTreeSet<Entry>) -> Self {
+        if let Some(remembered) = &mut self.remembered {
+            remembered.ending = ending;
+        }
+        self
+    }
+
+    /// What is wanted on a cluster and still being deleted.
+    pub(crate) fn ending<'all>(&'all self, cluster: &'all str) -> impl Iterator<Item = &'all Entry> {
+        let all = self.remembered.iter().flat_map(|remembered| &remembered.ending);
+        all.filter(move |entry| entry.cluster == cluster)
     }
 
     /// What an earlier run made and nobody wants any more.
@@ -101,13 +118,6 @@ impl Progress {
             let _ = writeln!(text, "  removes {}", entry.named());
         }
         text
-    }
-
-    /// What is about to be applied to a cluster, by the layers that are not kept.
-    pub(crate) fn applied_to<'all>(&'all self, cluster: &'all str) -> impl Iterator<Item = &'all Value> {
-        let done =
-            self.planned.iter().filter(move |((layer, place), _)| place == cluster && !self.keeps(*layer, place));
-        done.flat_map(|(_, planned)| &planned.objects)
     }
 
     /// What a layer of a cluster applies.

@@ -7,7 +7,7 @@ use super::Check;
 use crate::diagnostic::suggest;
 use crate::diagnostic::tree::Path;
 use crate::topology::file::{TopologyFile, VmFile};
-use crate::topology::vm::{self, Health, Program, UserDefinedNetwork, Vm, VmRuntime};
+use crate::topology::vm::{self, Health, Program, Vm, VmRuntime};
 use crate::topology::{GatewayKind, Provider};
 
 /// Ports of the proxy and its agent: nothing else can listen there.
@@ -205,6 +205,6 @@ fn machine(position: usize, name: String, vm: &VmFile, file: &TopologyFile) -> V
         programs: programs.collect(),
         runtime: vm.runtime,
         image: vm.image.clone(),
-        user_defined_network: vm.user_defined_network.as_ref().map(|of| UserDefinedNetwork { resolver: of.resolver }),
+        user_defined_network: vm.user_defined_network.clone(),
     }
 }

@@ -30,6 +30,8 @@ pub struct Findings {
     pub namespaces: Vec<String>,
     /// The same, one by one.
     pub absent: BTreeSet<Entry>,
+    /// Those among them that are still there, and being deleted.
+    pub ending: BTreeSet<Entry>,
     /// How many objects an earlier run of this environment made.
     pub own: usize,
     /// What is there already and stays as it is.
@@ -120,17 +122,23 @@ async fn compare<'wanted>(
             Err(Error::UnknownKind { .. }) => None,
             there => there?,
         };
-        // What is about to go is waited for, and made anew.
-        let there = there.filter(|there| there.metadata.deletion_timestamp.is_none());
-        if let Some(there) = there {
-            if is_of(&there, run_id) {
-                findings.own += 1;
-            } else {
-                findings.left.push(Entry::of(cluster.name(), object).named());
+        let entry = Entry::of(cluster.name(), object);
+        match there {
+            // What is about to go is waited for, and made anew.
+            Some(there) if there.metadata.deletion_timestamp.is_some() => {
+                findings.ending.insert(entry.clone());
             }
-            continue;
+            Some(there) if is_of(&there, run_id) => {
+                findings.own += 1;
+                continue;
+            }
+            Some(_) => {
+                findings.left.push(entry.named());
+                continue;
+            }
+            None => {}
         }
-        findings.absent.insert(Entry::of(cluster.name(), object));
+        findings.absent.insert(entry);
         *findings.made.entry(kind.to_owned()).or_default() += 1;
         if kind == "Namespace" {
             findings.namespaces.push(name.to_owned());
@@ -191,13 +199,13 @@ mod tests {
             let wanted = [json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "a" } })];
             let mut findings = Findings::default();
             compare(&cluster, &wanted, "1a2b", &mut findings).await.expect("it answers");
-            findings.absent.len()
+            (findings.absent.len(), findings.ending.len())
         };
         let ours = json!({ "name": "a", "labels": { crate::cluster::ledger::LABEL_RUN: "1a2b" } });
-        assert_eq!(absent(ours.clone()).await, 0);
+        assert_eq!(absent(ours.clone()).await, (0, 0));
         let mut ending = ours;
         ending["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        assert_eq!(absent(ending).await, 1);
+        assert_eq!(absent(ending).await, (1, 1), "it has to be gone before it is made anew");
     }
 
     #[test]
