@@ -79,7 +79,7 @@ fn clusters(args: &PlanArgs) -> RunOutcome {
         None => files::root(args.selection.root.as_deref()).map(|root| root.join(files::DEFAULT_TOPOLOGY)),
     };
     let topology = match path.and_then(|path| files::topology(&path)) {
-        Ok(topology) => Topology { provider: Provider::Kind, ..topology },
+        Ok(topology) => topology.seen_by(Provider::Kind),
         Err(error) => return refuse(&error),
     };
     if let Some(lack) = support::lack(&topology) {

@@ -33,7 +33,7 @@ async fn kind(args: &DoctorArgs, format: Format) -> RunOutcome {
         None => files::root(args.root.as_deref()).map(|root| root.join(files::DEFAULT_TOPOLOGY)),
     };
     let topology = match path.and_then(|path| files::topology(&path)) {
-        Ok(topology) => topology,
+        Ok(topology) => topology.seen_by(Provider::Kind),
         Err(error) => return plan::refuse(&error),
     };
     let lock = Lock::read();

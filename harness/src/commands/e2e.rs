@@ -26,7 +26,7 @@ pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
         Err(outcome) => return outcome,
     };
     if let Some(provider) = args.provider {
-        plans.iter_mut().for_each(|plan| plan.topology.provider = provider);
+        plans.iter_mut().for_each(|plan| plan.topology.let_all_come_from(provider));
     }
     for plan in &mut plans {
         if let Err(lack) = support::settle_management(&mut plan.topology, args.existing.management) {

@@ -14,7 +14,7 @@ pub(super) async fn settle<'topologies>(
     asked: Option<VmRuntime>,
 ) -> Result<Option<String>, RunOutcome> {
     let with_machines = |topology: &&mut Topology| {
-        topology.provider == Provider::Embedded && runtime::depends_on_docker(topology, asked)
+        topology.has_clusters_of(Provider::Embedded) && runtime::depends_on_docker(topology, asked)
     };
     let mut docker = None;
     let mut fallback = None;

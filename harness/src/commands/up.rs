@@ -24,7 +24,9 @@ pub(super) async fn run(args: &UpArgs) -> RunOutcome {
         Ok(read) => read,
         Err(outcome) => return outcome,
     };
-    topology.provider = args.provider.unwrap_or(topology.provider);
+    if let Some(provider) = args.provider {
+        topology.let_all_come_from(provider);
+    }
     if let Err(lack) = support::settle_management(&mut topology, args.existing.management) {
         return complain_lack(&lack);
     }

@@ -16,9 +16,9 @@ use crate::provider::existing::contexts::Refusal;
 use crate::provider::kind::commands::CommandLine;
 use crate::provider::kind::istio::{self, Installer, Way};
 use crate::provider::kind::lock::Lock;
-use crate::topology::{Cluster, Topology};
+use crate::topology::{Cluster, Provider, Topology};
 
-/// Adds what Istio's charts make to the layers of every cluster with a mesh. `directory` is that of the environment.
+/// Adds what Istio's charts make to the layers of every cluster with a mesh that is there. `directory` is that of the environment.
 ///
 /// # Errors
 /// Where they cannot be rendered.
@@ -29,8 +29,10 @@ pub(super) async fn add(
     given: &Given,
 ) -> Result<(), Error> {
     let way = way(given)?;
-    let rendered = topology.primaries().map(|cluster| rendered(topology, cluster, directory, &way));
-    for (cluster, layers) in topology.primaries().zip(futures::future::try_join_all(rendered).await?) {
+    let clusters = topology.clusters_of(Provider::Existing);
+    let clusters = clusters.filter(|cluster| topology.primaries().any(|primary| primary.name == cluster.name));
+    let rendered = clusters.clone().map(|cluster| rendered(topology, cluster, directory, &way));
+    for (cluster, layers) in clusters.zip(futures::future::try_join_all(rendered).await?) {
         for (layer, objects) in layers {
             let part = parts.entry((layer, cluster.name.clone())).or_default();
             // What opens a gateway comes after it.

@@ -21,12 +21,12 @@ use super::layers::content::parts;
 use super::layers::progress::Progress;
 use super::layers::record::Record;
 use super::layers::{Key, Layer, Part, decide, not_taken_away, plan, stuck};
-use super::take_down::{Left, forget, remove_from, take_down, wait_for_the_end};
+use super::take_down::{Left, forget, remove_from, undo, wait_for_the_end};
 use crate::cluster::Cluster;
 use crate::cluster::ledger::{Entry, is_of};
 use crate::install::mesh;
 use crate::provider::existing::contexts::{self, Assigned, Refusal};
-use crate::provider::existing::preflight;
+use crate::provider::existing::preflight::{self, Findings};
 use crate::provider::existing::{self, Existing};
 use crate::provider::fleet::Fleet;
 use crate::provider::kind::istio::Installer;
@@ -168,11 +168,7 @@ pub async fn bring_up_on(
         events.warn("what is done stays on the clusters", Some(WhenInterrupted::CURE.to_owned()));
         return Err(failure);
     }
-    // Why it did not come up is what the user wants to know; `down` can be tried again.
-    if let Err(error) = take_down(Fleet::Existing(existing)).await {
-        events.warn(crate::cluster::chain(&error), error.cure());
-    }
-    Err(failure)
+    Err(undo(Fleet::Existing(existing), failure, events).await)
 }
 
 async fn install_on(
@@ -182,36 +178,46 @@ async fn install_on(
     events: &EventSender,
 ) -> Result<Vec<Cluster>, Error> {
     let clusters = existing.clusters_to_install_on().await.map_err(fleet)?;
-    remove_obsolete(existing, layers, events).await?;
-    wait_for_the_end(&clusters, layers).await?;
-    for cluster in &clusters {
-        layers.perform(Layer::Cluster, cluster.name(), async { Ok(String::new()) }).await?;
+    let obsolete = layers.obsolete();
+    if !obsolete.is_empty() {
+        layers.obsolete_goes()?;
+        remove_obsolete(existing, &obsolete, events).await?;
     }
+    layers.forget_obsolete()?;
+    wait_for_the_end(&clusters, layers).await?;
+    are_there(&clusters, layers).await?;
     Box::pin(install(topology, &clusters, None, layers, events)).await?;
     // From here on scenarios may change what is there.
     Ok(existing.clusters().await.map_err(fleet)?)
 }
 
-/// Removes what an earlier run made for a topology that was another one.
-async fn remove_obsolete(existing: &Existing, layers: &Progress, events: &EventSender) -> Result<(), Error> {
-    let obsolete = layers.obsolete();
-    if !obsolete.is_empty() {
-        layers.obsolete_goes()?;
-        phase(events, "obsolete", "remove what is no longer wanted", async {
-            let clusters = existing.bare_clusters().await.map_err(fleet)?;
-            let removals = clusters.iter().map(|cluster| {
-                let of_cluster = obsolete.iter().filter(|entry| entry.cluster == cluster.name()).collect();
-                remove_from(cluster, of_cluster, existing.run_id())
-            });
-            let left: Vec<String> = futures::future::join_all(removals).await.into_iter().flatten().collect();
-            if !left.is_empty() {
-                return Err(Left(left).into());
-            }
-            Ok(((), format!("{} objects", obsolete.len())))
-        })
-        .await?;
+/// Remembers that clusters are there, which is all that has to be done about them.
+pub(super) async fn are_there(clusters: &[Cluster], layers: &Progress) -> Result<(), Error> {
+    for cluster in clusters {
+        layers.perform(Layer::Cluster, cluster.name(), async { Ok(String::new()) }).await?;
     }
-    layers.forget_obsolete()
+    Ok(())
+}
+
+/// Removes what an earlier run made for a topology that was another one.
+pub(super) async fn remove_obsolete(
+    existing: &Existing,
+    obsolete: &BTreeSet<Entry>,
+    events: &EventSender,
+) -> Result<(), Error> {
+    phase(events, "obsolete", "remove what is no longer wanted", async {
+        let clusters = existing.bare_clusters().await.map_err(fleet)?;
+        let removals = clusters.iter().map(|cluster| {
+            let of_cluster = obsolete.iter().filter(|entry| entry.cluster == cluster.name()).collect();
+            remove_from(cluster, of_cluster, existing.run_id())
+        });
+        let left: Vec<String> = futures::future::join_all(removals).await.into_iter().flatten().collect();
+        if !left.is_empty() {
+            return Err(Left(left).into());
+        }
+        Ok(((), format!("{} objects", obsolete.len())))
+    })
+    .await
 }
 
 /// Looks at every cluster, decides what is to be done, and asks whether to do it.
@@ -229,46 +235,85 @@ async fn look(
     }
     let made_before = !existing.made().map_err(fleet)?.is_empty();
     let (findings, layers, unwritten) = phase(events, "preflight", "look at the clusters", async {
-        existing.find_api_servers().await.map_err(fleet)?;
-        let clusters = existing.bare_clusters().await.map_err(fleet)?;
         let (authorities, unwritten) = Authorities::of_environment(existing.directory(), topology, Timestamp::now())?;
         let mut parts = parts(topology, source, &authorities)?;
-        if source == MeshSource::Istio {
-            charts::add(&mut parts, topology, existing.directory(), given).await?;
-        }
-        let looks = clusters.iter().map(async |cluster| {
-            let wanted = objects_of(&parts, cluster.name());
-            let mut findings = preflight::look(cluster, &wanted, existing.run_id()).await.map_err(mesh::Error::from)?;
-            findings.problems.extend(mesh_in_the_way(cluster, topology, source, existing.run_id()).await?);
-            Ok::<_, Error>(findings)
-        });
-        let findings = futures::future::try_join_all(looks).await?;
-        for one in &findings {
-            let part = Part { settings: vec![one.identity.clone()], objects: Vec::new() };
-            parts.insert((Layer::Cluster, one.cluster.clone()), part);
-        }
+        let findings = look_at(existing, topology, given, source, &mut parts).await?;
         let record = Record::open(existing.directory())?;
         let planned = plan(parts, true);
-        let mut problems = preflight::same(&findings);
-        problems.extend(findings.iter().flat_map(|one| one.problems.iter().cloned()));
+        let mut problems = findings.problems();
         problems.extend(stuck(&planned, &record.layers()).map(not_taken_away));
         if !problems.is_empty() {
             return Err(Refused(problems).into());
         }
-        let made: usize = findings.iter().flat_map(|one| one.made.values()).sum();
-        let absent: BTreeSet<Entry> = findings.iter().flat_map(|one| one.absent.iter().cloned()).collect();
-        let decisions = decide(&planned, &record.layers(), &absent);
-        let ending = findings.iter().flat_map(|one| one.ending.iter().cloned()).collect();
-        let layers = Progress::recorded(planned, record, decisions, made_before).after(ending);
-        Ok(((findings, layers, unwritten), format!("{made} objects will be made")))
+        let decisions = decide(&planned, &record.layers(), &findings.absent());
+        let layers = Progress::recorded(planned, record, decisions, made_before).after(findings.ending());
+        let told = format!("{} objects will be made", findings.made());
+        Ok(((findings, layers, unwritten), told))
     })
     .await?;
-    let text: String = findings.iter().map(|one| format!("{}{}", one.text(), layers.text(&one.cluster))).collect();
-    events.send(EventKind::PlanReady { text, scenarios: Vec::new(), requests: 0 });
+    events.send(EventKind::PlanReady { text: findings.text(&layers), scenarios: Vec::new(), requests: 0 });
     if !layers.is_done() {
         confirm(given.yes).await?;
     }
     Ok((layers, unwritten))
+}
+
+/// What was found on all clusters.
+pub(super) struct Found(Vec<Findings>);
+
+impl Found {
+    /// All that stands in the way.
+    pub(super) fn problems(&self) -> Vec<Refusal> {
+        let of_each = self.0.iter().flat_map(|one| one.problems.iter().cloned());
+        preflight::same(&self.0).into_iter().chain(of_each).collect()
+    }
+
+    /// How many objects will be made.
+    pub(super) fn made(&self) -> usize {
+        self.0.iter().flat_map(|one| one.made.values()).sum()
+    }
+
+    /// What is wanted and not there.
+    pub(super) fn absent(&self) -> BTreeSet<Entry> {
+        self.0.iter().flat_map(|one| one.absent.iter().cloned()).collect()
+    }
+
+    /// What of that is still being deleted.
+    pub(super) fn ending(&self) -> BTreeSet<Entry> {
+        self.0.iter().flat_map(|one| one.ending.iter().cloned()).collect()
+    }
+
+    /// What will happen, as lines for people.
+    pub(super) fn text(&self, layers: &Progress) -> String {
+        self.0.iter().map(|one| format!("{}{}", one.text(), layers.text(&one.cluster))).collect()
+    }
+}
+
+/// Looks at every cluster that is there. Adds to `parts` what only the look tells.
+pub(super) async fn look_at(
+    existing: &mut Existing,
+    topology: &Topology,
+    given: &Given,
+    source: MeshSource,
+    parts: &mut BTreeMap<Key, Part>,
+) -> Result<Found, Error> {
+    existing.find_api_servers().await.map_err(fleet)?;
+    let clusters = existing.bare_clusters().await.map_err(fleet)?;
+    if source == MeshSource::Istio {
+        charts::add(parts, topology, existing.directory(), given).await?;
+    }
+    let looks = clusters.iter().map(async |cluster| {
+        let wanted = objects_of(parts, cluster.name());
+        let mut findings = preflight::look(cluster, &wanted, existing.run_id()).await.map_err(mesh::Error::from)?;
+        findings.problems.extend(mesh_in_the_way(cluster, topology, source, existing.run_id()).await?);
+        Ok::<_, Error>(findings)
+    });
+    let findings = futures::future::try_join_all(looks).await?;
+    for one in &findings {
+        let part = Part { settings: vec![one.identity.clone()], objects: Vec::new() };
+        parts.insert((Layer::Cluster, one.cluster.clone()), part);
+    }
+    Ok(Found(findings))
 }
 
 /// Everything that an installation would apply to a cluster.
@@ -310,7 +355,7 @@ async fn mesh_in_the_way(
 }
 
 /// Asks at the terminal. Without one somebody has to have said yes before.
-async fn confirm(yes: bool) -> Result<(), Error> {
+pub(super) async fn confirm(yes: bool) -> Result<(), Error> {
     if yes {
         return Ok(());
     }

@@ -1,6 +1,7 @@
-//! Brings an environment up on Docker: looks at the machine, makes networks and clusters, installs the mesh on them, and goes on as
+//! Brings an environment up on Docker, with clusters beside it that are there: looks at the machine, makes networks and clusters, installs the mesh on them, and goes on as
 //! on any other clusters.
 
+mod beside;
 mod istio;
 mod load_balancers;
 mod resume;
@@ -11,16 +12,17 @@ use camino::Utf8Path;
 use tokio_util::sync::CancellationToken;
 
 use super::bring_up::{Error as BringUpError, WhenInterrupted, install, phase};
-use super::existing::{Given, MeshSource, Refused};
+use super::existing::{Given, MeshSource, are_there, confirm, remove_obsolete};
+use super::layers::content::parts;
 use super::layers::progress::Progress;
 use super::layers::{Layer, arrangement, arrangement::Arrangement, record};
-use super::take_down::wait_for_the_end;
+use super::take_down::{undo, wait_for_the_end};
 use super::{authorities, authorities::Authorities, directory};
 use crate::bundle;
-use crate::cluster::{Cluster, chain};
+use crate::cluster::Cluster;
 use crate::image::{load, ours};
 use crate::install::manifest;
-use crate::provider::existing::contexts::Refusal;
+use crate::provider::existing::Existing;
 use crate::provider::fleet::{self, Fleet};
 use crate::provider::kind::Kind;
 use crate::provider::kind::doctor::{self, Check, State};
@@ -33,6 +35,7 @@ use crate::provider::programs;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
 use crate::topology::Topology;
+use beside::Beside;
 use run::{run, write};
 use supply::{Stock, Supply};
 
@@ -144,6 +147,7 @@ pub struct OnDocker<'job> {
 /// What was begun.
 pub struct Begun {
     kind: Kind,
+    beside: Option<Beside>,
     plan: Plan,
     supply: Supply,
     stock: Stock,
@@ -164,11 +168,7 @@ pub async fn begin(
     events: &EventSender,
 ) -> Result<Begun, BringUpError> {
     let lock = Lock::read();
-    let mesh = given.mesh.unwrap_or(MeshSource::Istio);
-    if mesh == MeshSource::Present {
-        let refusal = Refusal::new("new clusters have no mesh", "say `--mesh istio` or `--mesh embedded`");
-        return Err(Refused::from(refusal).into());
-    }
+    let mesh = beside::mesh_source(topology, given)?;
     let (supply, node_image, release) = phase(events, "supply", "see what it is made of", async {
         let supply = Supply::open(given).await?;
         let release = (mesh == MeshSource::Istio).then(|| supply.release(given, &lock)).transpose()?;
@@ -213,22 +213,31 @@ pub async fn begin(
     let decided = async {
         let arrangement = Arrangement::of(topology, mesh);
         let (authorities, unwritten) = Authorities::of_environment(kind.directory(), topology, jiff::Timestamp::now())?;
-        resume::refuse(&kind, topology, mesh, &authorities)?;
+        let mut parts = parts(topology, mesh, &authorities)?;
+        resume::refuse(&kind, topology, mesh, &parts)?;
         let stock = supply.stock(topology, mesh)?;
+        let beside = beside::look(&kind, topology, given, mesh, &mut parts).await?;
         let networks = resume::networks(&mut kind, docker, topology).await?;
         let plan = plan::plan(topology, &Wanted { networks: &networks, ..wanted }).map_err(Error::from)?;
         kind.has_clusters(&plan).map_err(Error::from)?;
-        let layers = resume::decided(&kind, &plan, &stock, mesh, topology, &authorities).await?;
-        Ok((plan, stock, layers, unwritten, arrangement))
+        let layers = resume::decided(&kind, &plan, &stock, parts, beside.as_ref().map(|beside| &beside.found)).await?;
+        let elsewhere = beside.as_ref().map(|beside| beside.text(&layers)).unwrap_or_default();
+        let text = format!("{}{}{elsewhere}", plan.text(), decisions(&plan, &layers));
+        events.send(EventKind::PlanReady { text, scenarios: Vec::new(), requests: 0 });
+        if beside.is_some() && !layers.is_done() {
+            confirm(given.yes).await?;
+        }
+        Ok((plan, stock, layers, unwritten, arrangement, beside))
     };
     match decided.await {
-        Ok((plan, stock, layers, authorities, arrangement)) => {
-            let text = format!("{}{}", plan.text(), decisions(&plan, &layers));
-            events.send(EventKind::PlanReady { text, scenarios: Vec::new(), requests: 0 });
-            Ok(Begun { kind, plan, supply, stock, layers, authorities, arrangement })
+        Ok((plan, stock, layers, authorities, arrangement, beside)) => {
+            Ok(Begun { kind, beside, plan, supply, stock, layers, authorities, arrangement })
         }
         Err(error) if goes_on => Err(error),
-        Err(error) => Err(undo(&kind, error, events).await),
+        Err(error) => {
+            let existing = Existing::attach(kind.directory()).map_err(fleet::Error::from)?;
+            Err(undo(Fleet::on_docker(kind, existing), error, events).await)
+        }
     }
 }
 
@@ -257,9 +266,10 @@ pub async fn bring_up(
     begun.arrangement.keep(begun.kind.directory())?;
     begun.authorities.keep(begun.kind.directory())?;
     let done = cancel.run_until_cancelled(carry_out(&mut begun, topology, events)).await;
-    let Begun { kind, layers, .. } = begun;
+    let Begun { kind, beside, layers, .. } = begun;
+    let fleet = Fleet::on_docker(kind, beside.map(|beside| beside.existing));
     let failure = match done {
-        Some(Ok(clusters)) => return Ok((Fleet::Kind(kind), clusters)),
+        Some(Ok(clusters)) => return Ok((fleet, clusters)),
         Some(Err(error)) => error,
         None => BringUpError::Interrupted,
     };
@@ -267,19 +277,11 @@ pub async fn bring_up(
         events.warn("what is done stays on Docker", Some(WhenInterrupted::CURE.to_owned()));
         return Err(failure);
     }
-    Err(undo(&kind, failure, events).await)
-}
-
-/// Removes what was made. Why it did not come up is what the user wants to know; `down` can be tried again.
-async fn undo(kind: &Kind, failure: BringUpError, events: &EventSender) -> BringUpError {
-    if let Err(error) = take_down(kind).await {
-        events.warn(chain(&error), Some("`meshproof down` tries again".to_owned()));
-    }
-    failure
+    Err(undo(fleet, failure, events).await)
 }
 
 async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender) -> Result<Vec<Cluster>, BringUpError> {
-    let Begun { kind, plan, supply, stock, layers, .. } = begun;
+    let Begun { kind, beside, plan, supply, stock, layers, .. } = begun;
     let (plan, layers) = (&*plan, &*layers);
     let engine = kind.engine();
     phase(events, "images", "provide the images", async {
@@ -315,21 +317,38 @@ async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender)
         Ok(((), told.collect::<Vec<_>>().join("; ")))
     })
     .await?;
-    let clusters = kind.clusters().await.map_err(fleet::Error::from)?;
+    let made = kind.clusters().await.map_err(fleet::Error::from)?;
+    let there = match beside {
+        Some(beside) => beside.clusters_to_install_on().await?,
+        None => Vec::new(),
+    };
+    let clusters: Vec<Cluster> = made.iter().chain(&there).cloned().collect();
     let installed = async {
-        resume::remove_obsolete(kind, layers).await?;
+        let obsolete = layers.obsolete();
+        layers.obsolete_goes()?;
+        resume::remove_obsolete(&made, &obsolete).await?;
+        if let Some(beside) = beside.as_ref().filter(|_| !obsolete.is_empty()) {
+            remove_obsolete(&beside.existing, &obsolete, events).await?;
+        }
+        layers.forget_obsolete()?;
         wait_for_the_end(&clusters, layers).await?;
+        are_there(&there, layers).await?;
         if let Some(way) = &plan.istio {
-            Box::pin(istio::install(plan, way, topology, &clusters, layers, events)).await?;
+            Box::pin(istio::install(plan, way, topology, &made, layers, events)).await?;
         }
         Box::pin(install(topology, &clusters, kind.links().as_ref(), layers, events)).await
     };
-    let addresses = load_balancers::serve(&engine, plan, &clusters);
+    let addresses = load_balancers::serve(&engine, plan, &made);
     tokio::select! {
         installed = installed => installed?,
         Err(failed) = addresses => return Err(failed),
     }
-    Ok(clusters)
+    // From here on scenarios may change what is there.
+    let there = match beside {
+        Some(beside) => beside.clusters().await?,
+        None => Vec::new(),
+    };
+    Ok(made.into_iter().chain(there).collect())
 }
 
 /// Makes a cluster, gives its nodes routes and images, unless that is kept. Tells where others reach its API server, and

@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Preconditions};
+use mesh_types::hub::names;
 use serde_json::Value;
 
 use super::authorities;
@@ -15,10 +16,12 @@ use super::layers::{arrangement, record};
 use crate::cluster::ledger::{Entry, is_of};
 use crate::cluster::{Cluster, chain};
 use crate::install::mesh;
-use crate::management::deregistration;
 use crate::management::target::Target;
+use crate::management::{deregistration, resources};
 use crate::provider::existing::Existing;
 use crate::provider::fleet::Fleet;
+use crate::provider::kind::Kind;
+use crate::report::stream::EventSender;
 
 /// How long what was deleted may take to be gone: namespaces wait for all that is in them.
 const GONE: Duration = Duration::from_secs(120);
@@ -43,7 +46,50 @@ pub async fn take_down(fleet: Fleet) -> Result<(), Error> {
         Fleet::Embedded(world) => Ok((*world).stop().await.map_err(crate::provider::fleet::Error::from)?),
         Fleet::Existing(existing) => remove(&existing).await,
         Fleet::Kind(kind) => Ok(super::kind::take_down(&kind).await?),
+        Fleet::Mixed(kind, existing) => {
+            // The management plane may be on Docker; what it wrote elsewhere only it knows.
+            let left = leave_the_plane(&kind, &existing).await?;
+            remove(&existing).await?;
+            super::kind::take_down(&kind).await?;
+            if left.is_empty() { Ok(()) } else { Err(Left(left).into()) }
+        }
     }
+}
+
+/// Removes what was made of an environment that did not come up. Why it did not is what the user wants to know; `down` can be tried
+/// again.
+pub(super) async fn undo(fleet: Fleet, failure: Error, events: &EventSender) -> Error {
+    if let Err(error) = take_down(fleet).await {
+        let cure = error.cure().unwrap_or_else(|| "`meshproof down` tries again".to_owned());
+        events.warn(chain(&error), Some(cure));
+    }
+    failure
+}
+
+/// Lets management planes on Docker take back what they wrote into clusters that stay. Returns what is left, as sentences.
+async fn leave_the_plane(kind: &Kind, existing: &Existing) -> Result<Vec<String>, Error> {
+    let clusters = existing.bare_clusters().await.map_err(crate::provider::fleet::Error::from)?;
+    let planes = kind.answering_clusters().await;
+    let mut left = Vec::new();
+    for (plane, cluster) in planes.iter().flat_map(|plane| clusters.iter().map(move |cluster| (plane, cluster))) {
+        match plane.get(&resources::registered(cluster.name())).await {
+            Ok(Some(_)) => left.extend(leave(plane, Some(cluster), cluster.name()).await.err()),
+            Ok(None) | Err(crate::cluster::Error::UnknownKind { .. }) => {}
+            Err(error) => left.push(chain(&error)),
+        }
+    }
+    if planes.len() < kind.kubeconfigs().len() {
+        let made = existing.made().map_err(crate::provider::fleet::Error::from)?;
+        let agents = made.iter().filter(|entry| entry.kind == "Deployment" && entry.name == names::AGENT);
+        left.extend(agents.map(|agent| {
+            format!(
+                "what the management plane wrote into {}, if it did: it does not answer; the label {} is on it",
+                agent.cluster,
+                names::LABEL_OWNER
+            )
+        }));
+    }
+    Ok(left)
 }
 
 async fn remove(existing: &Existing) -> Result<(), Error> {
@@ -77,16 +123,19 @@ async fn deregister(clusters: &[Cluster], made: &[Entry]) -> Vec<String> {
     let mut left = Vec::new();
     for entry in made.iter().filter(|entry| entry.kind == "KubernetesCluster") {
         let Some(management) = clusters.iter().find(|cluster| cluster.name() == entry.cluster) else { continue };
-        let target = clusters.iter().find(|cluster| cluster.name() == entry.name).map(Target::of_environment);
-        let done = async {
-            let target = target.transpose()?;
-            deregistration::deregister(management, target.as_ref(), &entry.name, true, WITHDRAWN).await
-        };
-        if let Err(error) = done.await {
-            left.push(chain(&error));
-        }
+        let target = clusters.iter().find(|cluster| cluster.name() == entry.name);
+        left.extend(leave(management, target, &entry.name).await.err());
     }
     left
+}
+
+/// Takes a cluster from a management plane.
+async fn leave(management: &Cluster, cluster: Option<&Cluster>, name: &str) -> Result<(), String> {
+    let done = async {
+        let target = cluster.map(Target::of_environment).transpose()?;
+        deregistration::deregister(management, target.as_ref(), name, true, WITHDRAWN).await
+    };
+    done.await.map(drop).map_err(|error| chain(&error))
 }
 
 /// Removes the objects of one cluster, the last that was made first: what is in namespaces, the namespaces, and the kinds, which

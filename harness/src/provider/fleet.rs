@@ -1,4 +1,4 @@
-//! The clusters of an environment that runs, whoever runs them: the embedded world, or somebody who gave us kubeconfigs.
+//! The clusters of an environment that runs, whoever runs them: the embedded world, Docker, or somebody who gave us kubeconfigs.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use substrate_config::machine::MachineRuntime;
@@ -18,6 +18,8 @@ pub enum Fleet {
     Existing(Existing),
     /// Containers of a run of ours.
     Kind(Kind),
+    /// Containers of a run of ours, and beside them clusters that were there before.
+    Mixed(Kind, Existing),
 }
 
 /// The clusters of an environment could not be had or given back.
@@ -40,13 +42,20 @@ impl Fleet {
     /// # Errors
     /// Where what was written of them cannot be read.
     pub fn attach(directory: &Utf8Path) -> Result<Option<Self>, Error> {
-        if let Some(existing) = Existing::attach(directory)? {
-            return Ok(Some(Self::Existing(existing)));
+        Ok(match (Kind::attach(directory)?, Existing::attach(directory)?) {
+            (Some(kind), existing) => Some(Self::on_docker(kind, existing)),
+            (None, Some(existing)) => Some(Self::Existing(existing)),
+            (None, None) => World::attach(directory)?.map(|world| Self::Embedded(Box::new(world))),
+        })
+    }
+
+    /// Clusters on Docker, and those beside them.
+    #[must_use]
+    pub fn on_docker(kind: Kind, existing: Option<Existing>) -> Self {
+        match existing {
+            Some(existing) => Self::Mixed(kind, existing),
+            None => Self::Kind(kind),
         }
-        if let Some(kind) = Kind::attach(directory)? {
-            return Ok(Some(Self::Kind(kind)));
-        }
-        Ok(World::attach(directory)?.map(|world| Self::Embedded(Box::new(world))))
     }
 
     /// Id of the run that brought the environment up.
@@ -55,7 +64,7 @@ impl Fleet {
         match self {
             Self::Embedded(world) => &world.state().run_id,
             Self::Existing(existing) => existing.run_id(),
-            Self::Kind(kind) => kind.run_id(),
+            Self::Kind(kind) | Self::Mixed(kind, _) => kind.run_id(),
         }
     }
 
@@ -69,6 +78,7 @@ impl Fleet {
             }
             Self::Existing(existing) => existing.kubeconfigs(),
             Self::Kind(kind) => kind.kubeconfigs(),
+            Self::Mixed(kind, existing) => kind.kubeconfigs().into_iter().chain(existing.kubeconfigs()).collect(),
         }
     }
 
@@ -92,6 +102,11 @@ impl Fleet {
             Self::Embedded(world) => Ok(world.clusters().await?),
             Self::Existing(existing) => Ok(existing.clusters().await?),
             Self::Kind(kind) => Ok(kind.clusters().await?),
+            Self::Mixed(kind, existing) => {
+                let mut clusters = kind.clusters().await?;
+                clusters.extend(existing.clusters().await?);
+                Ok(clusters)
+            }
         }
     }
 
@@ -101,7 +116,7 @@ impl Fleet {
         match self {
             Self::Embedded(world) => world.links(),
             Self::Existing(_) => None,
-            Self::Kind(kind) => kind.links(),
+            Self::Kind(kind) | Self::Mixed(kind, _) => kind.links(),
         }
     }
 
@@ -109,7 +124,7 @@ impl Fleet {
     pub async fn died(&self) -> Option<Error> {
         match self {
             Self::Embedded(world) => world.died().await.map(Error::from),
-            Self::Existing(_) | Self::Kind(_) => None,
+            Self::Existing(_) | Self::Kind(_) | Self::Mixed(..) => None,
         }
     }
 
@@ -121,7 +136,7 @@ impl Fleet {
         match self {
             Self::Embedded(world) => Ok(world.while_alive(work).await?),
             // They belong to somebody else. What does not answer shows in the work itself.
-            Self::Existing(_) | Self::Kind(_) => Ok(work.await),
+            Self::Existing(_) | Self::Kind(_) | Self::Mixed(..) => Ok(work.await),
         }
     }
 
@@ -132,7 +147,7 @@ impl Fleet {
     pub async fn keep(self) -> Result<(), Error> {
         match self {
             Self::Embedded(world) => Ok((*world).keep().await?),
-            Self::Existing(_) | Self::Kind(_) => Ok(()),
+            Self::Existing(_) | Self::Kind(_) | Self::Mixed(..) => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::provider::fleet::Fleet;
 use crate::report::RunOutcome;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
-use crate::topology::Provider;
+use crate::topology::{Provider, Topology};
 
 /// How names of environments begin that live no longer than the run that made them.
 pub const OWN_PREFIX: &str = "e2e-";
@@ -44,7 +44,7 @@ pub(super) fn claim(
         return Err(refused("is in use by another command", cure));
     };
     if let Some(fleet) = Fleet::attach(directory.path()).map_err(|error| failed(&error))? {
-        if interrupted == WhenInterrupted::Keep && goes_on(&fleet, job.topology.provider) {
+        if interrupted == WhenInterrupted::Keep && goes_on(&fleet, &job.topology) {
             return Ok(claim);
         }
         let cure = format!("`meshproof down --name {0}`, or `--name …` for another", job.environment);
@@ -56,8 +56,15 @@ pub(super) fn claim(
 }
 
 /// Whether what is there can be brought to another topology, layer by layer.
-fn goes_on(fleet: &Fleet, provider: Provider) -> bool {
-    matches!((fleet, provider), (Fleet::Existing(_), Provider::Existing) | (Fleet::Kind(_), Provider::Kind))
+fn goes_on(fleet: &Fleet, topology: &Topology) -> bool {
+    let [made, there] = [Provider::Kind, Provider::Existing].map(|provider| topology.has_clusters_of(provider));
+    match fleet {
+        Fleet::Embedded(_) => false,
+        Fleet::Existing(_) => there && !made,
+        // Of one that was ended early it may not be written yet that there are others.
+        Fleet::Kind(kind) => made && (!there || kind.kubeconfigs().is_empty()),
+        Fleet::Mixed(..) => made && there,
+    }
 }
 
 /// Removes the folders of runs that were killed. That this does not work is no reason not to run.
@@ -91,7 +98,7 @@ enum Swept {
 fn sweep_one(directory: &Directory) -> std::io::Result<Swept> {
     let Some(_claim) = directory.reclaim()? else { return Ok(Swept::All) };
     match Fleet::attach(directory.path()) {
-        Ok(Some(Fleet::Existing(_) | Fleet::Kind(_))) => Ok(Swept::Foreign),
+        Ok(Some(Fleet::Existing(_) | Fleet::Kind(_) | Fleet::Mixed(..))) => Ok(Swept::Foreign),
         Ok(Some(Fleet::Embedded(_))) => Ok(Swept::All),
         Ok(None) => directory.remove().map(|()| Swept::All),
         Err(error) => Err(std::io::Error::other(error)),

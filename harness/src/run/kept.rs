@@ -43,7 +43,7 @@ impl Kept {
         let failed = |source| KeptError::State { path: self.directory.path().to_owned(), source };
         Ok(match (self.directory.is_claimed().map_err(failed)?, &self.fleet) {
             (true, _) => State::InUse,
-            (false, Ok(Some(Fleet::Existing(_) | Fleet::Kind(_)))) => State::HalfMade,
+            (false, Ok(Some(Fleet::Existing(_) | Fleet::Kind(_) | Fleet::Mixed(..)))) => State::HalfMade,
             // An embedded world that nobody works on any more is whole, or it would have ended.
             (false, _) => State::Complete,
         })

@@ -30,9 +30,9 @@ impl Prepared {
     /// # Errors
     /// The outcome of the run, after it was told why.
     pub(super) async fn new(job: &Job, interrupted: WhenInterrupted, events: &EventSender) -> Result<Self, RunOutcome> {
-        let programs = match job.topology.provider {
-            Provider::Existing | Provider::Kind => None,
-            Provider::Embedded => Some(machine::prepare(events).await?),
+        let programs = match job.topology.has_clusters_of(Provider::Embedded) {
+            true => Some(machine::prepare(events).await?),
+            false => None,
         };
         let directory = Directory::new(&job.state_root, &job.environment);
         let claim = claim(job, &directory, interrupted, events)?;
@@ -50,11 +50,12 @@ impl Prepared {
         interruption: &Interruption,
     ) -> Result<(Fleet, Vec<Cluster>), Error> {
         let Self { directory, programs, interrupted, .. } = self;
-        if job.given.bundle.is_some() && job.topology.provider != Provider::Kind {
+        let on_docker = job.topology.has_clusters_of(Provider::Kind);
+        if job.given.bundle.is_some() && !on_docker {
             let refusal = Refusal::new("a bundle is for kind clusters", "say `--provider kind`, or leave --bundle out");
             return Err(Refused::from(refusal).into());
         }
-        if job.topology.provider == Provider::Kind {
+        if on_docker {
             let docker = OnDocker { environment: &job.environment, directory: directory.path(), run_id: &job.run_id };
             let started = begin_on_docker(&docker, &job.topology, &job.given, events).await?;
             return bring_up_on_docker(started, &job.topology, *interrupted, events, interruption.token()).await;

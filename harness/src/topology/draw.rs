@@ -27,11 +27,10 @@ pub fn draw(topology: &Topology) -> String {
 }
 
 fn headline(topology: &Topology) -> String {
-    let provider = match topology.provider {
-        Provider::Embedded => "embedded",
-        Provider::Kind => "kind",
-        Provider::Existing => "existing clusters",
-    };
+    let providers =
+        [(Provider::Embedded, "embedded"), (Provider::Kind, "kind"), (Provider::Existing, "existing clusters")];
+    let providers = providers.iter().filter(|(provider, _)| topology.has_clusters_of(*provider));
+    let provider = providers.map(|(_, name)| *name).collect::<Vec<_>>().join(" and ");
     let root = match topology.trust.root {
         RootOfTrust::Shared => "one root",
         RootOfTrust::PerCluster => "a root per cluster",
@@ -80,6 +79,11 @@ fn body(topology: &Topology, cluster: &Cluster) -> Vec<String> {
         format!("{}/{}", cluster.region, cluster.zone),
         format!("pods {}  services {}", cluster.pod_subnet, cluster.service_subnet),
     ];
+    match cluster.provider {
+        Some(Provider::Kind) => lines.push("made by kind".to_owned()),
+        Some(Provider::Existing) => lines.push("there already".to_owned()),
+        Some(Provider::Embedded) | None => {}
+    }
     for (namespace, sidecar, workloads) in namespaces(topology, cluster) {
         let outside = if sidecar { "" } else { " (no sidecar)" };
         lines.push(format!("{namespace}{outside}:"));

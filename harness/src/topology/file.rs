@@ -112,6 +112,9 @@ pub struct NetworkFile {
 pub struct ClusterFile {
     /// Name, also its id in the mesh: lower-case letters, digits and `-`.
     pub name: String,
+    /// Where it comes from, where that is not the topology's `provider`: `kind` clusters may be beside those that are there.
+    #[serde(default)]
+    pub provider: Option<Provider>,
     /// The network it is on.
     pub network: String,
     /// Addresses of pods, such as `10.244.0.0/16`. Clusters on different networks may use the same.

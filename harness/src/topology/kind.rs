@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Cluster, Topology};
+use super::{Cluster, Provider, Topology};
 
 /// The configuration of one cluster, for `kind create cluster --config`.
 ///
@@ -38,9 +38,9 @@ pub fn config(topology: &Topology, cluster: &Cluster, origin: &str) -> String {
 /// Every file that is generated from a topology: path below `kind-configs/`, and content.
 #[must_use]
 pub fn files(topology: &Topology, origin: &str) -> Vec<(String, String)> {
-    topology
-        .clusters
-        .iter()
-        .map(|cluster| (format!("{}/{}.yaml", topology.name, cluster.name), config(topology, cluster, origin)))
-        .collect()
+    let topology = topology.clone().seen_by(Provider::Kind);
+    let files = topology
+        .clusters_of(Provider::Kind)
+        .map(|cluster| (format!("{}/{}.yaml", topology.name, cluster.name), config(&topology, cluster, origin)));
+    files.collect()
 }

@@ -177,6 +177,9 @@ pub struct VirtualMesh {
 pub struct Cluster {
     /// Name, a DNS label; also the mesh's cluster id.
     pub name: String,
+    /// Where it comes from, where that is not the topology's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
     /// The network it is on.
     pub network: String,
     /// Addresses of pods.
@@ -254,6 +257,38 @@ impl Topology {
     #[must_use]
     pub fn cluster(&self, name: &str) -> Option<&Cluster> {
         self.clusters.iter().find(|cluster| cluster.name == name)
+    }
+
+    /// The clusters that come from there.
+    pub fn clusters_of(&self, provider: Provider) -> impl Iterator<Item = &Cluster> + Clone {
+        self.clusters.iter().filter(move |cluster| cluster.provider.unwrap_or(self.provider) == provider)
+    }
+
+    /// The networks that clusters from there are on, in the order of the file.
+    pub fn networks_of(&self, provider: Provider) -> impl Iterator<Item = &str> {
+        let names = self.networks.iter().map(String::as_str);
+        names.filter(move |name| self.clusters_of(provider).any(|cluster| cluster.network == *name))
+    }
+
+    /// Whether any cluster comes from there.
+    #[must_use]
+    pub fn has_clusters_of(&self, provider: Provider) -> bool {
+        self.clusters_of(provider).next().is_some()
+    }
+
+    /// Lets all clusters come from one place, whatever the file says of them.
+    pub fn let_all_come_from(&mut self, provider: Provider) {
+        self.provider = provider;
+        self.clusters.iter_mut().for_each(|cluster| cluster.provider = None);
+    }
+
+    /// The same, to look at what a provider would do: where no cluster comes from there, all do.
+    #[must_use]
+    pub fn seen_by(mut self, provider: Provider) -> Self {
+        if !self.has_clusters_of(provider) {
+            self.let_all_come_from(provider);
+        }
+        self
     }
 
     /// The virtual machine of that name.

@@ -1,6 +1,6 @@
 //! What this version cannot bring up yet, in the words that every command uses.
 
-use super::{Discovery, Provider, Topology};
+use super::{Cluster, Discovery, Provider, Topology};
 
 /// Whether a management plane is installed, where that is said beside the topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,26 +25,23 @@ pub struct Lack {
 /// What stands in the way of bringing a topology up, if anything.
 #[must_use]
 pub fn lack(topology: &Topology) -> Option<Lack> {
-    match topology.provider {
-        Provider::Embedded => None,
-        Provider::Existing if !topology.vms.is_empty() => Some(Lack {
+    let embedded = topology.clusters_of(Provider::Embedded).count() == topology.clusters.len();
+    if !topology.vms.is_empty() && !embedded {
+        return Some(Lack {
             field: "vms",
-            message: "virtual machines on clusters that are there are not part of this version".to_owned(),
+            message: "virtual machines beside clusters that are not embedded are not part of this version".to_owned(),
             cure: "use `--provider embedded`, or a topology without `vms`",
-        }),
-        Provider::Existing if topology.primaries().count() < topology.meshed().count() => Some(Lack {
-            field: "clusters",
-            message: "a shared control plane on clusters that are there is not part of this version".to_owned(),
-            cure: "use `--provider embedded`, or a topology without `controlPlane`",
-        }),
-        Provider::Existing => None,
-        Provider::Kind if !topology.vms.is_empty() => Some(Lack {
-            field: "vms",
-            message: "virtual machines beside kind clusters are not part of this version".to_owned(),
-            cure: "use `--provider embedded`, or a topology without `vms`",
-        }),
-        Provider::Kind => None,
+        });
     }
+    let is_there = |name: &str| topology.clusters_of(Provider::Existing).any(|cluster| cluster.name == name);
+    let shares = |cluster: &Cluster| {
+        cluster.control_plane.as_ref().is_some_and(|primary| is_there(primary) || is_there(&cluster.name))
+    };
+    topology.meshed().any(shares).then(|| Lack {
+        field: "clusters",
+        message: "a shared control plane on clusters that are there is not part of this version".to_owned(),
+        cure: "use `--provider embedded`, or a topology without `controlPlane`",
+    })
 }
 
 /// Leaves the management plane of a topology away, or insists on it.

@@ -62,6 +62,7 @@ impl Check<'_> {
             .map(|(index, cluster)| self.cluster(&root.key("clusters").index(index), cluster, file))
             .collect();
         self.overlaps(&clusters);
+        self.providers(file);
         self.domain(&root.key("trust").key("domain"), &file.trust.domain);
         self.label(&root.key("mesh").key("id"), &file.mesh.id);
         self.gateways(file);
@@ -140,6 +141,7 @@ impl Check<'_> {
         let unset: Ipv4Cidr = "0.0.0.0/32".parse().expect("invariant: a subnet");
         let cluster = Cluster {
             name: file.name.clone(),
+            provider: file.provider.filter(|provider| *provider != topology.provider),
             network: file.network.clone(),
             pod_subnet: pods.unwrap_or(unset),
             service_subnet: services.unwrap_or(unset),
@@ -369,6 +371,7 @@ impl Check<'_> {
 
 mod control_planes;
 mod management;
+mod providers;
 mod vms;
 
 struct Placed {

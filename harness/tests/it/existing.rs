@@ -16,25 +16,29 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const BARE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/existing/bare.yaml");
 const TOPOLOGY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/topologies/two-clusters-echo.yaml");
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-const PASSED: i32 = 0;
-const WRONG_USAGE: i32 = 2;
+pub(crate) const PASSED: i32 = 0;
+pub(crate) const WRONG_USAGE: i32 = 2;
 const INTERRUPTED: i32 = 130;
 
 /// Somebody's clusters.
-struct Owner {
+pub(crate) struct Owner {
     state: tempfile::TempDir,
 }
 
 impl Owner {
     fn new() -> Self {
+        Self::of(BARE)
+    }
+
+    pub(crate) fn of(topology: &str) -> Self {
         let owner = Self { state: tempfile::tempdir().expect("a folder") };
-        ends_with(PASSED, &mut command(owner.state.path(), &["up", "--topology", BARE]));
+        ends_with(PASSED, &mut command(owner.state.path(), &["up", "--topology", topology]));
         owner
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         let path = self.state.path().join("for-others.yaml");
         let text = ends_with(PASSED, &mut command(self.state.path(), &["kubeconfig"]));
         std::fs::write(&path, text).expect("written");
@@ -48,7 +52,7 @@ impl Drop for Owner {
     }
 }
 
-fn command(state: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(state: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meshproof"));
     command
         .args(arguments)
@@ -60,7 +64,7 @@ fn command(state: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn ends_with(code: i32, command: &mut Command) -> String {
+pub(crate) fn ends_with(code: i32, command: &mut Command) -> String {
     let output = command.output().expect("started");
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{command:?}: {out}{error}");
@@ -112,7 +116,7 @@ async fn control_plane(kubeconfig: &Path, context: &str) -> Vec<Option<String>> 
 }
 
 /// Every object of both clusters, but those that come and go by themselves.
-async fn everything(kubeconfig: &Path) -> BTreeSet<String> {
+pub(crate) async fn everything(kubeconfig: &Path) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for context in ["eu", "us"] {
         let client = client(kubeconfig, context).await;

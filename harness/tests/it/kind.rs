@@ -15,7 +15,7 @@ const MACHINE_CANNOT: i32 = 96;
 const ENVIRONMENT_FAILED: i32 = 105;
 const INTERRUPTED: i32 = 130;
 /// An image that no machine has, of a registry that no machine is.
-const NO_IMAGE: &str = "localhost:1/kindest/node:v1.34.0";
+pub(crate) const NO_IMAGE: &str = "localhost:1/kindest/node:v1.34.0";
 
 fn meshproof(state: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meshproof"));
@@ -29,7 +29,7 @@ fn said(output: &std::process::Output) -> String {
 }
 
 /// Containers, networks and volumes whose name has this word.
-fn on_docker(word: &str) -> String {
+pub(crate) fn on_docker(word: &str) -> String {
     let lists = [
         ["ps", "--all", "--format", "{{.Names}}"].as_slice(),
         &["network", "ls", "--format", "{{.Name}}"],

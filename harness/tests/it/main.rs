@@ -1,5 +1,6 @@
 //! The command `meshproof` from outside: exit codes, output, messages, reports.
 
+mod beside;
 mod browser;
 mod bundle;
 mod cli;

@@ -8,24 +8,21 @@ use super::supply::Stock;
 use super::{Error, OnDocker};
 use crate::cluster::Cluster;
 use crate::cluster::ledger::Entry;
-use crate::environment::authorities::Authorities;
 use crate::environment::bring_up::Error as BringUpError;
 use crate::environment::directory;
-use crate::environment::existing::{MeshSource, Refused};
+use crate::environment::existing::{Found, MeshSource, Refused};
 use crate::environment::layers::arrangement::Arrangement;
-use crate::environment::layers::content::parts;
 use crate::environment::layers::progress::Progress;
 use crate::environment::layers::record::Record;
 use crate::environment::layers::{Key, Layer, Part, decide, not_taken_away, plan, stuck};
 use crate::image::ours::ROUTER;
 use crate::install::mesh;
 use crate::provider::existing::contexts::Refusal;
-use crate::provider::fleet;
 use crate::provider::kind::addresses::MeshNetwork;
 use crate::provider::kind::engine::Engine;
 use crate::provider::kind::plan::{self as kind_plan, ClusterPlan, Plan};
 use crate::provider::kind::{Kind, networks, router};
-use crate::topology::Topology;
+use crate::topology::{Provider, Topology};
 
 /// What stands for the group of what is no object of Kubernetes.
 const DOCKER: &str = "docker";
@@ -38,28 +35,30 @@ pub(super) fn refuse(
     kind: &Kind,
     topology: &Topology,
     mesh: MeshSource,
-    authorities: &Authorities,
+    parts: &BTreeMap<Key, Part>,
 ) -> Result<(), BringUpError> {
     let begun = Arrangement::read(kind.directory())?;
     let mut refusals = begun.map(|begun| begun.refusals(Arrangement::of(topology, mesh))).unwrap_or_default();
-    for (name, _) in kind.kubeconfigs().iter().filter(|(name, _)| topology.cluster(name).is_none()) {
+    for (name, _) in kind.kubeconfigs().iter().filter(|(name, _)| !is_made(topology, name)) {
         refusals.push(Refusal::new(
             format!("an earlier `up` made the cluster {name}, which is no longer wanted and which the others know"),
             "name the topology of before; otherwise it goes with the whole environment only: `meshproof down`, then `up`",
         ));
     }
-    let mut wanted = parts(topology, mesh, authorities)?;
-    for cluster in &topology.clusters {
-        wanted.entry((Layer::Images, cluster.name.clone())).or_default();
-        if mesh == MeshSource::Istio && cluster.mesh {
-            wanted.entry((Layer::Mesh, cluster.name.clone())).or_default();
-        }
+    let mut wanted: BTreeMap<Key, ()> = parts.keys().map(|key| (key.clone(), ())).collect();
+    wanted.extend(topology.clusters_of(Provider::Kind).map(|cluster| ((Layer::Images, cluster.name.clone()), ())));
+    if mesh == MeshSource::Istio {
+        wanted.extend(topology.meshed().map(|cluster| ((Layer::Mesh, cluster.name.clone()), ())));
     }
     if refusals.is_empty() {
         let recorded = Record::open(kind.directory())?.layers();
         refusals.extend(stuck(&wanted, &recorded).map(not_taken_away));
     }
     if refusals.is_empty() { Ok(()) } else { Err(Refused(refusals).into()) }
+}
+
+fn is_made(topology: &Topology, name: &str) -> bool {
+    topology.clusters_of(Provider::Kind).any(|cluster| cluster.name == name)
 }
 
 /// The networks of an environment: those of an earlier run where all are still there, and otherwise new ones.
@@ -69,7 +68,7 @@ pub(super) async fn networks(
     topology: &Topology,
 ) -> Result<Vec<MeshNetwork>, Error> {
     let engine = kind.engine();
-    let names = topology.clusters.iter().map(|one| kind_plan::kind_name(docker.environment, &one.name));
+    let names = topology.clusters_of(Provider::Kind).map(|one| kind_plan::kind_name(docker.environment, &one.name));
     let ours: BTreeSet<String> = kind.kind_names().map(str::to_owned).collect();
     for name in names.filter(|name| !ours.contains(name)) {
         if !engine.nodes(&name).await?.is_empty() {
@@ -78,7 +77,7 @@ pub(super) async fn networks(
     }
     let known = kind.networks();
     let there = engine.networks().await?;
-    let same = known.iter().map(|network| &network.name).eq(&topology.networks);
+    let same = known.iter().map(|network| network.name.as_str()).eq(topology.networks_of(Provider::Kind));
     if !known.is_empty() && same && known.iter().all(|network| there.contains(&network.docker.name)) {
         return Ok(known);
     }
@@ -100,7 +99,8 @@ pub(super) async fn remove_nodes(engine: &Engine, kind_name: &str) -> Result<(),
     Ok(())
 }
 
-/// What is to be done: layer by layer, of the host, the clusters and what is on them.
+/// What is to be done: layer by layer, of the host, the clusters and what is on them. `all` is what the Kubernetes API is enough for;
+/// `elsewhere` was found on clusters that are there.
 ///
 /// # Errors
 /// Where something cannot be asked, or what was made cannot go alone.
@@ -108,11 +108,9 @@ pub(super) async fn decided(
     kind: &Kind,
     planned: &Plan,
     stock: &Stock,
-    mesh: MeshSource,
-    topology: &Topology,
-    authorities: &Authorities,
+    mut all: BTreeMap<Key, Part>,
+    elsewhere: Option<&Found>,
 ) -> Result<Progress, BringUpError> {
-    let mut all = parts(topology, mesh, authorities)?;
     let ids = stock.images.iter().map(|(_, id)| id);
     let content: Vec<String> = ids.chain(&stock.charts).cloned().collect();
     let router_image = stock.images.iter().find(|(name, _)| name == ROUTER).map(|(_, id)| id.clone());
@@ -124,7 +122,11 @@ pub(super) async fn decided(
         charts(cluster, &mut all);
     }
     let record = Record::open(kind.directory())?;
-    let (absent, ending) = absent(kind, &record, &all).await?;
+    let (mut absent, mut ending) = absent(kind, &record, &all).await?;
+    if let Some(found) = elsewhere {
+        absent.extend(found.absent());
+        ending.extend(found.ending());
+    }
     let layers = plan(all, true);
     let decisions = decide(&layers, &record.layers(), &absent);
     Ok(Progress::recorded(layers, record, decisions, false).after(ending))
@@ -168,7 +170,10 @@ async fn absent(
     let recorded = record.layers();
     let (mut absent, mut ending) = (BTreeSet::new(), BTreeSet::new());
     let clusters = kind.answering_clusters().await;
-    for (key, part) in parts.iter().filter(|(key, _)| recorded.contains_key(*key)) {
+    let made: BTreeSet<&str> = kind.cluster_names().collect();
+    // Those of no cluster are the host's.
+    let ours = |key: &Key| key.1.is_empty() || made.contains(key.1.as_str());
+    for (key, part) in parts.iter().filter(|(key, _)| ours(key) && recorded.contains_key(*key)) {
         let cluster = clusters.iter().find(|cluster| cluster.name() == key.1);
         for object in &part.objects {
             match presence(&kind.engine(), cluster, object).await? {
@@ -209,14 +214,12 @@ async fn presence(engine: &Engine, cluster: Option<&Cluster>, object: &Value) ->
     })
 }
 
-/// Removes what an earlier run made for a topology that was another one.
-pub(super) async fn remove_obsolete(kind: &Kind, layers: &Progress) -> Result<(), BringUpError> {
-    layers.obsolete_goes()?;
-    let clusters = kind.clusters().await.map_err(fleet::Error::from)?;
-    for entry in layers.obsolete().iter().filter(|entry| entry.api_version != DOCKER) {
+/// Removes what an earlier run made on kind clusters for a topology that was another one.
+pub(super) async fn remove_obsolete(clusters: &[Cluster], obsolete: &BTreeSet<Entry>) -> Result<(), BringUpError> {
+    for entry in obsolete.iter().filter(|entry| entry.api_version != DOCKER) {
         if let Some(cluster) = clusters.iter().find(|cluster| cluster.name() == entry.cluster) {
             cluster.delete(&entry.manifest()).await.map_err(mesh::Error::from)?;
         }
     }
-    layers.forget_obsolete()
+    Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::diagnostic::suggest;
 use crate::install::credential::Endpoint;
-use crate::topology::Topology;
+use crate::topology::{Provider, Topology};
 
 /// A cluster of the topology and what it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl std::str::FromStr for Assigned {
     }
 }
 
-/// Chooses a context for every cluster: the one that is assigned, or the one of the same name. `servers` are addresses of API
+/// Chooses a context for every cluster that is there: the one that is assigned, or the one of the same name. `servers` are addresses of API
 /// servers for the other clusters, where they are not those of the kubeconfig.
 ///
 /// # Errors
@@ -79,7 +79,7 @@ pub fn choose(
     let servers = by_cluster(topology, servers, "--api-server")?;
     let known: Vec<&str> = config.contexts.iter().map(|context| context.name.as_str()).collect();
     let mut chosen: Vec<Chosen> = Vec::with_capacity(topology.clusters.len());
-    for cluster in &topology.clusters {
+    for cluster in topology.clusters_of(Provider::Existing) {
         let name = cluster.name.as_str();
         let context = contexts.get(name).copied().or_else(|| known.contains(&name).then_some(name));
         let context = context.ok_or_else(|| {
@@ -124,6 +124,10 @@ fn by_cluster<'given>(
             let message = format!("{option}: topology {} has no cluster `{}`", topology.name, one.cluster);
             return Err(Refusal::new(message, suggest::help(&one.cluster, names)));
         }
+        if !topology.clusters_of(Provider::Existing).any(|cluster| cluster.name == one.cluster) {
+            let message = format!("{option} is given for cluster {}, which is made", one.cluster);
+            return Err(Refusal::new(message, format!("leave it out, or give {} `provider: existing`", one.cluster)));
+        }
         if assigned.insert(one.cluster.as_str(), one.value.as_str()).is_some() {
             let message = format!("{option} is given twice for cluster {}", one.cluster);
             return Err(Refusal::new(message, "leave one out"));
@@ -166,7 +170,9 @@ mod tests {
 
     fn topology() -> Topology {
         let text = include_str!("../../../../scenarios/topologies/two-clusters.yaml");
-        crate::topology::validate::read("two-clusters.yaml", text).expect("a topology")
+        let mut topology = crate::topology::validate::read("two-clusters.yaml", text).expect("a topology");
+        topology.let_all_come_from(Provider::Existing);
+        topology
     }
 
     fn assigned(words: &[&str]) -> Vec<Assigned> {
@@ -190,6 +196,16 @@ mod tests {
         assert_eq!(own["current-context"], "prod-eu");
         assert_eq!(own["users"], json!([{ "name": "me", "user": { "token": "secret" } }]));
         assert_eq!(own["clusters"].as_array().expect("a list").len(), 1);
+    }
+
+    #[test]
+    fn only_clusters_that_are_there_have_a_context() {
+        let mut topology = topology();
+        topology.clusters[0].provider = Some(Provider::Kind);
+        let chosen = choose(&topology, &config(), &[], &[]).expect("cluster1 needs none");
+        assert_eq!(chosen.iter().map(|one| one.cluster.as_str()).collect::<Vec<_>>(), ["cluster2"]);
+        let refused = choose(&topology, &config(), &assigned(&["cluster1=prod-eu"]), &[]).expect_err("it is made");
+        assert_eq!(refused.message, "--context is given for cluster cluster1, which is made");
     }
 
     #[test]

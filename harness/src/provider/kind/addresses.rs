@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::engine::Network;
-use crate::topology::{Ipv4Cidr, Topology};
+use crate::topology::{Ipv4Cidr, Provider, Topology};
 
 /// Subnets are taken from here, `/24` by `/24`: outside the pools that Docker takes addresses from by itself.
 const POOL: [u8; 2] = [172, 29];
@@ -62,18 +62,22 @@ pub fn free(used: &[Ipv4Cidr]) -> Vec<Ipv4Cidr> {
     all.filter(|one| !used.iter().any(|other| other.overlaps(*one))).collect()
 }
 
-/// A Docker network for each network of a topology, none of which overlaps `used` or what the topology uses inside its clusters.
+/// A Docker network for each network of a topology that kind clusters are on, none of which overlaps `used` or what the topology uses inside its clusters.
 ///
 /// # Errors
 /// [`Exhausted`].
 pub fn networks(topology: &Topology, environment: &str, used: &[Ipv4Cidr]) -> Result<Vec<MeshNetwork>, Exhausted> {
-    let inside = topology.clusters.iter().flat_map(|cluster| [cluster.pod_subnet, cluster.service_subnet]);
+    let inside = topology.clusters_of(Provider::Kind).flat_map(|cluster| [cluster.pod_subnet, cluster.service_subnet]);
     let free = free(&used.iter().copied().chain(inside).collect::<Vec<_>>());
-    let needed = topology.networks.len();
+    let needed = topology.networks_of(Provider::Kind).count();
     if free.len() < needed {
         return Err(Exhausted { needed, free: free.len() });
     }
-    Ok(topology.networks.iter().zip(free).map(|(name, subnet)| mesh_network(environment, name, subnet)).collect())
+    Ok(topology
+        .networks_of(Provider::Kind)
+        .zip(free)
+        .map(|(name, subnet)| mesh_network(environment, name, subnet))
+        .collect())
 }
 
 /// The Docker network for a network of a topology, with this subnet.
@@ -99,7 +103,7 @@ mod tests {
 
     fn topology(pods: &str) -> Topology {
         let text = format!(
-            "{{apiVersion: meshproof.dev/v1alpha1, kind: Topology, name: t, networks: [{{name: east}}, {{name: west}}], clusters: \
+            "{{apiVersion: meshproof.dev/v1alpha1, kind: Topology, name: t, provider: kind, networks: [{{name: east}}, {{name: west}}], clusters: \
              [{{name: a, network: east, podSubnet: {pods}}}, {{name: b, network: west}}]}}"
         );
         crate::topology::validate::read("t.yaml", &text).expect("a topology")

@@ -197,6 +197,11 @@ impl Kind {
         self.state.clusters.iter().map(|known| known.kind_name.as_str())
     }
 
+    /// The names of its clusters in the topology.
+    pub fn cluster_names(&self) -> impl Iterator<Item = &str> {
+        self.state.clusters.iter().map(|known| known.name.as_str())
+    }
+
     /// Name and kubeconfig of each cluster.
     #[must_use]
     pub fn kubeconfigs(&self) -> Vec<(String, Utf8PathBuf)> {

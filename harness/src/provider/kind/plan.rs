@@ -11,7 +11,7 @@ use super::istio::{self, Installation, Way};
 use super::router;
 use crate::image::ours::ROUTER;
 use crate::install::manifest;
-use crate::topology::{Topology, kind};
+use crate::topology::{Provider, Topology, kind};
 
 /// The file with images of ours, in the folder of the environment.
 pub const ARCHIVE: &str = "images.tar";
@@ -83,15 +83,15 @@ pub struct Plan {
     pub archive: Utf8PathBuf,
 }
 
-/// The plan for a topology.
+/// The plan for the clusters of a topology that kind makes.
 ///
 /// # Errors
 /// [`Error`].
 pub fn plan(topology: &Topology, wanted: &Wanted<'_>) -> Result<Plan, Error> {
     let archive = wanted.directory.join(ARCHIVE);
     let archives = || std::iter::once(&archive).chain(wanted.archives);
-    let mut clusters = Vec::with_capacity(topology.clusters.len());
-    for cluster in &topology.clusters {
+    let mut clusters = Vec::new();
+    for cluster in topology.clusters_of(Provider::Kind) {
         let folder = wanted.directory.join("clusters").join(&cluster.name);
         let kind_name = kind_name(wanted.environment, &cluster.name);
         let config = folder.join("kind.yaml");
@@ -240,6 +240,7 @@ mod tests {
         let path = format!("{}/../scenarios/topologies/{topology}.yaml", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("a topology");
         let topology = crate::topology::validate::read("t.yaml", &text).expect("it is right");
+        let topology = topology.seen_by(Provider::Kind);
         let used = ["172.29.0.0/24".parse().expect("a subnet")];
         let networks = crate::provider::kind::addresses::networks(&topology, "mine", &used).expect("room");
         let wanted = Wanted {

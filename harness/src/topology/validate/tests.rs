@@ -98,6 +98,8 @@ fn each_mistake_has_a_message() {
         with("name: b\nnetwork: n2\npodSubnet: 172.30.0.0/16"),
         with("name: b\nnetwork: n2\npodSubnet: 127.0.0.0/8"),
         with("name: b\nnetwork: n2") + "provider: docker\n",
+        with("name: b\nnetwork: n2\nprovider: kind"),
+        with("name: b\nnetwork: n1\npodSubnet: 10.1.0.0/16\nprovider: existing") + "provider: kind\n",
         with("name: b\nnetwork: n2") + "discovery: hub\nmesh: {gateways: [ingress, ingress]}\n",
         with("name: b\nnetwork: n2") + "trust: {domain: Cluster.local}\n",
         with("name: b\nnetwork: n2") + "apps: [{app: bookinfo, namespace: shop, clusters: []}]\n",

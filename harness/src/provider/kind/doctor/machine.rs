@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::kind::istio::Installer;
 use crate::provider::kind::lock::{Minor, Release};
-use crate::topology::{Ipv4Cidr, Topology};
+use crate::topology::{Ipv4Cidr, Provider, Topology};
 
 /// What was seen.
 #[derive(Clone, Debug)]
@@ -81,14 +81,14 @@ impl Needs {
     /// Of a topology, a node image, and Istio's release where Istio is wanted, whatever installs it.
     #[must_use]
     pub fn of(topology: &Topology, node_image: &str, istio: Option<Release>) -> Self {
-        let inside = topology.clusters.iter().flat_map(|cluster| {
+        let inside = topology.clusters_of(Provider::Kind).flat_map(|cluster| {
             let named = |what: &str| format!("{what} of {}", cluster.name);
             [(named("pods"), cluster.pod_subnet), (named("Services"), cluster.service_subnet)]
         });
         Self {
-            nodes: topology.clusters.iter().map(|cluster| u64::from(cluster.nodes)).sum(),
-            clusters: topology.clusters.len() as u64,
-            networks: topology.networks.len(),
+            nodes: topology.clusters_of(Provider::Kind).map(|cluster| u64::from(cluster.nodes)).sum(),
+            clusters: topology.clusters_of(Provider::Kind).count() as u64,
+            networks: topology.networks_of(Provider::Kind).count(),
             inside: inside.collect(),
             node_image: node_image.to_owned(),
             istio,
