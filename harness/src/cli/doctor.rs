@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::args::Format;
 use crate::environment::MeshSource;
+use crate::provider::kind::load_balancers::LoadBalancers;
 use crate::topology::Provider;
 
 /// Options of `doctor`.
@@ -25,6 +26,9 @@ pub struct DoctorArgs {
     /// For kind: the mesh that is to be installed, Istio by default
     #[arg(long, value_enum)]
     pub mesh: Option<MeshSource>,
+    /// For kind: who is to give LoadBalancer Services their addresses
+    #[arg(long, value_enum, default_value_t)]
+    pub load_balancers: LoadBalancers,
     /// Folder that holds `scenarios/`; by default this one or the nearest above it
     #[arg(long, value_name = "DIR", env = "MESHPROOF_ROOT")]
     pub root: Option<Utf8PathBuf>,

@@ -6,6 +6,7 @@ use clap::Args;
 use crate::environment::{Given, MeshSource};
 use crate::provider::existing::contexts::Assigned;
 use crate::provider::kind::istio::Installer;
+use crate::provider::kind::load_balancers::LoadBalancers;
 use crate::topology::support::WantedManagement;
 
 /// Options of `--provider existing`.
@@ -36,6 +37,12 @@ pub struct ExistingArgs {
     /// Which Istio kind clusters get.
     #[command(flatten)]
     pub istio: IstioArgs,
+    /// Who gives LoadBalancer Services of kind clusters their addresses
+    #[arg(long, value_enum, default_value_t)]
+    pub load_balancers: LoadBalancers,
+    /// Replace a kind cluster of somebody else's that has the name of one that is to be made; by default that is refused
+    #[arg(long)]
+    pub recreate: bool,
     /// Go on although `doctor --provider kind` says that this machine lacks something
     #[arg(long)]
     pub anyway: bool,
@@ -68,6 +75,8 @@ impl ExistingArgs {
             bundle: self.bundle.clone(),
             istio_version: self.istio.istio_version.clone(),
             istio_installer: self.istio.istio_installer,
+            load_balancers: self.load_balancers,
+            recreate: self.recreate,
             anyway: self.anyway,
             yes: self.yes,
         }

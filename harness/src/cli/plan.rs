@@ -34,6 +34,9 @@ pub struct PlanArgs {
     /// For kind: image of the nodes
     #[arg(long, value_name = "IMAGE", requires = "provider")]
     pub node_image: Option<String>,
+    /// For kind: who gives LoadBalancer Services their addresses
+    #[arg(long, value_enum, default_value_t, requires = "provider")]
+    pub load_balancers: LoadBalancers,
     /// Which Istio kind clusters get.
     #[command(flatten)]
     pub istio: IstioArgs,
@@ -108,6 +111,7 @@ fn clusters(args: &PlanArgs) -> RunOutcome {
         istio: istio.as_ref(),
         archives: &[],
         networks: &networks,
+        load_balancers: args.load_balancers,
     };
     match kind::plan::plan(&topology, &wanted) {
         Ok(plan) => {

@@ -44,6 +44,7 @@ async fn kind(args: &DoctorArgs, format: Format) -> RunOutcome {
         Err(error) => return super::complain(&error, RunOutcome::WrongUsage),
     };
     let needs = checks::Needs::of(&topology, node_image, istio);
+    let needs = checks::Needs { load_balancers: args.load_balancers, ..needs };
     let checks = checks::check(&checks::observe::observe(node_image).await, &needs, &lock);
     let able = checks.iter().all(|check| check.state != State::Lacking);
     match format {

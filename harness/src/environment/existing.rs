@@ -30,6 +30,7 @@ use crate::provider::existing::preflight::{self, Findings};
 use crate::provider::existing::{self, Existing};
 use crate::provider::fleet::Fleet;
 use crate::provider::kind::istio::Installer;
+use crate::provider::kind::load_balancers::LoadBalancers;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
 use crate::topology::Topology;
@@ -66,6 +67,10 @@ pub struct Given {
     pub istio_version: Option<String>,
     /// What installs it, where it is not to be what this machine has.
     pub istio_installer: Option<Installer>,
+    /// Who gives LoadBalancers of kind clusters their addresses.
+    pub load_balancers: LoadBalancers,
+    /// Whether kind clusters of somebody else's that have the name of one of ours are replaced.
+    pub recreate: bool,
     /// Whether to go on although this machine lacks something for kind clusters.
     pub anyway: bool,
     /// Whether nobody is to be asked.

@@ -108,6 +108,9 @@ pub enum Error {
         /// The end of what it said.
         said: String,
     },
+    /// MetalLB does not say which addresses it gives.
+    #[error(transparent)]
+    LoadBalancers(#[from] eventually::TimedOut),
     /// A node has no address on its network.
     #[error("container {0} has no address on its network")]
     NoAddress(String),
@@ -122,7 +125,9 @@ impl Error {
                 let cures: Vec<&str> = checks.iter().filter_map(|check| check.cure.as_deref()).collect();
                 Some(cures.join("; "))
             }
-            Self::Taken { name } => Some(format!("`kind delete cluster --name {name}`, or `--name …` for another environment")),
+            Self::Taken { name } => Some(format!(
+                "`--recreate` replaces it; `--name …` is for another environment; as it is it can be used by `provider: existing`, context kind-{name}"
+            )),
             Self::Bundle(error) | Self::OfBundle(bundle::load::Error::Bundle(error)) => Some(error.problem.cure()),
             Self::Command { said, .. } if said.contains("pull image") => Some(
                 "make a bundle where there is a network (`cargo xtask bundle`) and say `--bundle FILE` here; or `docker load` the image and say its name and tag by --node-image"
@@ -142,6 +147,8 @@ pub struct OnDocker<'job> {
     pub directory: &'job Utf8Path,
     /// Id of the run.
     pub run_id: &'job str,
+    /// Whether a cluster of somebody else's that has the name of one of ours is replaced.
+    pub recreate: bool,
 }
 
 /// What was begun.
@@ -169,6 +176,7 @@ pub async fn begin(
 ) -> Result<Begun, BringUpError> {
     let lock = Lock::read();
     let mesh = beside::mesh_source(topology, given)?;
+    load_balancers::check(given)?;
     let (supply, node_image, release) = phase(events, "supply", "see what it is made of", async {
         let supply = Supply::open(given).await?;
         let release = (mesh == MeshSource::Istio).then(|| supply.release(given, &lock)).transpose()?;
@@ -179,7 +187,7 @@ pub async fn begin(
     .await?;
     let installer = phase(events, "preflight", "look at the machine", async {
         let needs = doctor::Needs::of(topology, &node_image, release.clone());
-        let needs = doctor::Needs { installer: given.istio_installer, ..needs };
+        let needs = doctor::Needs { installer: given.istio_installer, load_balancers: given.load_balancers, ..needs };
         let machine = doctor::observe::observe(&node_image).await;
         supply.check(&machine, given, &node_image)?;
         let mut checks = doctor::check(&machine, &needs, &lock);
@@ -203,6 +211,7 @@ pub async fn begin(
         istio: way.as_ref(),
         archives: &archives,
         networks: &[],
+        load_balancers: given.load_balancers,
     };
     let earlier = Kind::attach(docker.directory).map_err(fleet::Error::from)?;
     let goes_on = earlier.is_some();
@@ -214,7 +223,7 @@ pub async fn begin(
         let arrangement = Arrangement::of(topology, mesh);
         let (authorities, unwritten) = Authorities::of_environment(kind.directory(), topology, jiff::Timestamp::now())?;
         let mut parts = parts(topology, mesh, &authorities)?;
-        resume::refuse(&kind, topology, mesh, &parts)?;
+        resume::refuse(&kind, topology, (mesh, given.load_balancers), &parts)?;
         let stock = supply.stock(topology, mesh)?;
         let beside = beside::look(&kind, topology, given, mesh, &mut parts).await?;
         let networks = resume::networks(&mut kind, docker, topology).await?;
@@ -333,6 +342,7 @@ async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender)
         layers.forget_obsolete()?;
         wait_for_the_end(&clusters, layers).await?;
         are_there(&there, layers).await?;
+        load_balancers::install(plan, &made, layers, events).await?;
         if let Some(way) = &plan.istio {
             Box::pin(istio::install(plan, way, topology, &made, layers, events)).await?;
         }

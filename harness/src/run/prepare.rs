@@ -56,7 +56,12 @@ impl Prepared {
             return Err(Refused::from(refusal).into());
         }
         if on_docker {
-            let docker = OnDocker { environment: &job.environment, directory: directory.path(), run_id: &job.run_id };
+            let docker = OnDocker {
+                environment: &job.environment,
+                directory: directory.path(),
+                run_id: &job.run_id,
+                recreate: job.given.recreate,
+            };
             let started = begin_on_docker(&docker, &job.topology, &job.given, events).await?;
             return bring_up_on_docker(started, &job.topology, *interrupted, events, interruption.token()).await;
         }

@@ -71,6 +71,29 @@ impl Guest<'_> {
     }
 }
 
+/// A node of a kind cluster of somebody else's, of an image that an `up` has made.
+struct Theirs(String);
+
+impl Theirs {
+    fn start(kind_name: &str) -> Self {
+        let (theirs, label) = (format!("theirs-{}", std::process::id()), format!("io.x-k8s.kind.cluster={kind_name}"));
+        let run =
+            ["run", "--detach", "--name", &theirs, "--label", &label, "--network", "none", "meshproof/router:dev"];
+        ends_with(PASSED, Command::new("docker").args(run));
+        Self(theirs)
+    }
+
+    fn is_there(&self) -> bool {
+        !on_docker(&self.0).is_empty()
+    }
+}
+
+impl Drop for Theirs {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rm", "--force", &self.0]).output();
+    }
+}
+
 #[test]
 fn a_management_plane_on_kind_joins_the_meshes_of_clusters_that_are_there_and_leaves_them_as_they_were() {
     require!(Capability::UserNamespaces);
@@ -97,7 +120,13 @@ fn a_management_plane_on_kind_joins_the_meshes_of_clusters_that_are_there_and_le
     assert!(shown.contains("management: `") && shown.contains("no room"), "{shown}");
     assert_eq!((runtime.block_on(everything(&kubeconfig)), on_docker(&name)), (before.clone(), String::new()));
 
-    let shown = ends_with(PASSED, &mut guest.up(&works, &["--yes"]));
+    let theirs = Theirs::start(&format!("{name}-management"));
+    let shown = ends_with(WRONG_USAGE, &mut guest.up(&works, &["--yes"]));
+    assert!(shown.contains(&format!("there is a kind cluster {name}-management already")), "{shown}");
+    assert!(shown.contains("--recreate") && theirs.is_there(), "{shown}");
+
+    let shown = ends_with(PASSED, &mut guest.up(&works, &["--yes", "--recreate"]));
+    assert!(!theirs.is_there(), "it was replaced");
     assert!(shown.contains("VirtualMesh mesh1 is ACTIVE"), "{shown}");
     assert!(shown.contains("send the first request across clusters: "), "{shown}");
     let status = ends_with(PASSED, &mut command(state.path(), &["status"]));

@@ -1,5 +1,5 @@
-//! Addresses of LoadBalancer Services on kind clusters, without another daemon: the first node has them besides its own, the Service's
-//! status says so, and kube-proxy does the rest.
+//! Addresses of LoadBalancer Services on kind clusters. Without another daemon: the first node has them besides its own, the Service's
+//! status says so, and kube-proxy does the rest. Or by MetalLB, or by whom the user has started.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -8,24 +8,77 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Error;
-use crate::cluster::Cluster;
-use crate::environment::bring_up::Error as BringUpError;
+use super::run::run;
+use crate::cluster::{Cluster, chain};
+use crate::environment::bring_up::{Error as BringUpError, phase};
+use crate::environment::existing::{Given, Refused};
+use crate::environment::layers::Layer;
+use crate::environment::layers::progress::Progress;
 use crate::install::mesh;
+use crate::provider::existing::contexts::Refusal;
 use crate::provider::kind::engine::Engine;
+use crate::provider::kind::load_balancers::LoadBalancers;
 use crate::provider::kind::plan::Plan;
 use crate::provider::kind::router::Router;
+use crate::report::stream::EventSender;
 
 /// How often one looks for Services without an address.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Gives every LoadBalancer an address, for as long as it is polled.
+/// How long MetalLB's webhook may take after its Deployment is available.
+const WEBHOOK: Duration = Duration::from_secs(60);
+
+/// Refuses what a bundle has not.
+pub(super) fn check(given: &Given) -> Result<(), Refused> {
+    if given.bundle.is_some() && given.load_balancers == LoadBalancers::Metallb {
+        let refusal = Refusal::new("MetalLB is in no bundle", "leave --load-balancers out, or --bundle");
+        return Err(refusal.into());
+    }
+    Ok(())
+}
+
+/// Installs MetalLB where the plan has it.
+pub(super) async fn install(
+    plan: &Plan,
+    clusters: &[Cluster],
+    layers: &Progress,
+    events: &EventSender,
+) -> Result<(), BringUpError> {
+    let installs = plan.clusters.iter().filter_map(|planned| {
+        let cluster = clusters.iter().find(|cluster| cluster.name() == planned.name)?;
+        let command = &planned.metallb.as_ref()?.install;
+        let name = cluster.name();
+        Some(phase(events, format!("load-balancers/{name}"), format!("install MetalLB on {name}"), async move {
+            let work = async {
+                run(name, command).await?;
+                give_out(cluster, layers.objects(Layer::LoadBalancers, name)).await?;
+                Ok("installed".to_owned())
+            };
+            Ok(((), layers.perform(Layer::LoadBalancers, name, work).await?))
+        }))
+    });
+    futures::future::try_join_all(installs).await.map(drop)
+}
+
+/// Says which addresses it gives. Its webhook judges that, and answers a little later than its Deployment says.
+async fn give_out(cluster: &Cluster, objects: &[Value]) -> Result<(), BringUpError> {
+    let what = format!("MetalLB of {} to take its addresses", cluster.name());
+    let taken =
+        eventually::poll(what, WEBHOOK, LOOK, async || cluster.apply_all(objects).await.map_err(|error| chain(&error)));
+    Ok(taken.await.map_err(Error::from)?)
+}
+
+/// Gives every LoadBalancer an address, for as long as it is polled, where nobody else does.
 ///
 /// # Errors
 /// Where a cluster or Docker refuses.
 pub(super) async fn serve(engine: &Engine, plan: &Plan, clusters: &[Cluster]) -> Result<Infallible, BringUpError> {
+    if plan.load_balancers != LoadBalancers::BuiltIn {
+        return std::future::pending().await;
+    }
     let mut given: BTreeMap<String, u8> = BTreeMap::new();
     let mut look = tokio::time::interval(LOOK);
     loop {

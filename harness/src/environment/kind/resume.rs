@@ -20,6 +20,7 @@ use crate::install::mesh;
 use crate::provider::existing::contexts::Refusal;
 use crate::provider::kind::addresses::MeshNetwork;
 use crate::provider::kind::engine::Engine;
+use crate::provider::kind::load_balancers::{LoadBalancers, Metallb};
 use crate::provider::kind::plan::{self as kind_plan, ClusterPlan, Plan};
 use crate::provider::kind::{Kind, networks, router};
 use crate::topology::{Provider, Topology};
@@ -34,7 +35,7 @@ const DOCKER: &str = "docker";
 pub(super) fn refuse(
     kind: &Kind,
     topology: &Topology,
-    mesh: MeshSource,
+    (mesh, load_balancers): (MeshSource, LoadBalancers),
     parts: &BTreeMap<Key, Part>,
 ) -> Result<(), BringUpError> {
     let begun = Arrangement::read(kind.directory())?;
@@ -47,6 +48,10 @@ pub(super) fn refuse(
     }
     let mut wanted: BTreeMap<Key, ()> = parts.keys().map(|key| (key.clone(), ())).collect();
     wanted.extend(topology.clusters_of(Provider::Kind).map(|cluster| ((Layer::Images, cluster.name.clone()), ())));
+    if load_balancers == LoadBalancers::Metallb {
+        let made = topology.clusters_of(Provider::Kind);
+        wanted.extend(made.map(|cluster| ((Layer::LoadBalancers, cluster.name.clone()), ())));
+    }
     if mesh == MeshSource::Istio {
         wanted.extend(topology.meshed().map(|cluster| ((Layer::Mesh, cluster.name.clone()), ())));
     }
@@ -72,7 +77,10 @@ pub(super) async fn networks(
     let ours: BTreeSet<String> = kind.kind_names().map(str::to_owned).collect();
     for name in names.filter(|name| !ours.contains(name)) {
         if !engine.nodes(&name).await?.is_empty() {
-            return Err(Error::Taken { name });
+            if !docker.recreate {
+                return Err(Error::Taken { name });
+            }
+            remove_nodes(&engine, &name).await?;
         }
     }
     let known = kind.networks();
@@ -119,6 +127,7 @@ pub(super) async fn decided(
         let of = |layer: Layer| (layer, cluster.name.clone());
         all.insert(of(Layer::Cluster), of_cluster(cluster));
         all.insert(of(Layer::Images), Part { objects: Vec::new(), settings: content.clone() });
+        all.extend(cluster.metallb.as_ref().map(|metallb| (of(Layer::LoadBalancers), of_metallb(metallb))));
         charts(cluster, &mut all);
     }
     let record = Record::open(kind.directory())?;
@@ -147,6 +156,10 @@ fn of_cluster(cluster: &ClusterPlan) -> Part {
         objects: cluster.nodes.iter().map(|node| container(node)).collect(),
         settings: vec![cluster.config.1.clone(), cluster.create.to_string()],
     }
+}
+
+fn of_metallb(metallb: &Metallb) -> Part {
+    Part { objects: metallb.objects.clone(), settings: vec![metallb.install.to_string()] }
 }
 
 /// What Istio's charts bring: the values and the command lines.

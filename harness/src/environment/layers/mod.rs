@@ -32,6 +32,8 @@ pub(crate) enum Layer {
     Cluster,
     /// Images of our programs on its nodes.
     Images,
+    /// What gives LoadBalancers their addresses, where that is installed.
+    LoadBalancers,
     /// The certificate authority of its mesh.
     Authority,
     /// The control plane.
@@ -54,6 +56,7 @@ impl Layer {
             Self::Host => "host",
             Self::Cluster => "cluster",
             Self::Images => "images",
+            Self::LoadBalancers => "load balancers",
             Self::Authority => "certificate authority",
             Self::Mesh => "mesh",
             Self::Gateways => "gateways",
@@ -69,7 +72,8 @@ impl Layer {
             Self::Host => None,
             Self::Cluster => Some(Self::Host),
             Self::Images => Some(Self::Cluster),
-            Self::Authority | Self::Management => Some(Self::Images),
+            Self::LoadBalancers => Some(Self::Images),
+            Self::Authority | Self::Management => Some(Self::LoadBalancers),
             Self::Mesh => Some(Self::Authority),
             Self::Gateways | Self::Registration | Self::Applications => Some(Self::Mesh),
         }
@@ -272,6 +276,7 @@ pub(crate) fn stuck<'all, T>(planned: &BTreeMap<Key, T>, recorded: &'all BTreeMa
 #[must_use]
 pub(crate) fn not_taken_away((layer, cluster): &Key) -> Refusal {
     let cure = match layer {
+        Layer::LoadBalancers => "say `--load-balancers` as before",
         Layer::Management | Layer::Registration => "say `--management hub`, or name the topology of before",
         _ => "say `--mesh` as before, or name the topology of before",
     };

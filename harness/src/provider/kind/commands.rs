@@ -117,6 +117,15 @@ pub fn helm(chart: &Chart, charts: &Charts, version: &str, kubeconfig: &Utf8Path
     CommandLine { program: "helm", arguments, environment: Vec::new() }
 }
 
+/// Installs MetalLB, or brings it to this release.
+#[must_use]
+pub fn metallb(charts: &str, version: &str, namespace: &str, kubeconfig: &Utf8Path) -> CommandLine {
+    let chart = ["upgrade", "--install", "metallb", "metallb", "--repo", charts, "--version", version];
+    let place = ["--namespace", namespace, "--create-namespace", "--kubeconfig", kubeconfig.as_str()];
+    let words = [&chart[..], &place, &["--wait", "--timeout", "5m"]].concat();
+    CommandLine { program: "helm", arguments: words.into_iter().map(str::to_owned).collect(), environment: Vec::new() }
+}
+
 /// Installs what an IstioOperator says, or brings what is there to it: run twice it does what it does once.
 #[must_use]
 pub fn istioctl(operator: &Utf8Path, kubeconfig: &Utf8Path) -> CommandLine {

@@ -93,6 +93,8 @@ pub struct Lock {
     pub kubernetes: String,
     /// Istio.
     pub istio: Istio,
+    /// MetalLB, for those who want it.
+    pub metallb: Metallb,
     /// Programs by their name.
     pub tools: BTreeMap<String, Range>,
     /// The oldest API of a Docker engine.
@@ -114,6 +116,16 @@ pub struct Istio {
     /// Digests that are known, by file name of a chart and by name and tag of an image.
     #[serde(default)]
     pub digests: BTreeMap<String, String>,
+}
+
+/// What gives LoadBalancers addresses, where it is asked for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metallb {
+    /// The release of its chart.
+    pub version: String,
+    /// Where the chart is.
+    pub charts: String,
 }
 
 /// A release of Istio that is not supported.

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod doctor;
 pub mod engine;
 pub mod istio;
+pub mod load_balancers;
 pub mod lock;
 pub mod networks;
 pub mod plan;

@@ -8,10 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::addresses::MeshNetwork;
 use super::commands::{self, CommandLine};
 use super::istio::{self, Installation, Way};
+use super::load_balancers::{self, LoadBalancers, Metallb};
+use super::lock::Lock;
 use super::router;
 use crate::image::ours::ROUTER;
 use crate::install::manifest;
-use crate::topology::{Provider, Topology, kind};
+use crate::topology::{Cluster, Provider, Topology, kind};
 
 /// The file with images of ours, in the folder of the environment.
 pub const ARCHIVE: &str = "images.tar";
@@ -43,6 +45,8 @@ pub struct Wanted<'plan> {
     pub archives: &'plan [Utf8PathBuf],
     /// Its networks.
     pub networks: &'plan [MeshNetwork],
+    /// Who gives LoadBalancers their addresses.
+    pub load_balancers: LoadBalancers,
 }
 
 /// A cluster to be made.
@@ -64,6 +68,8 @@ pub struct ClusterPlan {
     pub create: CommandLine,
     /// Load images into its nodes: ours, and those of a bundle.
     pub loads: Vec<CommandLine>,
+    /// MetalLB, where that is wanted.
+    pub metallb: Option<Metallb>,
     /// Installs Istio, where that is wanted here.
     pub istio: Option<Installation>,
 }
@@ -77,6 +83,8 @@ pub struct Plan {
     pub networks: Vec<MeshNetwork>,
     /// Clusters.
     pub clusters: Vec<ClusterPlan>,
+    /// Who gives LoadBalancers their addresses.
+    pub load_balancers: LoadBalancers,
     /// How Istio is installed, where that is wanted.
     pub istio: Option<Way>,
     /// The file with our images.
@@ -107,6 +115,7 @@ pub fn plan(topology: &Topology, wanted: &Wanted<'_>) -> Result<Plan, Error> {
             loads: archives().map(|archive| commands::load(&kind_name, archive)).collect(),
             config: (config, kind::config(topology, cluster, "the topology")),
             kind_name,
+            metallb: metallb(topology, cluster, wanted, &kubeconfig),
             kubeconfig,
             istio,
         });
@@ -115,9 +124,20 @@ pub fn plan(topology: &Topology, wanted: &Wanted<'_>) -> Result<Plan, Error> {
         environment: wanted.environment.to_owned(),
         networks: wanted.networks.to_vec(),
         clusters,
+        load_balancers: wanted.load_balancers,
         istio: wanted.istio.cloned(),
         archive,
     })
+}
+
+fn metallb(topology: &Topology, cluster: &Cluster, wanted: &Wanted<'_>, kubeconfig: &Utf8Path) -> Option<Metallb> {
+    let network = wanted.networks.iter().find(|network| network.name == cluster.network)?;
+    let beside = topology.clusters_of(Provider::Kind).filter(|other| other.network == cluster.network);
+    let position = beside.clone().position(|other| other.name == cluster.name)?;
+    let number = |count: usize| u8::try_from(count).expect("invariant: a checked topology has few clusters");
+    let place = (number(position), number(beside.count()));
+    (wanted.load_balancers == LoadBalancers::Metallb)
+        .then(|| load_balancers::metallb(&Lock::read(), kubeconfig, network, place))
 }
 
 /// The name of a cluster for kind.
@@ -162,6 +182,9 @@ impl Plan {
             line(&mut text, &cluster.create.to_string());
             self.routes(cluster, &mut text);
             cluster.loads.iter().for_each(|load| line(&mut text, &load.to_string()));
+            let Some(metallb) = &cluster.metallb else { continue };
+            line(&mut text, &metallb.install.to_string());
+            metallb.objects.iter().for_each(|object| line(&mut text, &format!("apply {object}")));
         }
         for cluster in &self.clusters {
             let Some(istio) = &cluster.istio else { continue };
@@ -237,6 +260,15 @@ mod tests {
     }
 
     fn planned(topology: &str, istio: Option<&Way>, archives: &[Utf8PathBuf]) -> Plan {
+        planned_with(topology, istio, archives, LoadBalancers::BuiltIn)
+    }
+
+    fn planned_with(
+        topology: &str,
+        istio: Option<&Way>,
+        archives: &[Utf8PathBuf],
+        load_balancers: LoadBalancers,
+    ) -> Plan {
         let path = format!("{}/../scenarios/topologies/{topology}.yaml", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("a topology");
         let topology = crate::topology::validate::read("t.yaml", &text).expect("it is right");
@@ -250,8 +282,19 @@ mod tests {
             istio,
             archives,
             networks: &networks,
+            load_balancers,
         };
         plan(&topology, &wanted).expect("a plan")
+    }
+
+    #[test]
+    fn metallb_is_installed_on_each_cluster_with_addresses_of_its_own() {
+        let text = planned_with("flat-network", None, &[], LoadBalancers::Metallb).text();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("metallb")).collect();
+        insta::assert_snapshot!(lines.join("\n"));
+        for other in [LoadBalancers::BuiltIn, LoadBalancers::CloudProviderKind] {
+            assert!(!planned_with("flat-network", None, &[], other).text().contains("metallb"));
+        }
     }
 
     /// Multi-primary on several networks, on one, and a primary with its remote.
@@ -260,6 +303,7 @@ mod tests {
     #[case("flat-network")]
     #[case("primary-remote")]
     #[case("management-three-clusters")]
+    #[case("management-on-kind")]
     fn what_is_shown_is_as_written_down(#[case] topology: &str) {
         insta::assert_snapshot!(topology, planned(topology, Some(&way()), &[]).text());
     }

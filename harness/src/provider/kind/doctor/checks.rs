@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::machine::{Docker, Machine, Needs};
 use crate::image::Reference;
 use crate::provider::kind::istio::Installer;
+use crate::provider::kind::load_balancers::LoadBalancers;
 use crate::provider::kind::lock::{Lock, Minor, Release};
 use crate::report::words;
 
@@ -74,6 +75,7 @@ pub fn check(machine: &Machine, needs: &Needs, lock: &Lock) -> Vec<Check> {
     }
     checks.extend(["kind", "kubectl"].map(|name| tool(name, machine, lock)));
     checks.extend(needs.istio.as_ref().map(|istio| installer(machine, istio, needs.installer, lock)));
+    checks.extend(load_balancers(machine, needs, lock));
     checks.extend([kubernetes(needs, lock), inotify(machine, needs), memory(machine, needs), cpus(machine, needs)]);
     checks
 }
@@ -299,6 +301,30 @@ fn tool(name: &'static str, machine: &Machine, lock: &Lock) -> Check {
         Some(Ok(version)) => look.lacking(format!("version {version}, and {range} is needed"), cure),
         Some(Err(reason)) => look.lacking(reason.clone(), cure),
         None => look.lacking(format!("there is no program `{name}` on PATH"), cure),
+    }
+}
+
+/// What has to be there for addresses that somebody else gives.
+fn load_balancers(machine: &Machine, needs: &Needs, lock: &Lock) -> Option<Check> {
+    let look = Look { name: "load balancers", why: "a gateway without an address is reached by no other network" };
+    match needs.load_balancers {
+        LoadBalancers::BuiltIn => None,
+        LoadBalancers::Metallb => {
+            let helm = machine.tools.get("helm").and_then(|version| version.as_ref().ok());
+            let fits = helm.is_some_and(|version| lock.tools["helm"].has(*version));
+            Some(match fits {
+                true => look.fine("helm is there, which installs MetalLB"),
+                false => look.lacking(
+                    format!("helm {} installs MetalLB, and is not there", lock.tools["helm"]),
+                    "install it: https://helm.sh/docs/intro/install/; or leave --load-balancers out",
+                ),
+            })
+        }
+        LoadBalancers::CloudProviderKind if machine.cloud_provider_kind => Some(look.fine("cloud-provider-kind runs")),
+        LoadBalancers::CloudProviderKind => Some(look.lacking(
+            "cloud-provider-kind does not run",
+            "start it in another terminal: sudo cloud-provider-kind; or leave --load-balancers out",
+        )),
     }
 }
 

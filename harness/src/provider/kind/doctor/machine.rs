@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::kind::istio::Installer;
+use crate::provider::kind::load_balancers::LoadBalancers;
 use crate::provider::kind::lock::{Minor, Release};
 use crate::topology::{Ipv4Cidr, Provider, Topology};
 
@@ -21,6 +22,8 @@ pub struct Machine {
     pub cpus: u64,
     /// Variables of proxies that this process would pass on, such as `HTTPS_PROXY`; names in capitals.
     pub proxies: BTreeMap<String, String>,
+    /// Whether the program `cloud-provider-kind` runs.
+    pub cloud_provider_kind: bool,
     /// Whether the registry of the node image answers, or why not.
     pub registry: Result<(), String>,
 }
@@ -75,6 +78,8 @@ pub struct Needs {
     pub istio: Option<Release>,
     /// What is to install it, where the user says so.
     pub installer: Option<Installer>,
+    /// Who is to give LoadBalancers their addresses.
+    pub load_balancers: LoadBalancers,
 }
 
 impl Needs {
@@ -93,6 +98,7 @@ impl Needs {
             node_image: node_image.to_owned(),
             istio,
             installer: None,
+            load_balancers: LoadBalancers::BuiltIn,
         }
     }
 }

@@ -45,8 +45,19 @@ pub async fn observe(node_image: &str) -> Machine {
         memory: memory(),
         cpus: std::thread::available_parallelism().map_or(1, |number| number.get() as u64),
         proxies: PROXIES.iter().filter_map(|name| Some(((*name).to_owned(), proxy(name)?))).collect(),
+        cloud_provider_kind: runs("cloud-provider-kind"),
         registry,
     }
+}
+
+/// Whether a process of that program runs here.
+fn runs(program: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.into_iter().any(|line| {
+        let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        first.rsplit(|byte| *byte == b'/').next() == Some(program.as_bytes())
+    })
 }
 
 async fn docker() -> Result<Docker, String> {
@@ -181,6 +192,13 @@ mod tests {
         let failed = version("false", &[]).await.expect("there is one").expect_err("it fails");
         assert!(failed.contains("`false ` ended with exit status: 1"), "{failed}");
         assert_eq!(version("echo", &["v1.2.3"]).await, Some(Ok(Minor::new(1, 2))));
+    }
+
+    #[test]
+    fn a_program_that_runs_is_seen() {
+        let own = std::env::args().next().expect("a name");
+        assert!(runs(own.rsplit('/').next().expect("a name")));
+        assert!(!runs("no-such-program"));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ fn needs() -> Needs {
         node_image: Lock::read().node_image().to_owned(),
         istio: Lock::read().istio.release(None).ok(),
         installer: None,
+        load_balancers: LoadBalancers::BuiltIn,
     }
 }
 
@@ -38,6 +39,7 @@ fn machine() -> Machine {
         memory: 16 << 30,
         cpus: 4,
         proxies: BTreeMap::new(),
+        cloud_provider_kind: false,
         registry: Ok(()),
     }
 }
@@ -106,6 +108,8 @@ type Change = Box<dyn FnOnce(&mut Machine, &mut Needs)>;
 #[case::memory(Box::new(|m: &mut Machine, _: &mut Needs| m.memory = 1 << 30) as Change, "memory", State::Lacking, "1.00 GiB available, 3.00 GiB needed", "fewer nodes")]
 #[case::one_processor(Box::new(|m: &mut Machine, _: &mut Needs| m.cpus = 1) as Change, "processors", State::Lacking, "1 for 2 nodes", "two processors")]
 #[case::few_processors(Box::new(|_: &mut Machine, n: &mut Needs| n.nodes = 5) as Change, "processors", State::Doubtful, "4 for 5 nodes", "fewer nodes")]
+#[case::metallb(Box::new(|m: &mut Machine, n: &mut Needs| { m.tools.remove("helm"); n.istio = None; n.load_balancers = LoadBalancers::Metallb; }) as Change, "load balancers", State::Lacking, "helm 3.8 or newer installs MetalLB", "helm.sh")]
+#[case::cloud_provider_kind(Box::new(|_: &mut Machine, n: &mut Needs| n.load_balancers = LoadBalancers::CloudProviderKind) as Change, "load balancers", State::Lacking, "does not run", "sudo cloud-provider-kind")]
 fn one_thing_that_is_broken_is_the_one_that_is_told(
     #[case] change: Change,
     #[case] name: &str,
@@ -120,6 +124,14 @@ fn one_thing_that_is_broken_is_the_one_that_is_told(
     assert_eq!((trouble.0, trouble.1), (name, state));
     assert!(trouble.2.contains(found), "{}", trouble.2);
     assert!(trouble.3.contains(cure), "{}", trouble.3);
+}
+
+#[test]
+fn who_gives_load_balancers_their_addresses_has_to_be_there() {
+    let wanted = |load_balancers| Needs { load_balancers, ..needs() };
+    assert_eq!(troubles(&machine(), &wanted(LoadBalancers::Metallb)), []);
+    let runs = Machine { cloud_provider_kind: true, ..machine() };
+    assert_eq!(troubles(&runs, &wanted(LoadBalancers::CloudProviderKind)), []);
 }
 
 #[test]
