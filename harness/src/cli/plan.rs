@@ -13,6 +13,7 @@ use super::pretty;
 use crate::environment::MeshSource;
 use crate::provider::kind;
 use crate::provider::kind::istio::{Installer, Way};
+use crate::provider::kind::load_balancers::LoadBalancers;
 use crate::provider::kind::lock::{Lock, UnknownRelease};
 use crate::provider::kind::plan::Wanted;
 use crate::report::RunOutcome;

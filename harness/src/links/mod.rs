@@ -39,7 +39,8 @@ pub use fault::Fault;
 pub use tap::Tap;
 
 /// What to say where a router between Docker networks is asked for more than it can.
-const BEYOND_ROUTERS: &str = "the router of the provider `kind` cuts links and loses packets, and can do nothing else";
+const BEYOND_ROUTERS: &str =
+    "the router of the provider `kind` cuts links, delays and loses packets, and can do nothing else";
 
 /// A fault or a tap could not be had, or did not end as it should. Never a verdict on the mesh.
 #[derive(Debug, thiserror::Error)]
@@ -144,9 +145,14 @@ impl Links {
     /// # Errors
     /// Where it cannot be asked.
     pub async fn missing(&self, capability: Capability) -> Result<Option<String>, Error> {
-        let To::World(socket) = &self.to else {
-            let able = matches!(capability, Capability::Cut | Capability::Loss);
-            return Ok((!able).then(|| BEYOND_ROUTERS.to_owned()));
+        let socket = match (&self.to, capability) {
+            (To::World(socket), _) => socket,
+            (To::Router(_), Capability::Cut | Capability::Loss) => return Ok(None),
+            (To::Router(router), Capability::Delay) => {
+                let reason = router.cannot_delay().await;
+                return Ok(reason.map(|reason| router::Error::NoDelay(reason).to_string()));
+            }
+            (To::Router(_), _) => return Ok(Some(BEYOND_ROUTERS.to_owned())),
         };
         let mut connection = Connection::open(socket).await?;
         match connection.ask(&ControlRequest::Capabilities).await? {
@@ -172,6 +178,9 @@ impl Links {
     /// # Errors
     /// [`Error`]; nothing is delayed then.
     pub async fn delay(&self, link: &Link, delay: Duration, jitter: Duration, limit: Duration) -> Result<Fault, Error> {
+        if let To::Router(router) = &self.to {
+            return Ok(Fault::on_router(router.delay(link, delay, jitter, limit).await?));
+        }
         let whole = |duration| u32::try_from(milliseconds(duration)).unwrap_or(u32::MAX);
         self.start(ControlRequest::Delay {
             link: link.clone(),

@@ -173,8 +173,29 @@ async fn limits(links: &Links, peers: &Peers) {
     let error = links.cut(&elsewhere, LIMIT).await.expect_err("refused").to_string();
     assert_eq!(error, "there is no link between east and north; the router joins east, west");
     assert!(links.missing(LinkCapability::Cut).await.expect("asked").is_none());
-    let reason = links.missing(LinkCapability::Delay).await.expect("asked").expect("it cannot");
+    let reason = links.missing(LinkCapability::Tap).await.expect("asked").expect("it cannot");
     assert!(reason.contains("can do nothing else"), "{reason}");
+    delays(links, peers).await;
+}
+
+/// Whether packets can be delayed is the kernel's: where it can they are, and otherwise it is said why not.
+async fn delays(links: &Links, peers: &Peers) {
+    let by = Duration::from_millis(400);
+    let begun = links.delay(&link(Direction::Both), by, Duration::ZERO, LIMIT).await;
+    let Some(reason) = links.missing(LinkCapability::Delay).await.expect("asked") else {
+        let fault = begun.expect("delayed");
+        assert_eq!([peers.answered(0, "500ms").await, peers.answered(0, "5s").await], [0, 3], "800 ms there and back");
+        let healing = fault.heal().await.expect("healed");
+        assert!(healing.touched >= 6, "{healing:?}");
+        assert_eq!(peers.answered(0, "500ms").await, 3);
+        return;
+    };
+    assert!(
+        reason.starts_with("the kernel of this machine cannot delay packets: Error: Specified qdisc kind"),
+        "{reason}"
+    );
+    assert_eq!(begun.expect_err("refused").to_string(), reason);
+    assert_eq!(peers.answered(0, "1s").await, 3, "nothing was done");
 }
 
 /// `meshproof images` as a user has it: two builds of one program are one image, which starts without anything of this machine.

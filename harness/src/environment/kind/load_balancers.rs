@@ -66,8 +66,9 @@ pub(super) async fn install(
 /// Says which addresses it gives. Its webhook judges that, and answers a little later than its Deployment says.
 async fn give_out(cluster: &Cluster, objects: &[Value]) -> Result<(), BringUpError> {
     let what = format!("MetalLB of {} to take its addresses", cluster.name());
-    let taken =
-        eventually::poll(what, WEBHOOK, LOOK, async || cluster.apply_all(objects).await.map_err(|error| chain(&error)));
+    let taken = eventually::poll(what, WEBHOOK, LOOK, async || {
+        cluster.apply_all(objects).await.map(drop).map_err(|error| chain(&error))
+    });
     Ok(taken.await.map_err(Error::from)?)
 }
 

@@ -3,6 +3,7 @@
 //!
 //! It has no power over the host: of all capabilities it has `NET_ADMIN`, in its own network namespace.
 
+mod delay;
 mod fault;
 mod rules;
 
@@ -16,6 +17,7 @@ use substrate_config::control::{Direction, Link, RouterCounters, RuleCounters};
 use super::addresses::MeshNetwork;
 use super::engine::{self, Container, Engine};
 use crate::image::ours::ROUTER;
+use delay::{Delay, Queue};
 pub use fault::RouterFault;
 use rules::Effect;
 pub use rules::Pair;
@@ -44,6 +46,20 @@ pub enum Error {
         /// Those that there are.
         known: String,
     },
+    /// The kernel cannot delay packets.
+    #[error("the kernel of this machine cannot delay packets: {0}")]
+    NoDelay(String),
+    /// All bands of a leg are taken.
+    #[error("{interface} of the router delays for {delays} faults already")]
+    NoBand {
+        /// The router's interface.
+        interface: String,
+        /// How many delays it has.
+        delays: u16,
+    },
+    /// A delay has ended, and packets are still held back.
+    #[error(transparent)]
+    Held(eventually::TimedOut),
     /// A chance that is none.
     #[error("{0} is no chance in percent: it has to be above 0 and at most 100")]
     Chance(f64),
@@ -170,10 +186,58 @@ impl Router {
         self.begin(link, Effect::Loss(percent), limit).await
     }
 
+    /// Delivers the packets of a link later, by `by` give or take up to `jitter`, for at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is delayed then.
+    pub async fn delay(
+        &self,
+        link: &Link,
+        by: Duration,
+        jitter: Duration,
+        limit: Duration,
+    ) -> Result<RouterFault, Error> {
+        let pairs = self.pairs_of(link)?;
+        if let Some(reason) = self.cannot_delay().await {
+            return Err(Error::NoDelay(reason));
+        }
+        let number = number();
+        // From here on whatever is made goes with the fault.
+        let mut fault = RouterFault::new(self.clone(), number, limit);
+        for leg in delay::legs(&pairs) {
+            self.run(&delay::prepare(leg)).await?;
+            let band = delay::free_band(&self.queues(leg).await?);
+            let band = band.ok_or_else(|| Error::NoBand { interface: leg.to_owned(), delays: delay::MOST })?;
+            let queue = Queue::new(leg, band, delay::mark(number));
+            fault.has_queue(queue.clone());
+            for command in queue.make(Delay { by, jitter }) {
+                self.run(&command).await?;
+            }
+        }
+        self.nft(&[&delay::table(number, &pairs, limit)]).await?;
+        Ok(fault)
+    }
+
+    /// Why the kernel cannot delay packets; `None` where it can.
+    pub async fn cannot_delay(&self) -> Option<String> {
+        for command in delay::probe() {
+            if let Err(error) = self.run(&command).await {
+                return Some(match error {
+                    Error::Docker(engine::Error::Command { said, .. }) => said,
+                    error => crate::cluster::chain(&error),
+                });
+            }
+        }
+        None
+    }
+
+    async fn queues(&self, leg: &str) -> Result<Value, Error> {
+        json(&self.engine, &self.container, &["tc", "-s", "-j", "qdisc", "show", "dev", leg]).await
+    }
+
     async fn begin(&self, link: &Link, effect: Effect, limit: Duration) -> Result<RouterFault, Error> {
         let pairs = self.pairs_of(link)?;
-        // Several processes may work with one router.
-        let number = u64::from(rand::random::<u32>());
+        let number = number();
         self.nft(&[&rules::fault(number, effect, &pairs, limit)]).await?;
         Ok(RouterFault::new(self.clone(), number, limit))
     }
@@ -206,6 +270,11 @@ impl Router {
         Ok(RouterCounters { router: self.container.clone(), links: Vec::new(), rules: rules.collect() })
     }
 
+    async fn run(&self, command: &[String]) -> Result<(), Error> {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        Ok(self.engine.exec(&self.container, &words).await.map(drop)?)
+    }
+
     async fn nft(&self, words: &[&str]) -> Result<String, Error> {
         let command: Vec<&str> = ["nft"].into_iter().chain(words.iter().copied()).collect();
         Ok(self.engine.exec(&self.container, &command).await?)
@@ -215,6 +284,11 @@ impl Router {
         let command: Vec<&str> = ["nft", "-j"].into_iter().chain(words.iter().copied()).collect();
         json(&self.engine, &self.container, &command).await
     }
+}
+
+/// Several processes may work with one router.
+fn number() -> u64 {
+    u64::from(rand::random::<u32>())
 }
 
 async fn json(engine: &Engine, container: &str, command: &[&str]) -> Result<Value, Error> {

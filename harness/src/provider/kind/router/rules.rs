@@ -54,12 +54,17 @@ pub(super) enum Effect {
 
 /// A fault of the pairs, which ends by itself after `limit`.
 pub(super) fn fault(number: u64, effect: Effect, pairs: &[Pair], limit: Duration) -> String {
-    let table = table(number);
     let chance = match effect {
         Effect::Cut => String::new(),
         // In hundredths of a percent, which is finer than anything that can be measured.
         Effect::Loss(percent) => format!("numgen random mod 10000 <= {:.0} ", (percent * 100.0).round().max(1.0) - 1.0),
     };
+    timed(number, pairs, limit, &format!("{chance}counter drop"))
+}
+
+/// Does this to the packets of the pairs, until `limit` has passed.
+pub(super) fn timed(number: u64, pairs: &[Pair], limit: Duration, what: &str) -> String {
+    let table = table(number);
     let elements: Vec<String> = pairs
         .iter()
         .map(|pair| format!("\"{}\" . \"{}\" timeout {}ms", pair.incoming, pair.outgoing, limit.as_millis()))
@@ -67,7 +72,7 @@ pub(super) fn fault(number: u64, effect: Effect, pairs: &[Pair], limit: Duration
     format!(
         "table ip {table} {{\n  set links {{\n    type ifname . ifname\n    flags timeout\n    elements = {{ {} }}\n  }}\n  \
          chain forward {{\n    type filter hook forward priority -5; policy accept;\n    \
-         iifname . oifname @links {chance}counter drop comment \"{table}\"\n  }}\n}}\n",
+         iifname . oifname @links {what} comment \"{table}\"\n  }}\n}}\n",
         elements.join(", ")
     )
 }
