@@ -199,7 +199,8 @@ impl Plan {
     }
 
     fn router(&self, text: &mut String) {
-        let Some(first) = self.networks.first() else { return };
+        // What is on one network needs nobody between.
+        let [first, _, ..] = self.networks.as_slice() else { return };
         let name = router::container_name(&self.environment);
         line(
             text,

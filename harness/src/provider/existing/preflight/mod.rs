@@ -2,6 +2,7 @@
 //! there already. Everything that stands in the way is told at once.
 
 mod capacity;
+mod gateways;
 mod rights;
 mod version;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 use super::contexts::Refusal;
 use crate::cluster::ledger::{Entry, is_of};
 use crate::cluster::{Cluster, Error};
+use crate::topology::GatewayKind;
 
 /// What was found on one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Findings {
     pub own: usize,
     /// What is there already and stays as it is.
     pub left: Vec<String>,
+    /// A line on each gateway of a mesh that is there.
+    pub gateways: Vec<String>,
     /// What stands in the way.
     pub problems: Vec<Refusal>,
 }
@@ -60,7 +64,21 @@ impl Findings {
         if !self.left.is_empty() {
             text.push_str(&format!("  leaves as it is {}\n", shortened(&self.left)));
         }
+        for gateway in &self.gateways {
+            text.push_str(&format!("  has the {gateway}\n"));
+        }
         text
+    }
+
+    /// Looks at the gateways of the mesh that is on the cluster, as far as a topology has them.
+    ///
+    /// # Errors
+    /// Where the cluster cannot be asked.
+    pub async fn look_at_gateways(&mut self, cluster: &Cluster, gateways: &[GatewayKind]) -> Result<(), Error> {
+        let (lines, problems) = gateways::look(cluster, gateways).await?;
+        self.gateways = lines;
+        self.problems.extend(problems);
+        Ok(())
     }
 }
 
