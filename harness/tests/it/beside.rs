@@ -31,7 +31,7 @@ fn kind_of(folder: &Path, kubeconfig: &Path) -> PathBuf {
          while [ $# -gt 0 ]; do case $1 in --name) name=$2;; --kubeconfig) file=$2;; esac; shift; done\n\
          cp {} \"$file\"\n\
          docker run --detach --name \"$name-control-plane\" --label io.x-k8s.kind.cluster=\"$name\" \
-         --network \"$KIND_EXPERIMENTAL_DOCKER_NETWORK\" meshproof/router:dev\n",
+         --cap-add NET_ADMIN --network \"$KIND_EXPERIMENTAL_DOCKER_NETWORK\" meshproof/router:dev\n",
         kubeconfig.display()
     );
     kind(folder, &script)

@@ -61,7 +61,7 @@ fn what_succeeds(#[case] arguments: &[&str], #[case] expected: i32, #[case] said
 #[case::missing_topology(&["up", "--topology", "none-such.yaml"], 2, "cannot read none-such.yaml")]
 #[case::missing_demo(&["demo", "none-such"], 2, "none-such.yaml")]
 #[case::bad_name(&["up", "--name", "Not_A_Name"], 2, "lower-case letters")]
-#[case::machines_beside_kind(&["up", "--provider", "kind", "--topology", "scenarios/topologies/virtual-machines.yaml"], 2, "virtual machines beside kind clusters")]
+#[case::machines_beside_kind(&["up", "--provider", "kind", "--topology", "scenarios/topologies/virtual-machines.yaml"], 2, "virtual machines beside clusters that are not embedded")]
 #[case::plan_of_nothing(&["plan", "--provider", "embedded"], 2, "leave --provider out")]
 #[case::doctor_of_nothing(&["doctor", "--provider", "existing"], 2, "need nothing of this machine")]
 #[case::no_environment(&["down"], 2, "no environment runs")]

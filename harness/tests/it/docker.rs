@@ -39,7 +39,7 @@ impl Peers {
     }
 
     async fn start(engine: &Engine) -> Self {
-        let topology = "{apiVersion: meshproof.dev/v1alpha1, kind: Topology, name: t, networks: [{name: east}, {name: west}], \
+        let topology = "{apiVersion: meshproof.dev/v1alpha1, kind: Topology, name: t, provider: kind, networks: [{name: east}, {name: west}], \
                         clusters: [{name: a, network: east}, {name: b, network: west}]}";
         let topology = meshproof::topology::validate::read("t.yaml", topology).expect("a topology");
         let networks = networks::make(engine, &topology, &environment()).await.expect("networks");
