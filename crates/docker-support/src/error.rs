@@ -62,13 +62,26 @@ impl Error {
         }
     }
 
+    /// Whether what was asked about is not there.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// Whether a network was refused because another one has some of its addresses.
+    #[must_use]
+    pub fn is_overlap(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if OVERLAPS.iter().any(|words| said(source).contains(words)))
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn cure(&self) -> String {
         match self {
             Self::Host(_) => "unset DOCKER_HOST, or let it name a socket: unix:///var/run/docker.sock".to_owned(),
             Self::Absent(_) => {
-                "install Docker 20.10 or newer and start it: `sudo apt-get install docker.io`".to_owned()
+                "install Docker 20.10 or newer (`sudo apt-get install docker.io`), or start it: `sudo systemctl start docker`"
+                    .to_owned()
             }
             Self::Down(_) => "start it: `sudo systemctl start docker`".to_owned(),
             Self::Permission(_) => {
@@ -83,6 +96,9 @@ impl Error {
     }
 }
 
+/// What an engine says of a network some of whose addresses another one has: of a pool, or of a bridge.
+const OVERLAPS: [&str; 2] = ["overlaps with other one on this address space", "networks have overlapping"];
+
 /// The engine's own words are all that tells its failures apart.
 fn of_refusal(said: &str) -> String {
     let lower = said.to_lowercase();
@@ -92,6 +108,7 @@ fn of_refusal(said: &str) -> String {
             "free some space where Docker keeps its data: `docker system df` says what takes it, `docker system prune` removes what nobody uses",
         ),
         ("address pool", "remove networks that nobody uses: `docker network prune`"),
+        ("overlap", "remove the network that has these addresses: `docker network ls`, `docker network inspect NAME`"),
         ("no such image", "build or load the image first; nothing is pulled"),
         ("already in use", "end the environment that has the name first: `meshproof down`"),
         ("timeout", "see what keeps the engine busy: `docker ps`, `journalctl -u docker`"),
@@ -136,11 +153,29 @@ mod tests {
             ),
             ("all predefined address pools have been fully subnetted", "docker network prune"),
             ("No such image: x:latest", "nothing is pulled"),
+            ("Pool overlaps with other one on this address space", "docker network inspect"),
             ("something else", "journalctl"),
         ] {
             let error = refused(said);
             assert!(error.to_string().contains(said), "{error}");
             assert!(error.cure().contains(cure), "{said}: {}", error.cure());
         }
+    }
+    #[test]
+    fn addresses_that_another_network_has_are_told_from_addresses_that_are_all_taken() {
+        for (said, overlaps) in [
+            // As Docker 20.10 says it, as Docker 28 does, and as its bridges do.
+            ("Pool overlaps with other one on this address space", true),
+            ("invalid pool request: Pool overlaps with other one on this address space", true),
+            (
+                "cannot create network a (br-a): conflicts with network b (br-b): networks have overlapping IPv4",
+                true,
+            ),
+            ("could not find an available, non-overlapping IPv4 address pool among the defaults", false),
+            ("all predefined address pools have been fully subnetted", false),
+        ] {
+            assert_eq!(refused(said).is_overlap(), overlaps, "{said}");
+        }
+        assert!(!Error::Left("Pool overlaps with other one on this address space".to_owned()).is_overlap());
     }
 }

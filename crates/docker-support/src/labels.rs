@@ -13,11 +13,16 @@ pub const LEASE: &str = "meshproof.dev/lease";
 /// What it plays, by name.
 pub const ROLE: &str = "meshproof.dev/role";
 
-/// The labels of something that a run makes.
+/// The labels of something that a run makes and that goes with the process which made it.
 #[must_use]
 pub fn of(run_id: &str, environment: &str, lease: &Lease, role: &str) -> HashMap<String, String> {
-    let pairs = [(RUN_ID, run_id), (ENVIRONMENT, environment), (ROLE, role)];
-    let mut labels: HashMap<_, _> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    labels.insert(LEASE.to_owned(), lease.to_string());
+    let mut labels = lasting(run_id, environment);
+    labels.extend([(LEASE.to_owned(), lease.to_string()), (ROLE.to_owned(), role.to_owned())]);
     labels
+}
+
+/// The labels of something that a run makes and that stays until somebody removes it.
+#[must_use]
+pub fn lasting(run_id: &str, environment: &str) -> HashMap<String, String> {
+    [(RUN_ID, run_id), (ENVIRONMENT, environment)].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }

@@ -34,6 +34,12 @@ pub struct Thing {
 }
 
 impl Thing {
+    /// What has a name that nothing else of its kind has. Whose it is, it does not say.
+    #[must_use]
+    pub fn named(kind: Kind, name: &str) -> Self {
+        thing(kind, name.to_owned(), name.to_owned(), None)
+    }
+
     /// Whether nobody is there any more to remove it. What carries no lease is removed by whoever made it, or by people.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
@@ -54,6 +60,16 @@ impl fmt::Display for Thing {
 }
 
 impl Engine {
+    /// The subnets of all networks that there are, whoever made them, as the engine writes them.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub async fn subnets(&self) -> Result<Vec<String>, Error> {
+        let networks = self.docker().list_networks(None::<ListNetworksOptions>).await;
+        let pools = networks.map_err(Error::refused("list networks"))?.into_iter().filter_map(|one| one.ipam?.config);
+        Ok(pools.flatten().filter_map(|pool| pool.subnet).collect())
+    }
+
     /// What a run has made and is still there; what any run has made where none is named.
     ///
     /// # Errors
@@ -107,7 +123,7 @@ impl Engine {
         };
         match removed.map_err(Error::refused(format!("remove {thing}"))) {
             // Somebody else removes it at this moment, or has done so.
-            Err(error) if error.status() == Some(404) => Ok(()),
+            Err(error) if error.is_absent() => Ok(()),
             Err(error) if error.to_string().contains("is already in progress") => Ok(()),
             other => other,
         }

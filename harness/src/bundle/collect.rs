@@ -7,6 +7,7 @@ use std::io::{Seek as _, Write as _};
 use bollard::Docker;
 use bollard::errors::Error as Docking;
 use camino::{Utf8Path, Utf8PathBuf};
+use docker_support::Engine;
 use futures::TryStreamExt as _;
 
 use super::manifest::{Named, Part};
@@ -15,7 +16,6 @@ use crate::cluster::chain;
 use crate::image::layer::digest;
 use crate::image::{Image, Reference, archive, ours};
 use crate::provider::kind::commands::chart_file;
-use crate::provider::kind::engine::Engine;
 use crate::provider::kind::istio::{CHARTS, IMAGES};
 use crate::provider::kind::lock::{self, Lock, Release};
 use crate::provider::programs::Programs;
@@ -80,10 +80,7 @@ pub async fn collect(wanted: &Wanted<'_>) -> Result<Vec<Content>, Error> {
     for (part, image) in &images {
         let found = match docker.as_ref() {
             Some(Ok(docker)) => find(docker, image).await,
-            Some(Err(reason)) => {
-                let cure = "start Docker: `sudo systemctl start docker`".to_owned();
-                Err((format!("{image}: Docker does not answer: {reason}"), cure))
-            }
+            Some(Err(error)) => Err((format!("{image}: {}", chain(error)), error.cure())),
             None => Ok(()),
         };
         missing.extend(found.err().map(|(what, cure)| Missing { part: *part, what, cure }));
@@ -118,9 +115,8 @@ pub async fn collect(wanted: &Wanted<'_>) -> Result<Vec<Content>, Error> {
     Ok(contents)
 }
 
-async fn connect() -> Result<Docker, String> {
-    let engine = Engine::connect("", "").await.map_err(|error| chain(&error))?;
-    engine.docker().await.cloned().map_err(|error| chain(&error))
+async fn connect() -> Result<Docker, docker_support::Error> {
+    Ok(Engine::connect(&docker_support::socket()?).await?.docker().clone())
 }
 
 /// The images that are not ours, by the digest that is locked where one is.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bollard::Docker;
 use camino::Utf8Path;
+use docker_support::Engine;
 use serde_json::{Value, json};
 
 use super::complain;
@@ -82,13 +82,13 @@ async fn of_bundle(args: &ImagesArgs, path: &Utf8Path) -> RunOutcome {
     if !args.load {
         return RunOutcome::Passed;
     }
-    let docker = match Docker::connect_with_defaults() {
-        Ok(docker) => docker,
-        Err(error) => return complain(&error, RunOutcome::MachineCannot),
+    let engine = match connect().await {
+        Ok(engine) => engine,
+        Err(outcome) => return outcome,
     };
     let mut replaced = Replaced::default();
     for part in Part::ALL {
-        match bundle::load::load(&docker, &bundle, part).await {
+        match bundle::load::load(engine.docker(), &bundle, part).await {
             Ok(done) => replaced = replaced.and(done),
             Err(bundle::load::Error::Bundle(error)) => return refuse(&error),
             Err(error @ bundle::load::Error::Another { .. }) => return complain(&error, RunOutcome::EnvironmentFailed),
@@ -98,6 +98,15 @@ async fn of_bundle(args: &ImagesArgs, path: &Utf8Path) -> RunOutcome {
     let count = bundle.manifest().files.iter().map(|file| file.images.len()).sum();
     tell(count, replaced);
     RunOutcome::Passed
+}
+
+async fn connect() -> Result<Engine, RunOutcome> {
+    let connected = async { Engine::connect(&docker_support::socket()?).await };
+    connected.await.map_err(|error| {
+        let outcome = complain(&error, RunOutcome::MachineCannot);
+        eprintln!("  help: {}", error.cure());
+        outcome
+    })
 }
 
 fn no_docker(error: &(dyn std::error::Error + 'static)) -> RunOutcome {
@@ -136,8 +145,7 @@ fn found(args: &ImagesArgs) -> Result<Programs, programs::Error> {
 }
 
 async fn hand_over(images: &[Image]) -> Result<(), RunOutcome> {
-    let docker = Docker::connect_with_defaults().map_err(|error| complain(&error, RunOutcome::MachineCannot))?;
-    let replaced = replace(&docker, images).await.map_err(|error| no_docker(&error))?;
+    let replaced = replace(connect().await?.docker(), images).await.map_err(|error| no_docker(&error))?;
     tell(images.len(), replaced);
     Ok(())
 }

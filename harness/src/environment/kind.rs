@@ -133,6 +133,9 @@ impl Error {
                 "make a bundle where there is a network (`cargo xtask bundle`) and say `--bundle FILE` here; or `docker load` the image and say its name and tag by --node-image"
                     .to_owned(),
             ),
+            Self::Docker(error)
+            | Self::Router(router::Error::Docker(error))
+            | Self::Networks(networks::Error::Docker(error)) => error.cure(),
             Self::Command { command, .. } => Some(format!("`{command}` says more when it is run by hand")),
             _ => None,
         }

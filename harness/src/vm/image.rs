@@ -148,7 +148,7 @@ async fn has(engine: &Engine, image: &str) -> Result<bool, Error> {
     let found = engine.docker().inspect_image(image).await;
     match found.map_err(docker_support::Error::refused("look for an image")) {
         Ok(_) => Ok(true),
-        Err(error) if error.status() == Some(404) => Ok(false),
+        Err(error) if error.is_absent() => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

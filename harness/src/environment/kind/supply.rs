@@ -77,10 +77,11 @@ impl Supply {
         let Some((bundle, name)) = of_bundle else {
             return Ok(given.node_image.as_deref().unwrap_or(lock.node_image()).to_owned());
         };
-        let engine = Engine::new("", "");
         // Without Docker it is the look at the machine that says so, and what to do.
-        if let Ok(docker) = engine.docker().await {
-            load::load(docker, bundle, Part::Node).await?;
+        if let Ok(socket) = docker_support::socket()
+            && let Ok(engine) = docker_support::Engine::connect(&socket).await
+        {
+            load::load(engine.docker(), bundle, Part::Node).await?;
         }
         Ok(name)
     }

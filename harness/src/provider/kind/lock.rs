@@ -97,8 +97,6 @@ pub struct Lock {
     pub metallb: Metallb,
     /// Programs by their name.
     pub tools: BTreeMap<String, Range>,
-    /// The oldest API of a Docker engine.
-    pub docker_api: String,
 }
 
 /// The mesh.

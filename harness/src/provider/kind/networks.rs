@@ -28,7 +28,7 @@ pub async fn make(engine: &Engine, topology: &Topology, environment: &str) -> Re
         match create(engine, &networks).await {
             Ok(()) => return Ok(networks),
             // Each round loses one subnet more, so that this ends.
-            Err((subnet, error)) if error.is_overlap() => lost.push(subnet),
+            Err((subnet, EngineError::Docker(error))) if error.is_overlap() => lost.push(subnet),
             Err((_, error)) => return Err(error.into()),
         }
         for network in &networks {

@@ -310,7 +310,7 @@ impl Container {
         let found = self.engine.docker().get_container_archive_info(&self.id, Some(options)).await;
         match found.map_err(Error::refused(format!("look for {path} in a container"))) {
             Ok(_) => Ok(true),
-            Err(error) if error.status() == Some(404) => Ok(false),
+            Err(error) if error.is_absent() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -61,7 +61,7 @@ impl Look {
 /// Judges a machine. Without Docker nothing that Docker would have to tell is looked at.
 #[must_use]
 pub fn check(machine: &Machine, needs: &Needs, lock: &Lock) -> Vec<Check> {
-    let mut checks = vec![docker(machine, lock)];
+    let mut checks = vec![docker(machine)];
     if let Ok(docker) = &machine.docker {
         checks.extend([
             cgroup(docker, needs),
@@ -80,22 +80,10 @@ pub fn check(machine: &Machine, needs: &Needs, lock: &Lock) -> Vec<Check> {
     checks
 }
 
-fn docker(machine: &Machine, lock: &Lock) -> Check {
+fn docker(machine: &Machine) -> Check {
     let look = Look { name: "docker", why: "clusters, their networks and the router between them are containers" };
-    let oldest: Minor = lock.docker_api.parse().unwrap_or_default();
     match &machine.docker {
-        Err(reason) if reason.contains("ermission denied") => look.lacking(
-            format!("it does not let this user in: {reason}"),
-            "sudo usermod -aG docker $USER, and log in again",
-        ),
-        Err(reason) => look.lacking(
-            format!("it does not answer: {reason}"),
-            "sudo systemctl start docker, or install it: https://docs.docker.com/engine/install/; or `--provider embedded`",
-        ),
-        Ok(docker) if docker.api < oldest => look.lacking(
-            format!("its API is {}, older than {oldest}", docker.api),
-            "install Docker 20.10 or newer: https://docs.docker.com/engine/install/",
-        ),
+        Err(unusable) => look.lacking(&unusable.why, format!("{}; or `--provider embedded`", unusable.cure)),
         Ok(docker) => look.fine(format!("it answers, with API {}", docker.api)),
     }
 }

@@ -7,11 +7,20 @@ use crate::provider::kind::load_balancers::LoadBalancers;
 use crate::provider::kind::lock::{Minor, Release};
 use crate::topology::{Ipv4Cidr, Provider, Topology};
 
+/// A Docker engine cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Why.
+    pub why: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
 /// What was seen.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The Docker engine, or why it cannot be used.
-    pub docker: Result<Docker, String>,
+    pub docker: Result<Docker, Unusable>,
     /// Programs by name: their version, or why it is not known.
     pub tools: BTreeMap<String, Result<Minor, String>>,
     /// Limits of the kernel by the name of their sysctl; those that could not be read are absent.
@@ -42,7 +51,7 @@ impl Machine {
 #[derive(Clone, Debug, Default)]
 pub struct Docker {
     /// The newest version of its API.
-    pub api: Minor,
+    pub api: String,
     /// Version of control groups: 1 or 2.
     pub cgroup: u8,
     /// Its storage driver, such as `overlay2`.

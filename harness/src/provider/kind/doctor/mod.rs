@@ -5,4 +5,4 @@ pub mod machine;
 pub mod observe;
 
 pub use checks::{Check, State, check};
-pub use machine::{Machine, Needs};
+pub use machine::{Machine, Needs, Unusable};

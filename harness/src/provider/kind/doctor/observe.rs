@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use bollard::models::SystemInfo;
 use bollard::query_parameters::ListImagesOptionsBuilder;
 use camino::Utf8Path;
+use docker_support::{Engine, Error};
 use nix::sys::statvfs::statvfs;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::machine::{Docker, Machine};
+use super::machine::{Docker, Machine, Unusable};
 use crate::cluster::chain;
-use crate::provider::kind::engine::Engine;
 use crate::provider::kind::lock::Minor;
 
 /// How long a program may take to say its version, and a registry to answer.
@@ -60,20 +60,23 @@ fn runs(program: &str) -> bool {
     })
 }
 
-async fn docker() -> Result<Docker, String> {
-    let engine = Engine::connect("", "").await.map_err(|error| reason(&error))?;
-    let client = engine.docker().await.map_err(|error| reason(&error))?;
-    let info = client.info().await.map_err(|error| reason(&error))?;
-    let version = client.version().await.map_err(|error| reason(&error))?;
+async fn docker() -> Result<Docker, Unusable> {
+    look_at_docker().await.map_err(|error| Unusable { why: chain(&error), cure: error.cure() })
+}
+
+async fn look_at_docker() -> Result<Docker, docker_support::Error> {
+    let engine = Engine::connect(&docker_support::socket()?).await?;
+    let client = engine.docker();
+    let info = client.info().await.map_err(Error::refused("describe itself"))?;
     let options = ListImagesOptionsBuilder::default().build();
-    let images = client.list_images(Some(options)).await.map_err(|error| reason(&error))?;
+    let images = client.list_images(Some(options)).await.map_err(Error::refused("list images"))?;
     let names = images.into_iter().flat_map(|image| image.repo_tags.into_iter().chain(image.repo_digests));
-    let subnets = engine.subnets().await.map_err(|error| reason(&error))?;
+    let subnets = engine.subnets().await?.iter().filter_map(|subnet| subnet.parse().ok()).collect();
     let folder = info.docker_root_dir.clone().unwrap_or_default();
     let folder = Utf8Path::new(&folder);
     let free = statvfs(folder.as_std_path()).ok().map(|found| found.blocks_available() * found.fragment_size());
     Ok(Docker {
-        api: version.api_version.unwrap_or_default().parse().unwrap_or_default(),
+        api: engine.api_version().to_string(),
         cgroup: info.cgroup_version.map_or(1, |version| if version.to_string() == "2" { 2 } else { 1 }),
         containerd_store: containerd_store(&info),
         free,
@@ -86,10 +89,6 @@ async fn docker() -> Result<Docker, String> {
             .collect(),
         storage: info.driver.unwrap_or_default(),
     })
-}
-
-fn reason(error: &(dyn std::error::Error + 'static)) -> String {
-    chain(error)
 }
 
 /// With containerd's store the driver says what kind of thing it is.

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 
 use bollard::models::ContainerInspectResponse;
 
-use super::{Engine, Error, gone, refused};
+use super::{Engine, Error};
 
 impl Engine {
     /// Whether there is such a container, and it runs.
     ///
     /// # Errors
-    /// [`Error::Refused`].
+    /// [`Error::Docker`].
     pub async fn is_running(&self, container: &str) -> Result<bool, Error> {
         let state = self.inspect(container).await?.and_then(|found| found.state);
         Ok(state.and_then(|state| state.running).unwrap_or_default())
@@ -19,7 +19,7 @@ impl Engine {
     /// The address of a container on a network.
     ///
     /// # Errors
-    /// [`Error::Refused`].
+    /// [`Error::Docker`].
     pub async fn address(&self, container: &str, network: &str) -> Result<Option<Ipv4Addr>, Error> {
         let settings = self.inspect(container).await?.and_then(|found| found.network_settings);
         let endpoints = settings.and_then(|settings| settings.networks).unwrap_or_default();
@@ -27,9 +27,11 @@ impl Engine {
     }
 
     async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Error> {
-        match self.docker().await?.inspect_container(container, None).await {
+        let found = self.docker().await?.inspect_container(container, None).await;
+        match found.map_err(docker_support::Error::refused(format!("inspect container {container}"))) {
             Ok(found) => Ok(Some(found)),
-            Err(error) => gone(Err(error)).map(|()| None).map_err(refused(format!("inspect container {container}"))),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -88,7 +88,7 @@ impl Router {
         let container = Container {
             name: container_name(environment),
             image: ROUTER.to_owned(),
-            networks: networks.iter().map(|network| (network.docker.name.clone(), network.router())).collect(),
+            networks: networks.iter().map(|network| (network.docker.name.clone(), Some(network.router()))).collect(),
             capabilities: vec!["NET_ADMIN".to_owned()],
             sysctls: HashMap::from([("net.ipv4.ip_forward".to_owned(), "1".to_owned())]),
             ..Container::default()

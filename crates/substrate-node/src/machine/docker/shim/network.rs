@@ -23,7 +23,7 @@ pub(super) async fn create(engine: &Engine, name: &str, labels: &HashMap<String,
         let created = engine.docker().create_network(request(name, &subnet(name, attempt), labels)).await;
         match created.map_err(Error::refused(format!("create the network {name}"))) {
             Ok(created) => return Ok(created.id),
-            Err(error) if error.to_string().contains("overlaps") => refusal = Some(error),
+            Err(error) if error.is_overlap() => refusal = Some(error),
             Err(error) => return Err(error),
         }
     }
