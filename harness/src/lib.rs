@@ -1,5 +1,6 @@
 //! The library that scenarios are written with.
 
+pub mod artifacts;
 pub mod bundle;
 pub mod check;
 pub mod cli;

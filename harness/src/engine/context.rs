@@ -7,9 +7,11 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::samples::Keeper;
+use crate::artifacts::Subject;
 use crate::check::convergence;
 use crate::cluster::{self, Cluster};
 use crate::links::{self, Links};
+use crate::provider::kind::nodes::Nodes;
 use crate::scenario::keys::Capability;
 use crate::scenario::plan::{ObjectRef, Plan};
 use crate::topology::Workload;
@@ -24,6 +26,7 @@ pub(super) const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 pub struct Environment {
     clusters: BTreeMap<String, Cluster>,
     links: Option<Links>,
+    nodes: Option<Nodes>,
     artifacts: Option<Utf8PathBuf>,
     keeper: Option<Keeper>,
     name: Option<String>,
@@ -130,7 +133,7 @@ impl Environment {
         // Nobody here knows what another run did a moment ago.
         clusters.keys().for_each(|name| draining.mark(name));
         let draining = Arc::new(Mutex::new(draining));
-        Self { clusters, links, artifacts: None, keeper: None, name: None, topology: None, draining }
+        Self { clusters, links, nodes: None, artifacts: None, keeper: None, name: None, topology: None, draining }
     }
 
     /// Faults and taps between networks; `None` where the provider has none.
@@ -143,6 +146,22 @@ impl Environment {
     #[must_use]
     pub fn with_artifacts(self, folder: &Utf8Path) -> Self {
         Self { artifacts: Some(folder.to_owned()), keeper: Some(Keeper::new(folder)), ..self }
+    }
+
+    /// Saves what these containers tell, too: they are the nodes of its clusters.
+    #[must_use]
+    pub fn with_nodes(self, nodes: Option<Nodes>) -> Self {
+        Self { nodes, ..self }
+    }
+
+    /// Whose state is saved where something does not pass, but for the machines.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject {
+            clusters: self.clusters.values().collect(),
+            links: self.links.as_ref(),
+            machines: &[],
+            nodes: self.nodes.as_ref(),
+        }
     }
 
     /// Where single requests are kept, if they are.

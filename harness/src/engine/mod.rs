@@ -1,6 +1,5 @@
 //! Runs checked plans on running clusters. Everything that happens is sent as an event; nothing is printed here.
 
-mod artifacts;
 mod background;
 mod connections;
 mod context;

@@ -9,12 +9,12 @@ use futures::future::{LocalBoxFuture, join_all};
 use tokio_util::sync::CancellationToken;
 use verdict::Outcome;
 
-use super::artifacts;
 use super::background::Running;
 use super::context::{Applied, Environment, Error};
 use super::fault::Faults;
 use super::situation;
 use super::symptoms;
+use crate::artifacts;
 use crate::check::convergence;
 use crate::report::event::{EventKind, StepOutcome};
 use crate::report::figures::Situation;
@@ -105,9 +105,8 @@ impl Runner<'_> {
             self.events.send(EventKind::SituationSeen { scenario: self.scenario.to_owned(), situation });
         }
         if let Some(out) = self.environment.artifacts() {
-            cancel
-                .run_until_cancelled(artifacts::take(self.environment, self.machines, self.scenario, out, self.events))
-                .await;
+            let subject = artifacts::Subject { machines: self.machines, ..self.environment.subject() };
+            cancel.run_until_cancelled(artifacts::take(&subject, self.scenario, out, self.events)).await;
         }
     }
 

@@ -2,13 +2,14 @@
 //! on any other clusters.
 
 mod beside;
+mod failed;
 mod istio;
 mod load_balancers;
 mod resume;
 pub(super) mod run;
 mod supply;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::bring_up::{Error as BringUpError, WhenInterrupted, install, phase};
@@ -91,7 +92,7 @@ pub enum Error {
     #[error("cannot write {path}")]
     Write {
         /// The file.
-        path: camino::Utf8PathBuf,
+        path: Utf8PathBuf,
         /// The cause.
         #[source]
         source: std::io::Error,
@@ -152,12 +153,15 @@ pub struct OnDocker<'job> {
     pub run_id: &'job str,
     /// Whether a cluster of somebody else's that has the name of one of ours is replaced.
     pub recreate: bool,
+    /// Where its reports go, and the state of what did not come up.
+    pub out: &'job Utf8Path,
 }
 
 /// What was begun.
 pub struct Begun {
     kind: Kind,
     beside: Option<Beside>,
+    out: Utf8PathBuf,
     plan: Plan,
     supply: Supply,
     stock: Stock,
@@ -243,7 +247,8 @@ pub async fn begin(
     };
     match decided.await {
         Ok((plan, stock, layers, authorities, arrangement, beside)) => {
-            Ok(Begun { kind, beside, plan, supply, stock, layers, authorities, arrangement })
+            let out = docker.out.to_owned();
+            Ok(Begun { kind, beside, out, plan, supply, stock, layers, authorities, arrangement })
         }
         Err(error) if goes_on => Err(error),
         Err(error) => {
@@ -278,7 +283,11 @@ pub async fn bring_up(
     begun.arrangement.keep(begun.kind.directory())?;
     begun.authorities.keep(begun.kind.directory())?;
     let done = cancel.run_until_cancelled(carry_out(&mut begun, topology, events)).await;
-    let Begun { kind, beside, layers, .. } = begun;
+    let Begun { kind, beside, out, layers, .. } = begun;
+    if let Some(Err(_)) = &done {
+        // Why nodes failed is nowhere else once they are removed.
+        cancel.run_until_cancelled(failed::save_state(&kind, &out, events)).await;
+    }
     let fleet = Fleet::on_docker(kind, beside.map(|beside| beside.existing));
     let failure = match done {
         Some(Ok(clusters)) => return Ok((fleet, clusters)),

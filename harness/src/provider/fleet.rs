@@ -5,6 +5,7 @@ use substrate_config::machine::MachineRuntime;
 
 use super::embedded::{self, World};
 use super::existing::{self, Existing};
+use super::kind::nodes::Nodes;
 use super::kind::{self, Kind};
 use crate::cluster::Cluster;
 use crate::links::Links;
@@ -117,6 +118,15 @@ impl Fleet {
             Self::Embedded(world) => world.links(),
             Self::Existing(_) => None,
             Self::Kind(kind) | Self::Mixed(kind, _) => kind.links(),
+        }
+    }
+
+    /// The containers that are nodes of its clusters, where they are ours to ask.
+    #[must_use]
+    pub fn nodes(&self) -> Option<Nodes> {
+        match self {
+            Self::Embedded(_) | Self::Existing(_) => None,
+            Self::Kind(kind) | Self::Mixed(kind, _) => Some(kind.nodes()),
         }
     }
 

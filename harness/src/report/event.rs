@@ -164,9 +164,9 @@ pub enum EventKind {
         /// What was out of order.
         situation: Situation,
     },
-    /// The state of a scenario that did not pass was saved, before its clean-up.
+    /// The state of a scenario that did not pass was saved, before its clean-up, or of clusters that did not come up.
     ArtifactsTaken {
-        /// Name of the scenario.
+        /// Name of the scenario; `bring-up` where there is none.
         scenario: String,
         /// Their folder.
         folder: String,

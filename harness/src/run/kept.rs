@@ -223,7 +223,8 @@ pub async fn run_on_kept(
     for Stage { name, fleet, topology } in stages {
         match fleet.clusters().await {
             Ok(clusters) => {
-                let environment = Environment::new(clusters, fleet.links()).with_artifacts(out);
+                let environment = Environment::new(clusters, fleet.links()).with_nodes(fleet.nodes());
+                let environment = environment.with_artifacts(out);
                 // Where there is but one, the run's own name of it says all.
                 let name = (stages.len() > 1).then(|| name.clone());
                 environments.push(environment.named(name).of_topology(topology.clone()));

@@ -61,6 +61,7 @@ impl Prepared {
                 directory: directory.path(),
                 run_id: &job.run_id,
                 recreate: job.given.recreate,
+                out: &job.out,
             };
             let started = begin_on_docker(&docker, &job.topology, &job.given, events).await?;
             return bring_up_on_docker(started, &job.topology, *interrupted, events, interruption.token()).await;

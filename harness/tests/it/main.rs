@@ -11,6 +11,7 @@ mod fake_engine;
 mod images;
 mod kept;
 mod kind;
+mod kind_nodes;
 mod layers;
 mod machines_on_docker;
 mod management;

@@ -11,6 +11,7 @@ pub mod istio;
 pub mod load_balancers;
 pub mod lock;
 pub mod networks;
+pub mod nodes;
 pub mod plan;
 pub mod router;
 
@@ -22,6 +23,7 @@ use crate::cluster::{Access, Cluster};
 use crate::links::Links;
 use addresses::MeshNetwork;
 use engine::Engine;
+use nodes::Nodes;
 use plan::Plan;
 use router::{Pair, Router};
 
@@ -233,6 +235,14 @@ impl Kind {
     #[must_use]
     pub fn engine(&self) -> Engine {
         Engine::new(self.run_id(), self.environment())
+    }
+
+    /// Its containers, to be asked when something has failed.
+    #[must_use]
+    pub fn nodes(&self) -> Nodes {
+        let clusters = self.state.clusters.iter().map(|known| (known.name.clone(), known.kind_name.clone()));
+        let router = (self.state.networks.len() > 1).then(|| router::container_name(self.environment()));
+        Nodes::new(self.engine(), clusters.collect(), router)
     }
 
     /// The links between its networks, where there are several.

@@ -26,7 +26,11 @@ impl Engine {
         Ok(endpoints.get(network).and_then(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()))
     }
 
-    async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Error> {
+    /// What Docker knows of a container.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Error> {
         let found = self.docker().await?.inspect_container(container, None).await;
         match found.map_err(docker_support::Error::refused(format!("inspect container {container}"))) {
             Ok(found) => Ok(Some(found)),

@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_machine_gives_its_proxy_and_the_logs_of_its_programs() {
-        let text = include_str!("../../../../scenarios/topologies/virtual-machines.yaml");
+        let text = include_str!("../../../scenarios/topologies/virtual-machines.yaml");
         let topology = crate::topology::validate::read("virtual-machines.yaml", text).expect("no problems");
         let paths: Vec<String> = of_machine(&topology.vms[0]).into_iter().map(|wanted| wanted.path).collect();
         let files = ["config_dump.json", "clusters.json", "certificates.json", "stats.txt", "proxy.log", "details.log"];
