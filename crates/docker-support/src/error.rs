@@ -110,6 +110,10 @@ fn of_refusal(said: &str) -> String {
         ("address pool", "remove networks that nobody uses: `docker network prune`"),
         ("overlap", "remove the network that has these addresses: `docker network ls`, `docker network inspect NAME`"),
         ("no such image", "build or load the image first; nothing is pulled"),
+        (
+            "address already in use",
+            "see what else has the address: `docker network inspect NAME` for one of a network, `ss -ltnp` for a port",
+        ),
         ("already in use", "end the environment that has the name first: `meshproof down`"),
         ("timeout", "see what keeps the engine busy: `docker ps`, `journalctl -u docker`"),
     ];
@@ -154,6 +158,8 @@ mod tests {
             ("all predefined address pools have been fully subnetted", "docker network prune"),
             ("No such image: x:latest", "nothing is pulled"),
             ("Pool overlaps with other one on this address space", "docker network inspect"),
+            ("Address already in use", "docker network inspect"),
+            ("The container name \"/a\" is already in use by container \"b\"", "meshproof down"),
             ("something else", "journalctl"),
         ] {
             let error = refused(said);
@@ -167,10 +173,7 @@ mod tests {
             // As Docker 20.10 says it, as Docker 28 does, and as its bridges do.
             ("Pool overlaps with other one on this address space", true),
             ("invalid pool request: Pool overlaps with other one on this address space", true),
-            (
-                "cannot create network a (br-a): conflicts with network b (br-b): networks have overlapping IPv4",
-                true,
-            ),
+            ("cannot create network a (br-a): conflicts with network b (br-b): networks have overlapping IPv4", true),
             ("could not find an available, non-overlapping IPv4 address pool among the defaults", false),
             ("all predefined address pools have been fully subnetted", false),
         ] {

@@ -45,6 +45,7 @@ async fn environment(kept: &Kept) -> Value {
         Ok(None) => return merged(facts, json!({ "running": false })),
         Err(error) => return merged(facts, json!({ "running": null, "error": crate::cluster::chain(error) })),
     };
+    let changed = fleet.changed().await.map(|error| json!({ "what": error.to_string(), "cure": error.cure() }));
     let clusters = match fleet.clusters().await {
         Ok(clusters) => futures::future::join_all(clusters.iter().map(cluster)).await,
         Err(error) => vec![json!({ "name": "?", "error": crate::cluster::chain(&error) })],
@@ -56,7 +57,8 @@ async fn environment(kept: &Kept) -> Value {
         Err(error) => json!({ "error": crate::cluster::chain(&error) }),
     };
     let found = json!({ "running": true, "runId": run, "clusters": clusters, "vms": machines });
-    merged(merged(facts, found), state)
+    let changed = changed.map_or(Value::Null, |changed| json!({ "changed": changed }));
+    merged(merged(merged(facts, found), state), changed)
 }
 
 /// The virtual machines of the topology that it was brought up from.
@@ -120,6 +122,9 @@ fn text(environments: &[Value]) -> String {
             _ => "not running",
         };
         text.push_str(&format!("{}: {state}\n", word(environment, "name")));
+        if let Some(what) = environment["changed"]["what"].as_str() {
+            text.push_str(&format!("  {what}\n    help: {}\n", word(&environment["changed"], "cure")));
+        }
         for cluster in environment["clusters"].as_array().into_iter().flatten() {
             let health = match cluster["error"].as_str() {
                 Some(error) => error.to_owned(),
@@ -157,15 +162,19 @@ mod tests {
                 { "name": "echo-vm", "network": "machines", "running": false, "programs": 2, "ready": 0 },
             ],
         });
+        let changed = json!({
+            "name": "moved", "running": true,
+            "changed": { "what": "moved-a-control-plane does not run", "cure": "`meshproof up` mends it" },
+        });
         let half = json!({ "name": "half", "running": true, "complete": false, "inUse": false });
         let busy = json!({ "name": "busy", "running": true, "complete": false, "inUse": true });
         let left = json!({ "name": "old", "running": false });
         let damaged = json!({ "name": "hurt", "running": null, "error": "world.json is damaged" });
         assert_eq!(
-            text(&[running, half, busy, left, damaged]),
+            text(&[running, changed, half, busy, left, damaged]),
             "two-clusters: running\n  cluster1 on network1: 8 of 9 pods ready\n    /state/c1\n  \
              cluster2 on network2: connection refused\n    /state/c2\n  \
-             details-vm on machines: virtual machine, 2 of 2 programs ready\n  echo-vm on machines: virtual machine, off\nhalf: half made: run its `up` again, or `down`\nbusy: another command works on it\nold: not running\nhurt: world.json is damaged\n"
+             details-vm on machines: virtual machine, 2 of 2 programs ready\n  echo-vm on machines: virtual machine, off\nmoved: running\n  moved-a-control-plane does not run\n    help: `meshproof up` mends it\nhalf: half made: run its `up` again, or `down`\nbusy: another command works on it\nold: not running\nhurt: world.json is damaged\n"
         );
     }
 }

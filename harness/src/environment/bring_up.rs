@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::install::{apps, hub, mesh, remote, remote_secret};
 use crate::links::{self, Links};
 use crate::management;
-use crate::provider::embedded::{self, World};
+use crate::provider::embedded::World;
 use crate::provider::files;
 use crate::provider::fleet::{self, Fleet};
 use crate::provider::memory;
@@ -100,15 +100,12 @@ impl Error {
     #[must_use]
     pub fn cure(&self) -> Option<String> {
         match self {
-            Self::Fleet(fleet::Error::Embedded(embedded::Error::Failed { cure, .. })) if !cure.is_empty() => {
-                Some(cure.clone())
-            }
+            Self::Fleet(error) => error.cure(),
             Self::Refused(refused) => Some(refused.cure()),
             Self::Kind(error) => error.cure(),
             Self::Left(_) => Some("delete by hand what is named, or try `meshproof down` again".to_owned()),
             Self::Install(error) => error.cure(),
             Self::Image(error) => error.cure(),
-            Self::Fleet(fleet::Error::Embedded(embedded::Error::Left(error))) => Some(error.cure()),
             Self::Management(error) => error.cure(),
             _ => None,
         }

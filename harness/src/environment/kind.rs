@@ -5,6 +5,7 @@ mod beside;
 mod failed;
 mod istio;
 mod load_balancers;
+mod repair;
 mod resume;
 pub(super) mod run;
 mod supply;
@@ -112,9 +113,12 @@ pub enum Error {
     /// MetalLB does not say which addresses it gives.
     #[error(transparent)]
     LoadBalancers(#[from] eventually::TimedOut),
-    /// A node has no address on its network.
-    #[error("container {0} has no address on its network")]
+    /// A node, or a LoadBalancer, has no address on its network.
+    #[error("{0} has no address on its network")]
     NoAddress(String),
+    /// An API server does not answer after its node was started again.
+    #[error("{0}")]
+    Silent(String),
 }
 
 impl Error {
@@ -138,6 +142,10 @@ impl Error {
             | Self::Router(router::Error::Docker(error))
             | Self::Networks(networks::Error::Docker(error)) => error.cure(),
             Self::Command { command, .. } => Some(format!("`{command}` says more when it is run by hand")),
+            Self::State(error) => error.cure(),
+            Self::Silent(_) => Some(
+                "`docker logs` of its node says how far it came; `meshproof down`, then `up`, makes everything anew".to_owned(),
+            ),
             _ => None,
         }
     }
@@ -236,9 +244,10 @@ pub async fn begin(
         let networks = resume::networks(&mut kind, docker, topology).await?;
         let plan = plan::plan(topology, &Wanted { networks: &networks, ..wanted }).map_err(Error::from)?;
         kind.has_clusters(&plan).map_err(Error::from)?;
+        repair::mend(&mut kind, &plan, docker.out, events).await?;
         let layers = resume::decided(&kind, &plan, &stock, parts, beside.as_ref().map(|beside| &beside.found)).await?;
         let elsewhere = beside.as_ref().map(|beside| beside.text(&layers)).unwrap_or_default();
-        let text = format!("{}{}{elsewhere}", plan.text(), decisions(&plan, &layers));
+        let text = format!("{}{}{elsewhere}", plan.text(), resume::decisions(&plan, &layers));
         events.send(EventKind::PlanReady { text, scenarios: Vec::new(), requests: 0 });
         if beside.is_some() && !layers.is_done() {
             confirm(given.yes).await?;
@@ -256,14 +265,6 @@ pub async fn begin(
             Err(undo(Fleet::on_docker(kind, existing), error, events).await)
         }
     }
-}
-
-/// What is kept of an earlier run, and what is done.
-fn decisions(plan: &Plan, layers: &Progress) -> String {
-    let names = [("", "this machine")].into_iter();
-    let names = names.chain(plan.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.name.as_str())));
-    let texts = names.map(|(key, name)| (name, layers.text(key))).filter(|(_, text)| !text.is_empty());
-    texts.map(|(name, text)| format!("{name}:\n{text}")).collect()
 }
 
 /// Carries the plan out. After an error or an interruption by `cancel` nothing is left on Docker but images, as far as `interrupted` says
@@ -334,6 +335,7 @@ async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender)
         for (cluster, (server, _)) in plan.clusters.iter().zip(&told) {
             kind.has_server(&cluster.name, server).map_err(fleet::Error::from)?;
         }
+        repair::remember(kind, plan).await?;
         let told = told.into_iter().map(|(_, told)| told);
         Ok(((), told.collect::<Vec<_>>().join("; ")))
     })

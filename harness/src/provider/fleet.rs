@@ -37,6 +37,19 @@ pub enum Error {
     Kind(#[from] kind::Error),
 }
 
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn cure(&self) -> Option<String> {
+        match self {
+            Self::Embedded(embedded::Error::Failed { cure, .. }) if !cure.is_empty() => Some(cure.clone()),
+            Self::Embedded(embedded::Error::Left(error)) => Some(error.cure()),
+            Self::Kind(error) => error.cure(),
+            Self::Embedded(_) | Self::Existing(_) => None,
+        }
+    }
+}
+
 impl Fleet {
     /// The clusters of an environment that was kept, or `None` where none run under that state folder.
     ///
@@ -134,7 +147,19 @@ impl Fleet {
     pub async fn died(&self) -> Option<Error> {
         match self {
             Self::Embedded(world) => world.died().await.map(Error::from),
-            Self::Existing(_) | Self::Kind(_) | Self::Mixed(..) => None,
+            Self::Existing(_) | Self::Kind(_) | Self::Mixed(..) => self.changed().await,
+        }
+    }
+
+    /// Says so where containers are no longer as they were left, such as after a restart of Docker: nobody may measure there. Where
+    /// Docker may not be asked nothing is known of it.
+    pub async fn changed(&self) -> Option<Error> {
+        match self {
+            Self::Embedded(_) | Self::Existing(_) => None,
+            Self::Kind(kind) | Self::Mixed(kind, _) => match kind.is_as_it_was().await {
+                Err(error @ kind::Error::Changed { .. }) => Some(error.into()),
+                _ => None,
+            },
         }
     }
 

@@ -221,6 +221,10 @@ pub async fn run_on_kept(
 ) -> RunOutcome {
     let mut environments = Vec::with_capacity(stages.len());
     for Stage { name, fleet, topology } in stages {
+        if let Some(changed) = fleet.changed().await {
+            fail(events, &changed, changed.cure(), Vec::new());
+            return RunOutcome::EnvironmentFailed;
+        }
         match fleet.clusters().await {
             Ok(clusters) => {
                 let environment = Environment::new(clusters, fleet.links()).with_nodes(fleet.nodes());

@@ -121,7 +121,7 @@ pub(super) async fn run_while_alive(
         Err(died) => Some(died),
     };
     if let Some(died) = died {
-        fail(events, &died, None, Vec::new());
+        fail(events, &died, died.cure(), Vec::new());
     }
     RunOutcome::EnvironmentFailed
 }

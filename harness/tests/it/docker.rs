@@ -4,17 +4,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
 use docker_support::Kind;
-use futures::FutureExt as _;
-use meshproof::image::{Image, ours, replace};
 use meshproof::links::{Capability as LinkCapability, Direction, HealedBy, Link, Links};
 use meshproof::provider::kind::addresses::MeshNetwork;
 use meshproof::provider::kind::engine::{Container, Engine};
 use meshproof::provider::kind::networks;
 use meshproof::provider::kind::router::Router;
-use meshproof::provider::programs::Programs;
 use requirements::{Capability, require};
+
+use crate::on_docker::{ECHO, TOPOLOGY, answered, with_engine};
 
 /// A fault that is not healed ends after this.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -36,19 +34,17 @@ impl Peers {
 
     /// The address of the peer on a network.
     fn address(&self, network: usize) -> std::net::Ipv4Addr {
-        self.networks[network].load_balancer(0).expect("the first of many")
+        self.networks[network].load_balancers().next().expect("the first of many")
     }
 
     async fn start(engine: &Engine) -> Self {
-        let topology = "{apiVersion: meshproof.dev/v1alpha1, kind: Topology, name: t, provider: kind, networks: [{name: east}, {name: west}], \
-                        clusters: [{name: a, network: east}, {name: b, network: west}]}";
-        let topology = meshproof::topology::validate::read("t.yaml", topology).expect("a topology");
+        let topology = meshproof::topology::validate::read("t.yaml", TOPOLOGY).expect("a topology");
         let networks = networks::make(engine, &topology, &environment()).await.expect("networks");
         let peers = Self { engine: engine.clone(), networks };
         for (number, network) in peers.networks.iter().enumerate() {
             let container = Container {
                 name: Self::name(&network.name),
-                image: "meshproof/echo:dev".to_owned(),
+                image: ECHO.to_owned(),
                 arguments: vec!["--port=8080".to_owned()],
                 networks: vec![(network.docker.name.clone(), Some(peers.address(number)))],
                 ..Container::default()
@@ -61,11 +57,8 @@ impl Peers {
 
     /// How many of three requests from a network to the other one are answered.
     async fn answered(&self, from: usize, patience: &str) -> u64 {
-        let url = format!("http://{}:8080/", self.address(1 - from));
-        let ask = ["bookinfo", "probe", "run", "--url", &url, "--requests=3", "--connections=3", "--timeout", patience];
-        let said = self.engine.exec(&Self::name(&self.networks[from].name), &ask).await.expect("asked");
-        let report: serde_json::Value = serde_json::from_str(&said).expect("a report");
-        report["answered"].as_u64().expect("a number")
+        let container = Self::name(&self.networks[from].name);
+        answered(&self.engine, &container, self.address(1 - from), patience).await
     }
 }
 
@@ -96,28 +89,12 @@ fn inventory() -> String {
     all.concat().lines().filter(|line| line.contains(&mine)).map(|line| format!("{line}\n")).collect()
 }
 
-fn images() -> Vec<Image> {
-    let folder = requirements::programs().expect("built");
-    let folder = Utf8PathBuf::try_from(folder).expect("UTF-8");
-    let programs = Programs::below(&folder, "none".into());
-    let wanted = |name: &str| name == ours::ROUTER || name == "meshproof/echo:dev";
-    ours::some(&programs, wanted).expect("made").into_iter().map(|one| one.image).collect()
-}
-
 #[tokio::test]
 async fn networks_are_joined_by_the_router_alone_and_cut_one_way_both_ways_and_healed() {
     require!(Capability::Docker);
     require!(Capability::Nft);
     require!(Capability::Programs);
-    // The id of the run is of this process alone, too: what carries it is swept.
-    let engine = Engine::new(&environment(), &environment());
-    replace(engine.docker().await.expect("an engine"), &images()).await.expect("loaded");
-    // Whatever an assertion says, nothing is left.
-    let outcome = std::panic::AssertUnwindSafe(measure(engine.clone())).catch_unwind().await;
-    let swept = engine.sweep().await.expect("swept");
-    if let Err(panic) = outcome {
-        std::panic::resume_unwind(panic);
-    }
+    let swept = with_engine(&environment(), async |engine| measure(engine.clone()).await).await;
     let mut kinds: Vec<Kind> = swept.iter().map(|thing| thing.kind).collect();
     kinds.sort();
     assert_eq!(kinds, [Kind::Container, Kind::Container, Kind::Container, Kind::Network, Kind::Network], "{swept:?}");

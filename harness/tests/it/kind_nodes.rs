@@ -5,31 +5,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use camino::{Utf8Path, Utf8PathBuf};
-use futures::FutureExt as _;
+use camino::Utf8Path;
 use meshproof::artifacts::{Subject, save};
-use meshproof::image::{ours, replace};
 use meshproof::provider::kind::CLUSTER;
 use meshproof::provider::kind::engine::{Container, Engine};
 use meshproof::provider::kind::networks;
 use meshproof::provider::kind::nodes::Nodes;
 use meshproof::provider::kind::router::{Router, container_name};
-use meshproof::provider::programs::Programs;
 use requirements::{Capability, require};
+
+use crate::on_docker::{ECHO, TOPOLOGY, with_engine};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const ENVIRONMENT_FAILED: i32 = 105;
-const TOPOLOGY: &str = "{apiVersion: meshproof.dev/v1alpha1, kind: Topology, name: t, networks: [{name: east}, {name: west}], \
-                        clusters: [{name: a, network: east}, {name: b, network: west}]}";
-
-async fn load_images(engine: &Engine) {
-    let folder = Utf8PathBuf::try_from(requirements::programs().expect("built")).expect("UTF-8");
-    let programs = Programs::below(&folder, "none".into());
-    let wanted = |name: &str| name == ours::ROUTER || name == "meshproof/echo:dev";
-    let images: Vec<_> =
-        ours::some(&programs, wanted).expect("made").into_iter().map(|one| one.image).collect();
-    replace(engine.docker().await.expect("an engine"), &images).await.expect("loaded");
-}
 
 #[tokio::test]
 async fn what_nodes_and_router_tell_is_saved_and_what_they_cannot_tell_has_its_reason() {
@@ -37,16 +25,9 @@ async fn what_nodes_and_router_tell_is_saved_and_what_they_cannot_tell_has_its_r
     require!(Capability::Nft);
     require!(Capability::Programs);
     let environment = format!("told-{}", std::process::id());
-    let engine = Engine::new(&environment, &environment);
-    load_images(&engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
-    // Whatever an assertion says, nothing is left.
-    let outcome = std::panic::AssertUnwindSafe(saved(&engine, &environment, folder)).catch_unwind().await;
-    engine.sweep().await.expect("swept");
-    if let Err(panic) = outcome {
-        std::panic::resume_unwind(panic);
-    }
+    with_engine(&environment, async |engine| saved(engine, &environment, folder).await).await;
 }
 
 async fn saved(engine: &Engine, environment: &str, folder: &Utf8Path) {
@@ -55,7 +36,7 @@ async fn saved(engine: &Engine, environment: &str, folder: &Utf8Path) {
     let kind_name = format!("{environment}-a");
     let node = Container {
         name: format!("{kind_name}-control-plane"),
-        image: "meshproof/echo:dev".to_owned(),
+        image: ECHO.to_owned(),
         arguments: vec!["--port=8080".to_owned()],
         networks: vec![(networks[0].docker.name.clone(), None)],
         labels: [(CLUSTER.to_owned(), kind_name.clone())].into(),
@@ -74,8 +55,7 @@ async fn saved(engine: &Engine, environment: &str, folder: &Utf8Path) {
     assert!(journal.starts_with("not to be had: ") && journal.contains("journalctl"), "{journal}");
     assert_eq!(saved.missing.len(), 1, "{:?}", saved.missing);
     assert!(saved.missing[0].starts_with("a: journal of kubelet and containerd of "), "{:?}", saved.missing);
-    let description: serde_json::Value =
-        serde_json::from_str(&read(&format!("{of_node}/inspect.json"))).expect("JSON");
+    let description: serde_json::Value = serde_json::from_str(&read(&format!("{of_node}/inspect.json"))).expect("JSON");
     assert_eq!(description["Name"], format!("/{}", node.name));
     let variables = description["Config"]["Env"].as_array().expect("an image of ours names a PATH");
     assert!(variables.iter().all(|one| one.as_str().is_some_and(|one| one.ends_with("=[redacted]"))), "{variables:?}");

@@ -1,8 +1,9 @@
 //! Addresses of LoadBalancer Services on kind clusters. Without another daemon: the first node has them besides its own, the Service's
 //! status says so, and kube-proxy does the rest. Or by MetalLB, or by whom the user has started.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
@@ -80,32 +81,71 @@ pub(super) async fn serve(engine: &Engine, plan: &Plan, clusters: &[Cluster]) ->
     if plan.load_balancers != LoadBalancers::BuiltIn {
         return std::future::pending().await;
     }
-    let mut given: BTreeMap<String, u8> = BTreeMap::new();
+    let mut taken: BTreeSet<Ipv4Addr> = BTreeSet::new();
     let mut look = tokio::time::interval(LOOK);
     loop {
         look.tick().await;
+        let mut waiting = Vec::new();
         for cluster in clusters {
-            for (namespace, name) in without_address(cluster).await? {
-                let number = given.entry(cluster.network().to_owned()).or_default();
-                give(engine, plan, cluster, (&namespace, &name), *number).await?;
-                *number += 1;
-            }
+            let services = services(cluster).await?;
+            taken.extend(services.iter().flat_map(addresses));
+            waiting.extend(services.iter().filter(|service| waits(service)).map(|service| (cluster, named(service))));
+        }
+        for (cluster, name) in waiting {
+            let address =
+                free(plan, cluster, &taken).ok_or_else(|| Error::NoAddress(format!("{}/{}", name.0, name.1)))?;
+            give(engine, plan, cluster, &name, address).await?;
+            taken.insert(address);
         }
     }
 }
 
-async fn without_address(cluster: &Cluster) -> Result<Vec<(String, String)>, BringUpError> {
+/// Gives nodes that were started anew the addresses of LoadBalancers that they had, where nobody else does.
+///
+/// # Errors
+/// Where a cluster or Docker refuses.
+pub(super) async fn restore(engine: &Engine, plan: &Plan, clusters: &[Cluster]) -> Result<(), BringUpError> {
+    if plan.load_balancers != LoadBalancers::BuiltIn {
+        return Ok(());
+    }
+    for cluster in clusters {
+        let (Some(network), Some(node)) = (plan.network(cluster.network()), first_node(plan, cluster)) else {
+            continue;
+        };
+        for address in services(cluster).await?.iter().flat_map(addresses) {
+            if network.load_balancers().any(|ours| ours == address) {
+                Router::give_address(engine, node, address).await.map_err(Error::from)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn services(cluster: &Cluster) -> Result<Vec<Service>, BringUpError> {
     let services: Api<Service> = Api::all(cluster.client());
     let list = services.list(&ListParams::default()).await;
     let list = list.map_err(|source| mesh::Error::from(cluster.api_error("list Services".to_owned(), source)))?;
-    Ok(list.items.iter().filter(|service| waits(service)).map(named).collect())
+    Ok(list.items)
+}
+
+/// The addresses that a LoadBalancer has.
+fn addresses(service: &Service) -> Vec<Ipv4Addr> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|status| status.ingress.as_ref()).into_iter().flatten();
+    ingress.filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect()
+}
+
+fn free(plan: &Plan, cluster: &Cluster, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+    plan.network(cluster.network())?.load_balancers().find(|address| !taken.contains(address))
+}
+
+fn first_node<'plan>(plan: &'plan Plan, cluster: &Cluster) -> Option<&'plan String> {
+    plan.clusters.iter().find(|planned| planned.name == cluster.name()).and_then(|planned| planned.nodes.first())
 }
 
 fn waits(service: &Service) -> bool {
     let wanted = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
-    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let has = status.and_then(|status| status.ingress.as_ref()).is_some_and(|ingress| !ingress.is_empty());
-    wanted && !has
+    wanted && addresses(service).is_empty()
 }
 
 fn named(service: &Service) -> (String, String) {
@@ -116,15 +156,10 @@ async fn give(
     engine: &Engine,
     plan: &Plan,
     cluster: &Cluster,
-    (namespace, name): (&str, &str),
-    number: u8,
+    (namespace, name): &(String, String),
+    address: Ipv4Addr,
 ) -> Result<(), BringUpError> {
-    let network = plan.network(cluster.network());
-    let address = network.and_then(|network| network.load_balancer(number));
-    let node = plan.clusters.iter().find(|planned| planned.name == cluster.name()).and_then(|one| one.nodes.first());
-    let (Some(address), Some(node)) = (address, node) else {
-        return Err(Error::NoAddress(format!("{namespace}/{name}")).into());
-    };
+    let node = first_node(plan, cluster).ok_or_else(|| Error::NoAddress(format!("{namespace}/{name}")))?;
     Router::give_address(engine, node, address).await.map_err(Error::from)?;
     let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
     let status = json!({ "status": { "loadBalancer": { "ingress": [{ "ip": address.to_string() }] } } });
@@ -147,6 +182,7 @@ mod tests {
         let has = json!({ "loadBalancer": { "ingress": [{ "ip": "172.29.0.200" }] } });
         assert!(waits(&service("LoadBalancer", json!({}))));
         assert!(waits(&service("LoadBalancer", json!({ "loadBalancer": {} }))));
+        assert_eq!(addresses(&service("LoadBalancer", has.clone())), [Ipv4Addr::new(172, 29, 0, 200)]);
         assert!(!waits(&service("LoadBalancer", has)));
         assert!(!waits(&service("ClusterIP", json!({}))));
         assert_eq!(named(&service("ClusterIP", json!({}))), ("b".to_owned(), "a".to_owned()));

@@ -95,6 +95,7 @@ pub(super) async fn networks(
     }
     engine.sweep().await?;
     let made = networks::make(&engine, topology, docker.environment).await?;
+    kind.has_containers(Vec::new())?;
     kind.has_networks(&made)?;
     Ok(made)
 }
@@ -139,6 +140,14 @@ pub(super) async fn decided(
     let layers = plan(all, true);
     let decisions = decide(&layers, &record.layers(), &absent);
     Ok(Progress::recorded(layers, record, decisions, false).after(ending))
+}
+
+/// What is kept of an earlier run, and what is done.
+pub(super) fn decisions(plan: &Plan, layers: &Progress) -> String {
+    let names = [("", "this machine")].into_iter();
+    let names = names.chain(plan.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.name.as_str())));
+    let texts = names.map(|(key, name)| (name, layers.text(key))).filter(|(_, text)| !text.is_empty());
+    texts.map(|(name, text)| format!("{name}:\n{text}")).collect()
 }
 
 fn container(name: &str) -> Value {

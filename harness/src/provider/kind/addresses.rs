@@ -32,11 +32,9 @@ impl MeshNetwork {
         address(self.docker.subnet, ROUTER)
     }
 
-    /// The address of the n-th LoadBalancer on it, while there are any.
-    #[must_use]
-    pub fn load_balancer(&self, number: u8) -> Option<Ipv4Addr> {
-        let last = FIRST_LOAD_BALANCER.checked_add(number).filter(|last| *last <= LAST_LOAD_BALANCER)?;
-        Some(address(self.docker.subnet, last))
+    /// The addresses that LoadBalancers on it get, in that order.
+    pub fn load_balancers(&self) -> impl Iterator<Item = Ipv4Addr> {
+        (FIRST_LOAD_BALANCER..=LAST_LOAD_BALANCER).map(|last| address(self.docker.subnet, last))
     }
 }
 
@@ -126,8 +124,8 @@ mod tests {
         assert_eq!(east.docker.gateway, Ipv4Addr::new(172, 29, 1, 1));
         assert_eq!(east.docker.dynamic, cidr("172.29.1.0/25"));
         assert_eq!(east.router(), Ipv4Addr::new(172, 29, 1, 254));
-        assert_eq!(east.load_balancer(0), Some(Ipv4Addr::new(172, 29, 1, 200)));
-        assert_eq!([east.load_balancer(50).is_some(), east.load_balancer(51).is_some()], [true, false]);
+        assert_eq!(east.load_balancers().next(), Some(Ipv4Addr::new(172, 29, 1, 200)));
+        assert_eq!(east.load_balancers().last(), Some(Ipv4Addr::new(172, 29, 1, 250)));
     }
 
     #[test]

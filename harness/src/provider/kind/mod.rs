@@ -13,6 +13,8 @@ pub mod lock;
 pub mod networks;
 pub mod nodes;
 pub mod plan;
+pub mod remembered;
+pub mod repair;
 pub mod router;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -25,6 +27,7 @@ use addresses::MeshNetwork;
 use engine::Engine;
 use nodes::Nodes;
 use plan::Plan;
+use remembered::{Remembered, Wrong};
 use router::{Pair, Router};
 
 /// File that says what an environment has on Docker; that it is there makes the environment one of this provider.
@@ -47,6 +50,34 @@ pub enum Error {
     /// The router.
     #[error(transparent)]
     Router(#[from] router::Error),
+    /// Containers are not as they were left.
+    #[error("containers of environment {environment} are not as `up` left them: {}", sentences(.wrong))]
+    Changed {
+        /// The environment.
+        environment: String,
+        /// What is wrong.
+        wrong: Vec<Wrong>,
+    },
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn cure(&self) -> Option<String> {
+        match self {
+            Self::Docker(error) | Self::Router(router::Error::Docker(error)) => error.cure(),
+            Self::Changed { environment, .. } => {
+                Some(format!("`meshproof up --name {environment}`, with all that was said the first time, mends it"))
+            }
+            Self::Io(_) | Self::Kubeconfig(_) | Self::Router(_) => None,
+        }
+    }
+}
+
+/// What is wrong with containers, in one line.
+#[must_use]
+pub fn sentences(wrong: &[Wrong]) -> String {
+    wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// What is remembered of an environment.
@@ -61,6 +92,9 @@ struct State {
     networks: Vec<(String, String)>,
     /// What the router joins, once there is one.
     router: Vec<Pair>,
+    /// Nodes and router, as they were once everything was set in them.
+    #[serde(default)]
+    containers: Vec<Remembered>,
 }
 
 /// A cluster of it.
@@ -103,6 +137,7 @@ impl Kind {
             clusters: Vec::new(),
             networks: Vec::new(),
             router: Vec::new(),
+            containers: Vec::new(),
         };
         let kind = Self { directory: directory.to_owned(), state };
         kind.write()?;
@@ -231,6 +266,41 @@ impl Kind {
         self.write()
     }
 
+    /// Remembers nodes and router, as they are.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_containers(&mut self, containers: Vec<Remembered>) -> Result<(), Error> {
+        self.state.containers = containers;
+        self.write()
+    }
+
+    /// Nodes and router, as they were.
+    #[must_use]
+    pub fn containers(&self) -> &[Remembered] {
+        &self.state.containers
+    }
+
+    /// What is wrong with nodes and router.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn wrong(&self) -> Result<Vec<Wrong>, Error> {
+        Ok(repair::wrong(&self.engine(), self.containers()).await?)
+    }
+
+    /// The same as an error, where something is wrong.
+    ///
+    /// # Errors
+    /// [`Error::Changed`], and where Docker cannot be asked.
+    pub async fn is_as_it_was(&self) -> Result<(), Error> {
+        let wrong = self.wrong().await?;
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Changed { environment: self.environment().to_owned(), wrong })
+    }
+
     /// Docker, with the labels of this environment.
     #[must_use]
     pub fn engine(&self) -> Engine {
@@ -257,8 +327,16 @@ impl Kind {
     /// # Errors
     /// [`Error::Kubeconfig`].
     pub async fn clusters(&self) -> Result<Vec<Cluster>, Error> {
+        self.clusters_where(|_| true).await
+    }
+
+    /// Handles of those whose names fit.
+    ///
+    /// # Errors
+    /// [`Error::Kubeconfig`].
+    pub async fn clusters_where(&self, fits: impl Fn(&str) -> bool) -> Result<Vec<Cluster>, Error> {
         let mut clusters = Vec::with_capacity(self.state.clusters.len());
-        for known in &self.state.clusters {
+        for known in self.state.clusters.iter().filter(|known| fits(&known.name)) {
             clusters.push(known.cluster().await?);
         }
         Ok(clusters)

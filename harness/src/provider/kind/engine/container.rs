@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkConnectRequest, NetworkingConfig,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkConnectRequest,
+    NetworkDisconnectRequest, NetworkingConfig,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, StartContainerOptions,
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, StartContainerOptions, StopContainerOptions,
 };
 use docker_support::Kind;
 
@@ -102,6 +103,29 @@ impl Engine {
     pub async fn start_again(&self, name: &str) -> Result<(), Error> {
         let started = self.docker().await?.start_container(name, None::<StartContainerOptions>).await;
         started.map_err(refused(format!("start container {name}")))
+    }
+
+    /// Takes a container off a network. One that is not on it stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn disconnect(&self, container: &str, network: &str) -> Result<(), Error> {
+        let settings = self.inspect(container).await?.and_then(|found| found.network_settings);
+        if !settings.and_then(|settings| settings.networks).is_some_and(|networks| networks.contains_key(network)) {
+            return Ok(());
+        }
+        let request = NetworkDisconnectRequest { container: container.to_owned(), force: None };
+        let action = format!("disconnect {container} from the network {network}");
+        self.docker().await?.disconnect_network(network, request).await.map_err(refused(action))
+    }
+
+    /// Stops a container, in its own time. One that does not run stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn stop(&self, name: &str) -> Result<(), Error> {
+        let stopped = self.docker().await?.stop_container(name, None::<StopContainerOptions>).await;
+        stopped.map_err(refused(format!("stop container {name}")))
     }
 
     /// Removes a container, running or not. One that is not there counts as removed.

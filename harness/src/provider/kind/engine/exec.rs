@@ -28,6 +28,8 @@ impl Engine {
             host_config: Some(host),
             ..ContainerCreateBody::default()
         };
+        // That of a run that was killed has the name.
+        self.remove_container(&name).await?;
         self.create(&name, body).await?;
         let done = self.run_created(&name, container, command).await;
         self.remove_container(&name).await?;

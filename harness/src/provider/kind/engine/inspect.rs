@@ -2,9 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use bollard::models::ContainerInspectResponse;
+use bollard::models::{ContainerInspectResponse, EndpointSettings};
 
 use super::{Engine, Error};
+use crate::provider::kind::remembered::Seen;
 
 impl Engine {
     /// Whether there is such a container, and it runs.
@@ -12,8 +13,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Docker`].
     pub async fn is_running(&self, container: &str) -> Result<bool, Error> {
-        let state = self.inspect(container).await?.and_then(|found| found.state);
-        Ok(state.and_then(|state| state.running).unwrap_or_default())
+        Ok(matches!(self.seen(container, None).await?, Seen::There { running: true, .. }))
     }
 
     /// The address of a container on a network.
@@ -21,9 +21,18 @@ impl Engine {
     /// # Errors
     /// [`Error::Docker`].
     pub async fn address(&self, container: &str, network: &str) -> Result<Option<Ipv4Addr>, Error> {
-        let settings = self.inspect(container).await?.and_then(|found| found.network_settings);
-        let endpoints = settings.and_then(|settings| settings.networks).unwrap_or_default();
-        Ok(endpoints.get(network).and_then(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()))
+        match self.seen(container, Some(network)).await? {
+            Seen::There { address, .. } => Ok(address),
+            Seen::Absent => Ok(None),
+        }
+    }
+
+    /// How a container is, with its address on a network.
+    ///
+    /// # Errors
+    /// [`Error::Docker`].
+    pub async fn seen(&self, container: &str, network: Option<&str>) -> Result<Seen, Error> {
+        Ok(self.inspect(container).await?.map_or(Seen::Absent, |found| seen(found, network)))
     }
 
     /// What Docker knows of a container.
@@ -37,5 +46,19 @@ impl Engine {
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+fn seen(found: ContainerInspectResponse, network: Option<&str>) -> Seen {
+    let endpoints = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let endpoint: Option<&EndpointSettings> = network.and_then(|network| endpoints.get(network));
+    let address = |text: Option<&String>| text.and_then(|text| text.parse().ok());
+    let fixed = endpoint.and_then(|endpoint| endpoint.ipam_config.as_ref());
+    let state = found.state.unwrap_or_default();
+    Seen::There {
+        running: state.running.unwrap_or_default(),
+        address: address(endpoint.and_then(|endpoint| endpoint.ip_address.as_ref())),
+        fixed: address(fixed.and_then(|fixed| fixed.ipv4_address.as_ref())),
+        started: state.started_at.unwrap_or_default(),
     }
 }

@@ -94,18 +94,23 @@ impl Router {
             ..Container::default()
         };
         engine.start(&container).await?;
-        let ready = async {
-            let router = Self::look(engine, environment, networks).await?;
-            router.nft(&[&rules::counting(&router.pairs)]).await?;
-            Ok(router)
-        };
-        match ready.await {
+        match Self::again(engine, environment, networks).await {
             Ok(router) => Ok(router),
             Err(error) => {
                 engine.remove_container(&container.name).await?;
                 Err(error)
             }
         }
+    }
+
+    /// Sets its rules, where its container runs and may have none any more.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn again(engine: &Engine, environment: &str, networks: &[MeshNetwork]) -> Result<Self, Error> {
+        let router = Self::look(engine, environment, networks).await?;
+        router.nft(&[&rules::counting(&router.pairs)]).await?;
+        Ok(router)
     }
 
     /// The router that an earlier process started, by what [`Self::pairs`] told it. Nothing is asked before it is used.

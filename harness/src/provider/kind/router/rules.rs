@@ -31,7 +31,7 @@ impl Pair {
 /// The table that counts what each network sends to each other one, before any fault takes it.
 pub(super) const LINKS: &str = "links";
 
-/// Counts every pair.
+/// Counts every pair, from nothing.
 pub(super) fn counting(pairs: &[Pair]) -> String {
     let rules = pairs.iter().fold(String::new(), |mut text, pair| {
         let (incoming, outgoing, label) = (&pair.incoming, &pair.outgoing, pair.label());
@@ -39,7 +39,7 @@ pub(super) fn counting(pairs: &[Pair]) -> String {
         text
     });
     format!(
-        "table ip {LINKS} {{\n  chain forward {{\n    type filter hook forward priority -10; policy accept;\n{rules}  }}\n}}\n"
+        "add table ip {LINKS}\ndelete table ip {LINKS}\ntable ip {LINKS} {{\n  chain forward {{\n    type filter hook forward priority -10; policy accept;\n{rules}  }}\n}}\n"
     )
 }
 
