@@ -5,6 +5,7 @@ mod beside;
 mod failed;
 mod istio;
 mod load_balancers;
+mod releases;
 mod repair;
 mod resume;
 pub(super) mod run;

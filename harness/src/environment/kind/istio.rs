@@ -1,6 +1,9 @@
 //! Istio on kind clusters, layer by layer, by the command lines that the plan has.
 
+use serde_json::Value;
+
 use super::Error;
+use super::releases::is_release;
 use super::run::{run, write};
 use crate::cluster::Cluster;
 use crate::environment::bring_up::{Error as BringUpError, hand_out_authority, phase};
@@ -35,7 +38,9 @@ pub(super) async fn install(
             let told = layers.perform(Layer::Mesh, name, work).await?;
             let work = async {
                 carry(name, &installation, Part::Gateways).await?;
-                cluster.apply_all(layers.objects(Layer::Gateways, name)).await.map_err(mesh::Error::from)?;
+                let objects = layers.objects(Layer::Gateways, name).iter().filter(|object| !is_release(object));
+                let objects: Vec<Value> = objects.cloned().collect();
+                cluster.apply_all(&objects).await.map_err(mesh::Error::from)?;
                 Ok("installed".to_owned())
             };
             let gateways = layers.perform(Layer::Gateways, name, work).await?;
@@ -49,17 +54,22 @@ pub(super) async fn install(
         let (Some(cluster), Some(primary)) = (known(&remote.name), primary) else { continue };
         let name = remote.name.as_str();
         phase(events, format!("istio/{name}"), format!("install Istio on {name}"), async {
+            let address = remote::gateway_address(primary).await?;
+            let installation = installation(plan, way, topology, name, Some(&address))?;
             let work = async {
-                let address = remote::gateway_address(primary).await?;
                 remote::namespace(cluster, primary).await?;
-                let installation = installation(plan, way, topology, name, Some(&address))?;
                 carry(name, &installation, Part::ControlPlane).await?;
                 // Its gateways get their configuration from the other cluster, which has to know them first.
                 remote::admit(cluster, primary).await?;
-                carry(name, &installation, Part::Gateways).await?;
                 Ok(format!("served by the control plane of {}", primary.name()))
             };
-            Ok(((), layers.perform(Layer::Mesh, name, work).await?))
+            let told = layers.perform(Layer::Mesh, name, work).await?;
+            let work = async {
+                carry(name, &installation, Part::Gateways).await?;
+                Ok("installed".to_owned())
+            };
+            let gateways = layers.perform(Layer::Gateways, name, work).await?;
+            Ok(((), format!("{told}; gateways {gateways}")))
         })
         .await?;
     }

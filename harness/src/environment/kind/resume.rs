@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::supply::Stock;
-use super::{Error, OnDocker};
+use super::{Error, OnDocker, releases};
 use crate::cluster::Cluster;
 use crate::cluster::ledger::Entry;
 use crate::environment::bring_up::Error as BringUpError;
@@ -181,6 +181,8 @@ fn charts(cluster: &ClusterPlan, parts: &mut BTreeMap<Key, Part>) {
     };
     add(Layer::Mesh, files.chain(control_plane).collect());
     add(Layer::Gateways, istio.gateways.iter().map(ToString::to_string).collect());
+    let releases = istio.releases.iter().map(|name| releases::release(name));
+    parts.entry((Layer::Gateways, cluster.name.clone())).or_default().objects.extend(releases);
 }
 
 /// What is wanted, was made, and is there no more; and what of that is still being deleted.
@@ -225,6 +227,11 @@ async fn presence(engine: &Engine, cluster: Option<&Cluster>, object: &Value) ->
         return Ok(if running { Presence::There } else { Presence::Gone });
     }
     let Some(cluster) = cluster else { return Ok(Presence::Gone) };
+    if releases::is_release(object) {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let there = releases::is_there(cluster, name, &["deployed"]).await?;
+        return Ok(if there { Presence::There } else { Presence::Gone });
+    }
     let there = match cluster.get(object).await {
         Err(crate::cluster::Error::UnknownKind { .. }) => None,
         there => there.map_err(mesh::Error::from)?,
@@ -238,8 +245,11 @@ async fn presence(engine: &Engine, cluster: Option<&Cluster>, object: &Value) ->
 
 /// Removes what an earlier run made on kind clusters for a topology that was another one.
 pub(super) async fn remove_obsolete(clusters: &[Cluster], obsolete: &BTreeSet<Entry>) -> Result<(), BringUpError> {
-    for entry in obsolete.iter().filter(|entry| entry.api_version != DOCKER) {
-        if let Some(cluster) = clusters.iter().find(|cluster| cluster.name() == entry.cluster) {
+    for cluster in clusters {
+        let here: Vec<&Entry> = obsolete.iter().filter(|entry| entry.cluster == cluster.name()).collect();
+        releases::uninstall(cluster, &here).await?;
+        let is_object = |entry: &&&Entry| entry.api_version != DOCKER && !releases::is_release(&entry.manifest());
+        for entry in here.iter().filter(is_object) {
             cluster.delete(&entry.manifest()).await.map_err(mesh::Error::from)?;
         }
     }

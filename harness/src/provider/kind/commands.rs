@@ -111,7 +111,7 @@ pub fn helm(chart: &Chart, charts: &Charts, version: &str, kubeconfig: &Utf8Path
         }
         Charts::Folder(folder) => arguments.push(folder.join(chart_file(chart.chart, version)).into_string()),
     }
-    arguments.extend(["--namespace", "istio-system", "--kubeconfig", kubeconfig.as_str()].map(str::to_owned));
+    arguments.extend(["--namespace", RELEASES, "--kubeconfig", kubeconfig.as_str()].map(str::to_owned));
     arguments.extend(chart.values.iter().flat_map(|file| ["--values".to_owned(), file.to_string()]));
     arguments.extend(["--wait", "--timeout", "5m"].map(str::to_owned));
     CommandLine { program: "helm", arguments, environment: Vec::new() }
@@ -124,6 +124,17 @@ pub fn metallb(charts: &str, version: &str, namespace: &str, kubeconfig: &Utf8Pa
     let place = ["--namespace", namespace, "--create-namespace", "--kubeconfig", kubeconfig.as_str()];
     let words = [&chart[..], &place, &["--wait", "--timeout", "5m"]].concat();
     CommandLine { program: "helm", arguments: words.into_iter().map(str::to_owned).collect(), environment: Vec::new() }
+}
+
+/// Where releases of Istio are.
+pub const RELEASES: &str = "istio-system";
+
+/// Uninstalls a release, and waits until what it brought is gone.
+#[must_use]
+pub fn helm_uninstall(release: &str, kubeconfig: &Utf8Path) -> CommandLine {
+    let words = ["uninstall", release, "--namespace", RELEASES, "--kubeconfig", kubeconfig.as_str()];
+    let arguments = words.into_iter().chain(["--wait", "--timeout", "5m"]).map(str::to_owned).collect();
+    CommandLine { program: "helm", arguments, environment: Vec::new() }
 }
 
 /// Installs what an IstioOperator says, or brings what is there to it: run twice it does what it does once.

@@ -82,6 +82,8 @@ pub struct Installation {
     pub control_plane: Vec<CommandLine>,
     /// Installs the gateways.
     pub gateways: Vec<CommandLine>,
+    /// Helm's releases among the gateways: they can be uninstalled one by one.
+    pub releases: Vec<&'static str>,
 }
 
 /// Istio on a cluster whose files are in `folder`. The address of the control plane is that of the primary's gateway, which is
@@ -154,6 +156,7 @@ fn by_helm(parts: &Parts, folder: &Utf8Path, way: &Way) -> Installation {
     Installation {
         control_plane: vec![install("istio-base", base, Vec::new()), install("istiod", istiod, control_plane)],
         gateways: gateways.collect(),
+        releases: parts.gateways.iter().map(|(release, _)| *release).collect(),
         files: files.map(|values| (path(values), values.text.clone())).collect(),
     }
 }
@@ -171,7 +174,8 @@ fn by_istioctl(
         files.push((path(name), operator::gateway(values, way, placeholders)?));
     }
     let mut commands = files.iter().map(|(operator, _)| istioctl(operator, &kubeconfig));
-    Ok(Installation { control_plane: commands.next().into_iter().collect(), gateways: commands.collect(), files })
+    let control_plane = commands.next().into_iter().collect();
+    Ok(Installation { control_plane, gateways: commands.collect(), releases: Vec::new(), files })
 }
 
 #[cfg(test)]

@@ -340,6 +340,21 @@ mod tests {
         }
     }
 
+    /// What is recorded of them is what lets a later `up` uninstall one.
+    #[test]
+    fn gateways_are_releases_of_helm_and_of_nobody_else() {
+        let releases = |way: &Way| {
+            let clusters = planned("two-clusters", Some(way), &[]).clusters;
+            clusters[0].istio.as_ref().expect("a mesh").releases.clone()
+        };
+        let by_helm = releases(&way());
+        assert!(by_helm.contains(&"istio-eastwestgateway"), "{by_helm:?}");
+        assert_eq!(releases(&Way { installer: Installer::Istioctl, ..way() }), [""; 0]);
+        let uninstall = commands::helm_uninstall(by_helm[0], Utf8Path::new("/state/kubeconfig")).to_string();
+        let rest = "--namespace istio-system --kubeconfig /state/kubeconfig --wait --timeout 5m";
+        assert_eq!(uninstall, format!("helm uninstall {} {rest}", by_helm[0]));
+    }
+
     #[test]
     fn the_embedded_mesh_needs_no_helm() {
         let text = planned("two-clusters", None, &[]).text();
