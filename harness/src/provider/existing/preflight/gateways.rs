@@ -51,10 +51,10 @@ fn address(service: Option<&Service>, gateway: GatewayKind) -> Result<String, &'
     let spec = service.spec.as_ref();
     let external = spec.and_then(|spec| spec.external_ips.as_ref()).into_iter().flatten().cloned();
     let host = given.filter_map(host).chain(external).next().ok_or("has no address that other networks reach")?;
-    let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten().map(|port| port.port);
+    let mut ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten().map(|port| port.port);
     let port = match gateway {
-        GatewayKind::Eastwest => ports.filter(|port| *port == EASTWEST_PORT).next(),
-        GatewayKind::Ingress => ports.filter(|port| [80, 443].contains(port)).next(),
+        GatewayKind::Eastwest => ports.find(|port| *port == EASTWEST_PORT),
+        GatewayKind::Ingress => ports.find(|port| [80, 443].contains(port)),
     };
     let port = port.ok_or("has not the port that it is reached at (15443; of an ingress gateway 80 or 443)")?;
     Ok(format!("{host}:{port}"))
