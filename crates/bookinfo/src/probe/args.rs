@@ -74,9 +74,15 @@ pub struct RunArgs {
     /// Report the histogram of latencies
     #[arg(long)]
     pub histogram: bool,
+    /// Open loop: time between the beginning and the moment of the first request
+    #[arg(long, value_parser = duration, requires = "rate")]
+    pub offset: Option<Duration>,
     /// Print one line when sending begins, and end when standard input ends or says `stop`
     #[arg(long)]
     pub controlled: bool,
+    /// Look the name up, print one line more, and do not begin before standard input says `start`
+    #[arg(long, requires = "controlled")]
+    pub held: bool,
 }
 
 /// Options of `probe connect`.

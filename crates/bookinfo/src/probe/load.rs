@@ -40,15 +40,24 @@ impl Plan {
 
 /// Runs to its end, or until it is stopped; then tells what was counted so far.
 pub(super) async fn run(args: &RunArgs, stop: CancellationToken) -> anyhow::Result<Report> {
-    let begun = jiff::Timestamp::now();
+    let begun = Instant::now();
     let unlimited = args.duration.is_some() || args.controlled;
     let total = args.requests.or(if unlimited { None } else { Some(1) });
     let (resolved, failure) = resolve(args).await;
-    let pacer = Pacer::new(total, args.duration, args.rate, stop.clone());
-    let started_at = jiff::Timestamp::now();
-    if args.controlled {
+    let mut looked_up = begun.elapsed();
+    let mut input = args.controlled.then(control::Input::new);
+    if let Some(input) = input.as_mut().filter(|_| args.held) {
+        control::announce_held(&resolved)?;
+        input.started(&stop).await;
+        // What was done before the beginning is no part of the run.
+        looked_up = Duration::ZERO;
+    }
+    let offset = args.offset.unwrap_or_default();
+    let pacer = Pacer::new(total, args.duration, args.rate, stop.clone()).delayed(offset);
+    let started_at = jiff::Timestamp::now().checked_add(offset).context("--offset is too long")?;
+    if let Some(input) = input {
         control::announce(&Begun::new(started_at, &resolved))?;
-        control::stop_at_end_of_input(stop.clone());
+        input.stops(stop.clone());
     }
     let (start, planned) = (pacer.start(), pacer.planned());
     let mut tally = Tally::new(args.hop.clone(), args.samples)
@@ -61,7 +70,6 @@ pub(super) async fn run(args: &RunArgs, stop: CancellationToken) -> anyhow::Resu
         tally = send_all(plan(args, address, pacer, tally)?, args).await?;
     }
     let interrupted = stop.is_cancelled();
-    let looked_up = started_at.duration_since(begun).unsigned_abs();
     Ok(Report::new(args, Frame { started_at, start, looked_up, planned, interrupted, resolved }, tally))
 }
 

@@ -50,6 +50,12 @@ impl Pacer {
         Self { start, total, end, rate, taken: AtomicU64::new(0), idle: AtomicU64::new(0), stop }
     }
 
+    /// The same schedule, later.
+    pub(super) fn delayed(self, by: Duration) -> Self {
+        let end = self.end.and_then(|end| end.checked_add(by));
+        Self { start: self.start.checked_add(by).unwrap_or(self.start), end, ..self }
+    }
+
     /// The moment that the schedule counts from.
     pub(super) fn start(&self) -> Instant {
         self.start
@@ -160,6 +166,20 @@ mod tests {
             offsets.push((intended - pacer.start).as_millis());
         }
         assert_eq!(offsets, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
+    }
+
+    #[tokio::test]
+    async fn a_schedule_that_begins_later_is_the_same_otherwise() {
+        let late = Duration::from_millis(20);
+        let begun = Instant::now();
+        let pacer = pacer(None, Some(30), Some(100.0)).delayed(late);
+        assert_eq!(pacer.planned(), Some(3));
+        let (lane, mut offsets) = (Lane::new().unwrap(), Vec::new());
+        while let Some(intended) = pacer.next(&lane).await.unwrap() {
+            assert!(intended >= begun + late && Instant::now() >= intended);
+            offsets.push((intended - pacer.start()).as_millis());
+        }
+        assert_eq!(offsets, [0, 10, 20]);
     }
 
     #[test]

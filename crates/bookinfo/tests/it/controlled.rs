@@ -79,13 +79,18 @@ async fn begin(url: String) -> Controlled {
     tokio::task::spawn_blocking(move || Controlled::begin(&url)).await.unwrap()
 }
 
+/// How many good answers the server has given.
+async fn answers(server: &Server) -> u64 {
+    let counters = get(server.address, "/metrics", &[]).await.into_body();
+    let counters = String::from_utf8_lossy(&counters).into_owned();
+    counters.lines().find_map(|line| line.rsplit_once("code=\"200\"} ")?.1.parse().ok()).unwrap_or(0)
+}
+
 /// Waits until the server has given some answers.
 async fn under_way(server: &Server) {
     let look = async || {
-        let counters = get(server.address, "/metrics", &[]).await.into_body();
-        let counters = String::from_utf8_lossy(&counters).into_owned();
-        let answers = counters.lines().find_map(|line| line.rsplit_once("code=\"200\"} ")?.1.parse::<u64>().ok());
-        if answers.is_some_and(|answers| answers > 10) { Ok(()) } else { Err(counters) }
+        let answers = answers(server).await;
+        if answers > 10 { Ok(()) } else { Err(format!("{answers} answers")) }
     };
     eventually::poll("ten answers", Duration::from_secs(10), Duration::from_millis(10), look).await.unwrap();
 }
@@ -133,4 +138,60 @@ async fn a_controlled_run_that_is_over_does_not_wait_for_its_input() {
         begun.elapsed()
     });
     assert!(elapsed.await.unwrap() < Duration::from_secs(5));
+}
+
+/// A run that waits for `start`, with the line by which it says so.
+async fn held(url: String) -> Controlled {
+    let hold = move || {
+        let args = ["probe", "run", "--url", &url, "--rate", "100", "--requests", "3", "--offset", "2500us"];
+        let mut command = bookinfo(&[&args[..], &["--samples", "9", "--controlled", "--held"]].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let held: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&held["held"], &held["startedAt"]), (&json!(true), &Value::Null));
+        Controlled { child, output }
+    };
+    tokio::task::spawn_blocking(hold).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_held_run_sends_nothing_before_it_is_told_to_start() {
+    let (server, url) = ratings().await;
+    let mut run = held(url).await;
+    assert_eq!(answers(&server).await, 0);
+    let (told, told_at) = (jiff::Timestamp::now(), Instant::now());
+    let report = tokio::task::spawn_blocking(move || {
+        run.child.stdin.as_mut().unwrap().write_all(b"start\n").unwrap();
+        let mut line = String::new();
+        run.output.read_line(&mut line).unwrap();
+        let begun: Value = serde_json::from_str(&line).unwrap();
+        (begun["startedAt"].clone(), run.report())
+    });
+    let (started_at, report) = report.await.unwrap();
+    assert_eq!((&report["requests"], &report["interrupted"]), (&json!(3), &json!(false)));
+    assert_eq!(report["startedAt"], started_at);
+    // Its clock begins with the first request, which is due so long after the word.
+    let began = started_at.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(began >= told + Duration::from_micros(2_500), "{report}");
+    let intended: Vec<&Value> = report["samples"]["rows"].as_array().unwrap().iter().map(|row| &row[0]).collect();
+    assert_eq!(intended, [0, 10_000, 20_000]);
+    let milliseconds = told_at.elapsed().as_secs_f64() * 1_000.0;
+    assert!(report["durationMs"].as_f64().unwrap() < milliseconds, "what was before is no part of it: {report}");
+}
+
+#[tokio::test]
+async fn a_held_run_that_nobody_starts_sends_nothing() {
+    let (server, url) = ratings().await;
+    let mut run = held(url).await;
+    let report = tokio::task::spawn_blocking(move || {
+        drop(run.child.stdin.take());
+        let mut line = String::new();
+        run.output.read_line(&mut line).unwrap();
+        run.report()
+    });
+    let report = report.await.unwrap();
+    assert_eq!((&report["requests"], &report["interrupted"]), (&json!(0), &json!(true)));
+    assert_eq!(answers(&server).await, 0);
 }
