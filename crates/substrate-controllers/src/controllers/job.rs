@@ -312,6 +312,28 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_is_active_for_too_long_is_ended_with_its_pods() {
+        let mut job = (*job(json!({"activeDeadlineSeconds": 100}))).clone();
+        job.status = Some(serde_json::from_value(json!({"startTime": "2030-01-01T00:09:00Z"})).unwrap());
+        let plan = |job: &Job, pods, now| reconcile(&Inputs { job: Arc::new(job.clone()), pods }, now);
+        let pods = || vec![pod("a", "Running", None), pod("b", "Running", None)];
+        let early = plan(&job, pods(), now());
+        assert_eq!((condition(&early), early.check_again), (Value::Null, Some(Duration::from_secs(40))));
+        // First the decision is written down, then the pods go, then it has failed.
+        let late = now() + Duration::from_secs(40);
+        let decided = plan(&job, pods(), late);
+        assert_eq!((condition(&decided), decided.actions.len()), (json!("DeadlineExceeded"), 1));
+        let target = new_condition("FailureTarget", "DeadlineExceeded".into(), "too long".into(), late);
+        job.status.as_mut().unwrap().conditions = Some(vec![target]);
+        let deleted = plan(&job, pods(), late);
+        assert!(matches!(deleted.actions.as_slice(), [Action::Delete { .. }, Action::Delete { .. }]));
+        let ended = plan(&job, vec![], late);
+        assert!(
+            matches!(&ended.actions[0], Action::PatchStatus { patch, .. } if patch["status"]["conditions"][1]["type"] == "Failed")
+        );
+    }
+
+    #[test]
     fn a_finished_job_is_deleted_after_its_time_to_live() {
         let mut job = (*job(json!({"ttlSecondsAfterFinished": 100}))).clone();
         job.status = Some(
