@@ -8,15 +8,15 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 
 use crate::cluster::Cluster;
 
-/// One line about the pods of a Deployment, by the label `app` or the name prefix.
-pub(super) async fn why_not_ready(cluster: &Cluster, namespace: &str, deployment: &str) -> String {
+/// One line about the pods of a Deployment or Job, which have names that begin with its own.
+pub(crate) async fn why_not_ready(cluster: &Cluster, namespace: &str, deployment: &str) -> String {
     let pods = match cluster.pods(namespace, "").await {
         Ok(pods) => pods,
         Err(error) => return crate::cluster::chain(&error),
     };
     let own: Vec<&Pod> = pods.iter().filter(|pod| belongs(pod, deployment)).collect();
     if own.is_empty() {
-        return "it has no pods; `kubectl describe` its ReplicaSet".to_owned();
+        return "it has no pods; `kubectl describe` its ReplicaSet or Job".to_owned();
     }
     let mut described = Vec::with_capacity(own.len());
     for pod in own {
@@ -28,7 +28,7 @@ pub(super) async fn why_not_ready(cluster: &Cluster, namespace: &str, deployment
 
 /// Ends once a container of the Deployment's pods crashed again after a restart, or has no image: to wait longer is of no
 /// use. Never ends otherwise.
-pub(super) async fn hopeless(cluster: &Cluster, namespace: &str, deployment: &str) {
+pub(crate) async fn hopeless(cluster: &Cluster, namespace: &str, deployment: &str) {
     let api: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let mut pods = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     while let Some(pod) = pods.next().await {
@@ -76,10 +76,17 @@ async fn last_words(cluster: &Cluster, pod: &Pod) -> String {
 
 fn describe(pod: &Pod) -> String {
     let Some(status) = &pod.status else { return format!("{}: no status yet", pod.name_any()) };
-    let troubles: Vec<String> = statuses(pod).filter_map(trouble).collect();
+    let troubles: Vec<String> = unschedulable(pod).into_iter().chain(statuses(pod).filter_map(trouble)).collect();
     let phase = status.phase.as_deref().unwrap_or("unknown phase");
     let troubles = if troubles.is_empty() { phase.to_owned() } else { troubles.join(", ") };
     format!("{}: {troubles}", pod.name_any())
+}
+
+/// Why no node takes it, where none does.
+fn unschedulable(pod: &Pod) -> Option<String> {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let refused = conditions.find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+    Some(format!("no node takes it: {}", refused.message.as_deref().unwrap_or_default()))
 }
 
 fn trouble(status: &ContainerStatus) -> Option<String> {
@@ -118,6 +125,14 @@ mod tests {
         // The ConfigMap that is missing may still come.
         assert!(!hopeless(9, json!({ "waiting": { "reason": "CreateContainerConfigError" } })));
         assert!(!hopeless(9, json!({ "running": {} })));
+    }
+
+    #[test]
+    fn a_pod_that_no_node_takes_says_why() {
+        let refused = json!({ "type": "PodScheduled", "status": "False", "message": "0/3 nodes are available" });
+        let pod = json!({ "metadata": { "name": "a-b" }, "status": { "phase": "Pending", "conditions": [refused] } });
+        let pod: Pod = serde_json::from_value(pod).expect("a pod");
+        assert_eq!(describe(&pod), "a-b: no node takes it: 0/3 nodes are available");
     }
 
     #[test]

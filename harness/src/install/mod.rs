@@ -4,7 +4,7 @@
 
 pub mod apps;
 pub mod credential;
-mod diagnosis;
+pub(crate) mod diagnosis;
 pub mod echo;
 pub mod hub;
 pub mod manifest;
