@@ -58,7 +58,7 @@ pub struct Counters {
 pub struct TrafficObservation {
     /// Answers as all sources counted them together.
     pub samples: Samples,
-    /// What each source counted.
+    /// What each sender counted. Several may send for one source.
     pub sources: Vec<OfSource>,
     /// Counters of gateways that expectations name: growth during the measurement.
     pub gateways: Vec<(Gateway, GatewayCounters)>,
@@ -74,10 +74,10 @@ pub struct TrafficObservation {
     pub witnesses: Witnesses,
 }
 
-/// The requests of one source, and their answers.
+/// The requests of one sender, and their answers.
 #[derive(Clone, Debug)]
 pub struct OfSource {
-    /// Who sent.
+    /// The workload that it is of, or sends for.
     pub source: Workload,
     /// Answers as it counted them.
     pub samples: Samples,
@@ -142,6 +142,24 @@ impl TrafficObservation {
         let own = self.sources.iter().filter(|one| one.source == *source).cloned().collect();
         let Self { samples, latencies, sources, .. } = Self::of(own);
         Self { samples, latencies, sources, ..self.clone() }
+    }
+
+    /// What each source sent, whoever sent for it: the source, what all of its senders counted together, and their pods.
+    #[must_use]
+    pub fn by_source(&self) -> Vec<(&Workload, Samples, Vec<String>)> {
+        let mut sources: Vec<&Workload> = Vec::new();
+        for one in &self.sources {
+            if !sources.contains(&&one.source) {
+                sources.push(&one.source);
+            }
+        }
+        let together = sources.into_iter().map(|source| {
+            let own = self.sources.iter().filter(|one| one.source == *source).map(|one| one.samples.clone());
+            let own: Vec<Samples> = own.collect();
+            let pods = own.iter().filter_map(|samples| samples.source.pod.clone()).collect();
+            (source, Samples::merged(&own), pods)
+        });
+        together.collect()
     }
 
     /// Requests without an answer of status 200.
@@ -227,6 +245,7 @@ impl GatewayCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traffic::samples::Pod;
 
     #[test]
     fn counters_of_all_clusters_and_listeners_are_added_up() {
@@ -244,6 +263,26 @@ mod tests {
         let expected =
             GatewayCounters { bytes_passed_on: 120, no_filter_chain_match: 3, no_healthy_upstream: 0, tls_errors: 9 };
         assert_eq!(GatewayCounters::read(&counters), expected);
+    }
+
+    #[test]
+    fn whoever_sends_for_a_source_is_told_with_it() {
+        let sent = |cluster: &str, pod: &str, requests| OfSource {
+            source: Workload::client(cluster),
+            samples: Samples {
+                requests,
+                duration_ms: 7.0,
+                source: Pod { pod: Some(pod.to_owned()), ..Pod::default() },
+                ..Samples::default()
+            },
+        };
+        let seen = TrafficObservation::of(vec![sent("east", "a", 3), sent("west", "b", 4), sent("east", "c", 5)]);
+        let told: Vec<_> =
+            seen.by_source().into_iter().map(|(of, sent, pods)| (&of.cluster, sent.requests, pods)).collect();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(told, [(&"east".to_owned(), 8, names(&["a", "c"])), (&"west".to_owned(), 4, names(&["b"]))]);
+        assert_eq!(seen.samples.requests, 12);
+        assert_eq!(seen.narrowed(&Workload::client("east")).samples.requests, 8);
     }
 
     #[test]

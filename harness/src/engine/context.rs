@@ -73,6 +73,24 @@ pub enum Error {
         /// Name of the workload.
         workload: String,
     },
+    /// Pods that were to send for a workload cannot.
+    #[error("{cluster}: there are no workers to send for {workload}: {why}")]
+    NoWorkers {
+        /// Cluster.
+        cluster: String,
+        /// Name of the workload.
+        workload: String,
+        /// What was seen of their pods.
+        why: String,
+    },
+    /// Pods that have sent are still there.
+    #[error("{cluster}: {why}")]
+    WorkersLeft {
+        /// Cluster.
+        cluster: String,
+        /// What was awaited and seen.
+        why: String,
+    },
     /// The pods of a workload did not come to be as asked.
     #[error("{workload} did not roll out within {waited}; {last}")]
     NotRolledOut {

@@ -8,9 +8,9 @@ use super::runner::{Done, Runner};
 use super::{measure, reachability, told};
 use crate::check::failing;
 use crate::check::judge::judge_of;
-use crate::check::observation::Observation;
+use crate::check::observation::{Observation, OfSource};
 use crate::report::event::{CheckReport, EventKind, StepOutcome};
-use crate::report::figures::Traffic as Figures;
+use crate::report::figures::{Kept, Traffic as Figures};
 use crate::scenario::plan::{Action, Control, Expectation, Step, Stop, Traffic};
 use crate::scenario::refutation::must_be_refuted;
 
@@ -21,7 +21,10 @@ impl Runner<'_> {
         self.drained().await?;
         match &step.action {
             Action::Traffic(traffic) => {
-                let observation = measure::traffic(self.environment, traffic, more).await?;
+                let observation = match &traffic.workers {
+                    Some(workers) => self.traffic_by(traffic, workers, more).await?,
+                    None => measure::traffic(self.environment, traffic, more, &[]).await?,
+                };
                 self.tell_traffic(told_as, traffic, &observation).await;
                 Ok(observation)
             }
@@ -46,15 +49,31 @@ impl Runner<'_> {
         if let Some(one) = seen.sources.iter().find(|one| one.samples.not_answered() > 0) {
             self.unanswered.replace(Some((traffic.clone(), one.source.clone())));
         }
-        for one in &seen.sources {
+        for (source, samples, pods) in seen.by_source() {
             let (scenario, step) = (self.scenario.to_owned(), told_as.id.clone());
-            let samples = match self.environment.keeper() {
-                Some(keeper) => keeper.keep((&scenario, &step), traffic, one, self.events).await,
-                None => None,
-            };
-            let traffic = Figures { samples, ..told::figures(traffic, one) };
+            let senders = seen.sources.iter().filter(|one| one.source == *source);
+            let kept = self.keep((&scenario, &step), traffic, senders).await;
+            let traffic = Figures { samples: kept, ..told::figures(traffic, source, &samples, pods) };
             self.events.send(EventKind::TrafficMeasured { scenario, step, traffic });
         }
+    }
+
+    /// Keeps single requests, each sender's by its own clock; how many are kept of all.
+    async fn keep<'seen>(
+        &self,
+        place: (&str, &str),
+        traffic: &Traffic,
+        senders: impl Iterator<Item = &'seen OfSource>,
+    ) -> Option<Kept> {
+        let keeper = self.environment.keeper()?;
+        let mut all: Option<Kept> = None;
+        for one in senders {
+            if let Some(Kept { kept, dropped }) = keeper.keep(place, traffic, one, self.events).await {
+                let so_far = all.unwrap_or(Kept { kept: 0, dropped: 0 });
+                all = Some(Kept { kept: so_far.kept + kept, dropped: so_far.dropped + dropped });
+            }
+        }
+        all
     }
 
     /// Does a group again up to the `stop` that says what was seen, and cleans up after it.
@@ -170,11 +189,17 @@ impl Runner<'_> {
 
 fn summary(observation: &Observation) -> String {
     match observation {
-        Observation::Traffic(seen) => format!(
-            "{} requests in {:.1} s",
-            verdict::text::thousands(seen.samples.requests),
-            seen.samples.duration_ms / 1000.0
-        ),
+        Observation::Traffic(seen) => {
+            let senders = match seen.sources.len() {
+                0 | 1 => String::new(),
+                several => format!(" from {several} senders"),
+            };
+            format!(
+                "{} requests{senders} in {:.1} s",
+                verdict::text::thousands(seen.samples.requests),
+                seen.samples.duration_ms / 1000.0
+            )
+        }
         Observation::Config(seen) => seen.place.clone(),
         Observation::Reachability(seen) => format!("{} requests", verdict::text::thousands(seen.matrix.requests())),
         Observation::Connection(seen) => format!("one connection to {}", seen.address),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::context::{Environment, Error};
 use super::samples::MOST_OF_A_STEP;
 use super::witness::Watch;
+use super::workers::Crew;
 use crate::check::observation::{
     ConfigObservation, ConnectionObservation, Counters, GatewayCounters, Observation, OfSource, TrafficObservation,
 };
@@ -19,8 +20,8 @@ use crate::install::remote_secret::ISTIO_SYSTEM;
 use crate::scenario::keys::ConnectionOutcome;
 use crate::scenario::plan::{Check, ConfigOf, Connect, Deployment, Expectation, Gateway, Traffic};
 use crate::topology::{GatewayKind, Workload};
-use crate::traffic::chunks;
 use crate::traffic::probe::{self, Connection, Request, Samples};
+use crate::traffic::{chunks, fleet};
 
 /// Counters that tell what a gateway did: what it passed on, and what it turned away.
 const GATEWAY_COUNTERS: &str = "(outbound_.*(upstream_cx_tx_bytes_total|upstream_cx_none_healthy))|no_filter_chain_match|ssl.connection_error|ssl.fail_verify";
@@ -29,11 +30,12 @@ const GATEWAY_COUNTERS: &str = "(outbound_.*(upstream_cx_tx_bytes_total|upstream
 const REFUSALS: &str =
     "rbac.denied|no_route|upstream_cx_none_healthy|no_filter_chain_match|ssl.connection_error|ssl.fail_verify";
 
-/// Sends the requests of a step.
+/// Sends the requests of a step, from its sources or, where there are any, from those who send in their place.
 pub(super) async fn traffic(
     environment: &Environment,
     traffic: &Traffic,
     more: &[Expectation],
+    crews: &[Crew],
 ) -> Result<Observation, Error> {
     let gateways = gateways(traffic.expectations.iter().chain(more));
     let before = counters(environment, &gateways).await?;
@@ -41,19 +43,24 @@ pub(super) async fn traffic(
     let counted = refusals(environment, &refusing).await?;
     let watch = Watch::begin(environment, traffic, traffic.expectations.iter().chain(more)).await?;
     let mut request = Request {
-        requests: Some(traffic.requests),
-        // Of several sources, only their histograms say what was so of all of them.
+        // Of several senders, only their histograms say what was so of all of them.
         histogram: traffic.from.len() > 1
+            || !crews.is_empty()
             || traffic.expectations.iter().chain(more).any(|one| matches!(one.check, Check::Latency(_))),
         samples: MOST_OF_A_STEP,
         show_headers: shown(traffic.expectations.iter().chain(more)),
-        ..request(traffic)
+        ..whole(traffic)
     };
     watch.mark(&mut request);
     let all: Vec<&Expectation> = traffic.expectations.iter().chain(more).collect();
     let enough = |seen: &TrafficObservation| traffic.early_stop && !all.iter().any(|one| is_open(&one.check, seen));
-    let sources = traffic.from.iter().map(|from| send(environment, from, &request, traffic.early_stop, &enough));
-    let sources = try_join_all(sources).await?;
+    let sources = match crews {
+        [] => {
+            let sources = traffic.from.iter();
+            try_join_all(sources.map(|from| send(environment, from, &request, traffic.early_stop, &enough))).await?
+        }
+        crews => send_by(crews, &request).await?,
+    };
     let seen = TrafficObservation::of(sources);
     let witnesses = watch.end(environment, traffic, &seen.samples).await?;
     let after = counters(environment, &gateways).await?;
@@ -87,6 +94,24 @@ async fn send(
     Ok(of_source(samples))
 }
 
+/// Sends what every source is to send from those who send in its place.
+async fn send_by(crews: &[Crew], request: &Request) -> Result<Vec<OfSource>, Error> {
+    let mut sources = Vec::new();
+    let mut senders = Vec::new();
+    for Crew { source, places } in crews {
+        let parts = request.dealt(u32::try_from(places.len()).unwrap_or(u32::MAX));
+        sources.extend(places.iter().map(|_| source));
+        senders.extend(places.iter().cloned().zip(parts));
+    }
+    let samples = fleet::send(senders).await?;
+    Ok(sources.into_iter().cloned().zip(samples).map(|(source, samples)| OfSource { source, samples }).collect())
+}
+
+/// What a source sends in a step.
+pub(super) fn whole(traffic: &Traffic) -> Request {
+    Request { requests: Some(traffic.requests), ..request(traffic) }
+}
+
 /// What every request of a step is, however many there are.
 pub(super) fn request(traffic: &Traffic) -> Request {
     Request {
@@ -98,7 +123,7 @@ pub(super) fn request(traffic: &Traffic) -> Request {
         headers: traffic.headers.clone(),
         timeout: traffic.timeout,
         new_connection_per_request: traffic.new_connection_per_request,
-        rate: traffic.rate,
+        rate: traffic.rate.map(f64::from),
         ..Request::to(traffic.url.clone())
     }
 }

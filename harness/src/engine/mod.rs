@@ -22,6 +22,7 @@ mod symptoms;
 mod told;
 mod watch;
 mod witness;
+mod workers;
 
 pub use context::{Environment, Error};
 pub(crate) use fault::heal_left;

@@ -14,6 +14,7 @@ use super::context::{Applied, Environment, Error};
 use super::fault::Faults;
 use super::situation;
 use super::symptoms;
+use super::workers::Made;
 use crate::artifacts;
 use crate::check::convergence;
 use crate::report::event::{EventKind, StepOutcome};
@@ -32,6 +33,8 @@ pub(super) struct Runner<'run> {
     pub(super) applied: RefCell<Applied>,
     pub(super) faults: RefCell<Faults>,
     pub(super) running: RefCell<BTreeMap<String, Running>>,
+    /// Jobs of workers that are not known to be gone.
+    pub(super) made: RefCell<Vec<Made>>,
     /// The traffic of the last step that was not answered as it should have been, and who sent it.
     pub(super) unanswered: RefCell<Option<(Traffic, Workload)>>,
     /// Whether the state of the clusters was saved already.

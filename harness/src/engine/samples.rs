@@ -160,6 +160,7 @@ mod tests {
     fn traffic() -> Traffic {
         Traffic {
             from: vec![Workload::client("cluster1")],
+            workers: None,
             url: "http://echo:8080/".to_owned(),
             protocol: Protocol::Http1,
             hop: None,

@@ -55,6 +55,7 @@ pub async fn run_repetition(
                 applied: RefCell::default(),
                 faults: RefCell::default(),
                 running: RefCell::default(),
+                made: RefCell::default(),
                 unanswered: RefCell::default(),
                 saved: Cell::new(false),
             };
@@ -62,9 +63,10 @@ pub async fn run_repetition(
             let before = super::invariants::look(environment, &touched).await;
             let verdict = within_budget(&runner, plan, cancel).await;
             runner.save_state(&verdict, cancel).await;
+            let dismissed = runner.dismiss_left().await;
             let cleaned = runner.undisturbed(&plan.finally).await;
             let held = runner.invariants(&touched, before).await;
-            [cleaned, held].into_iter().fold(verdict, first_to_fail)
+            [cleaned, dismissed, held].into_iter().fold(verdict, first_to_fail)
         }
     };
     events.send(EventKind::ScenarioFinished { scenario: name, outcome: outcome.clone() });

@@ -1,13 +1,12 @@
 //! Measured traffic as reports show it. Pure.
 
-use crate::check::observation::OfSource;
 use crate::report::figures::{Answer, Failed, Traffic as Figures};
 use crate::scenario::plan::Traffic;
+use crate::topology::Workload;
 use crate::traffic::probe::{Group, Samples};
 
-/// Who asked and who answered.
-pub(super) fn figures(traffic: &Traffic, of: &OfSource) -> Figures {
-    let OfSource { source, samples } = of;
+/// Who asked and who answered. `pods` are those that sent, where they were not the source's own.
+pub(super) fn figures(traffic: &Traffic, source: &Workload, samples: &Samples, pods: Vec<String>) -> Figures {
     let answers = samples.groups.iter().filter(|group| group.status == 200).map(|group| Answer {
         cluster: group.cluster.clone(),
         pod: group.pod.clone(),
@@ -20,6 +19,7 @@ pub(super) fn figures(traffic: &Traffic, of: &OfSource) -> Figures {
         from_cluster: source.cluster.clone(),
         from_namespace: source.namespace.clone(),
         from_workload: source.name.clone(),
+        workers: if traffic.workers.is_some() { pods } else { Vec::new() },
         url: traffic.url.clone(),
         requests: samples.requests,
         failed: samples.not_answered(),

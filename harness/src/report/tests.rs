@@ -106,6 +106,7 @@ fn measured() -> figures::Traffic {
         from_cluster: "cluster1".into(),
         from_namespace: "bookinfo".into(),
         from_workload: "probe".into(),
+        workers: vec!["workers-1a2b-0-x".into(), "workers-1a2b-0-y".into()],
         url: "http://reviews:9080/reviews/0".into(),
         requests: 3992,
         failed: 0,

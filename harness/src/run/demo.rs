@@ -97,7 +97,7 @@ async fn send_for_ever(cluster: &Cluster, source: Source, rate: u32, events: &Ev
     let request = Request {
         requests: Some(u64::from(rate * ROUND_SECONDS)),
         connections: 2,
-        rate: Some(rate),
+        rate: Some(f64::from(rate)),
         ..Request::to("http://productpage:9080/productpage")
     };
     loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use verdict::text::{one_in, points, thousands};
 
 use super::keys::duration_text;
-use super::plan::{Action, Capturing, Check, Expectation, Failover, Plan, Step};
+use super::plan::{Action, Capturing, Check, Expectation, Failover, Plan, Step, Traffic};
 
 /// Requests a second that one closed loop manages on a small machine; only for the estimate that `plan` prints.
 const RATE_OF_ONE: u64 = 400;
@@ -16,6 +16,8 @@ const RATE_OF_MANY: u64 = 1_200;
 const ROLLOUT: Duration = Duration::from_secs(2);
 /// Time that any other step takes.
 const OTHER: Duration = Duration::from_millis(200);
+/// Time in which workers are made and removed.
+const WORKERS: Duration = Duration::from_secs(8);
 
 /// The whole plan.
 #[must_use]
@@ -66,7 +68,8 @@ fn duration(step: &Step) -> Duration {
         Action::Traffic(traffic) => {
             let rate = if traffic.connections == 1 && traffic.from.len() == 1 { RATE_OF_ONE } else { RATE_OF_MANY };
             let requests = traffic.typical().unwrap_or_else(|| traffic.all_requests());
-            OTHER + Duration::from_millis(requests * 1_000 / rate)
+            let made = traffic.workers.as_ref().map_or(Duration::ZERO, |_| WORKERS);
+            OTHER + made + Duration::from_millis(requests * 1_000 / rate)
         }
         Action::Control(control) => {
             let changes = control.change.len() + control.restore.len();
@@ -99,6 +102,15 @@ fn write_step(text: &mut String, step: &Step, depth: usize) {
                     write_steps(text, steps, depth + 2);
                 }
             }
+        }
+        Action::Traffic(Traffic { workers: Some(workers), from, .. }) => {
+            let of_each = workers
+                .of_each
+                .iter()
+                .zip(from)
+                .map(|(count, source)| format!("{count} for {} of {}", source.name, source.cluster));
+            let of_each: Vec<String> = of_each.collect();
+            let _infallible = writeln!(text, "{indent}  sent by {} workers: {}", workers.count(), of_each.join(", "));
         }
         Action::Control(control) => {
             for change in &control.change {

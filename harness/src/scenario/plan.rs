@@ -28,7 +28,7 @@ pub use fault::{Await, Background, Between, Failover, Fault, FaultKind, Stop, St
 pub use headers::{Header, Headers};
 pub use reachability::{Exception, Reachability, Side, Target};
 pub use touched::{Part, Touched};
-pub use traffic::Traffic;
+pub use traffic::{Traffic, Workers};
 
 use super::keys::{Capability, ConnectionOutcome, FailureReason, SplitKey};
 use crate::diagnostic::Location;

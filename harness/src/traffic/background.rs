@@ -1,7 +1,7 @@
 //! Traffic in the background: started, left to itself while the mesh is changed, stopped, and read.
 //!
 //! ```text
-//! let request = Request { rate: Some(500), max_connections: Some(200), samples: 1_000_000, ..Request::to(url) };
+//! let request = Request { rate: Some(500.0), max_connections: Some(200), samples: 1_000_000, ..Request::to(url) };
 //! let traffic = background::start(&source, &request).await?; // requests leave from here on
 //! …                                                                   // the event
 //! let samples = traffic.stop().await?;                                // every request, with its times

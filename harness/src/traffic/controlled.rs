@@ -24,11 +24,96 @@ pub(crate) struct Controlled {
     started_at: String,
 }
 
+/// A run of the probe that was started and sends nothing before it is told to begin.
+pub(crate) struct Held(Speaking);
+
+/// A program whose first lines are read.
+struct Speaking {
+    place: Place,
+    command: String,
+    stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    stdout: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
+    end: AbortOnDropHandle<Result<(i32, String), String>>,
+}
+
 /// What the program says when it begins.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Begun {
     started_at: String,
+}
+
+/// What a run says that waits for the word.
+#[derive(Deserialize)]
+struct Waiting {
+    #[serde(rename = "held")]
+    _held: bool,
+}
+
+impl Speaking {
+    async fn start(place: Place, command: &[String]) -> Result<Self, Error> {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let command = words.join(" ");
+        let started = tokio::time::timeout(BEGIN, place.start(&words)).await;
+        match started.unwrap_or_else(|_| Err(format!("it did not start within {BEGIN:?}"))) {
+            Ok(Streams { stdin, stdout, end }) => {
+                Ok(Self { place, command, stdin, stdout: BufReader::new(stdout), end })
+            }
+            Err(message) => Err(place.failed(&command, message)),
+        }
+    }
+
+    /// Reads a line, by which it says how far it is.
+    async fn line<T: for<'de> Deserialize<'de>>(mut self) -> Result<(Self, T), Error> {
+        let mut line = String::new();
+        let read_line = tokio::time::timeout(BEGIN, self.stdout.read_line(&mut line)).await;
+        match read_line.map_err(|_| format!("it did not begin within {BEGIN:?}")) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(self.failed(error.to_string())),
+            Err(message) => return Err(self.failed(message)),
+        }
+        if let Ok(said) = serde_json::from_str::<T>(&line) {
+            return Ok((self, said));
+        }
+        // It ended before it began: its words and its exit status say why.
+        let Self { place, command, stdout, end, .. } = self;
+        let ended = tokio::time::timeout(BEGIN, read(stdout, end)).await;
+        let message = match ended {
+            Ok(Err(message)) => message,
+            _ => format!("it began with `{}`", line.trim()),
+        };
+        Err(place.failed(&command, message))
+    }
+
+    fn failed(&self, message: impl Into<String>) -> Error {
+        self.place.failed(&self.command, message)
+    }
+}
+
+impl Held {
+    /// Starts a command that is held. When this returns, it could begin at once.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub(crate) async fn start(place: Place, command: &[String]) -> Result<Self, Error> {
+        let (speaking, Waiting { .. }) = Speaking::start(place, command).await?.line().await?;
+        Ok(Self(speaking))
+    }
+
+    /// Tells it to begin. When this returns, it has said that it did.
+    ///
+    /// # Errors
+    /// Where it ended meanwhile.
+    pub(crate) async fn begin(mut self) -> Result<Controlled, Error> {
+        let told = async {
+            self.0.stdin.write_all(b"start\n").await?;
+            self.0.stdin.flush().await
+        };
+        if let Err(error) = told.await {
+            return Err(self.0.failed(format!("it cannot be told to begin: {error}")));
+        }
+        Controlled::of(self.0).await
+    }
 }
 
 impl Controlled {
@@ -37,26 +122,11 @@ impl Controlled {
     /// # Errors
     /// Where it does not start.
     pub(crate) async fn start(place: Place, command: &[String]) -> Result<Self, Error> {
-        let words: Vec<&str> = command.iter().map(String::as_str).collect();
-        let begin = async {
-            let Streams { stdin, stdout, end } = place.start(&words).await?;
-            let mut stdout = BufReader::new(stdout);
-            let mut line = String::new();
-            stdout.read_line(&mut line).await.map_err(|error| error.to_string())?;
-            match serde_json::from_str::<Begun>(&line) {
-                Ok(begun) => Ok((stdin, stdout, end, begun)),
-                // It ended before it began: its words and its exit status say why.
-                Err(_) => match read(stdout, end).await {
-                    Ok(_) => Err(format!("it began with `{}`", line.trim())),
-                    Err(message) => Err(message),
-                },
-            }
-        };
-        let begun: Result<_, String> = tokio::time::timeout(BEGIN, begin)
-            .await
-            .unwrap_or_else(|_| Err(format!("it did not begin within {BEGIN:?}")));
-        let command = words.join(" ");
-        let (stdin, stdout, end, begun) = begun.map_err(|message| place.failed(&command, message))?;
+        Self::of(Speaking::start(place, command).await?).await
+    }
+
+    async fn of(speaking: Speaking) -> Result<Self, Error> {
+        let (Speaking { place, command, stdin, stdout, end }, begun) = speaking.line::<Begun>().await?;
         let output = tokio::spawn(read(stdout, end));
         Ok(Self { place, command, stdin, output, started_at: begun.started_at })
     }

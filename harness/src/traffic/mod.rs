@@ -3,9 +3,11 @@
 pub mod background;
 pub mod chunks;
 pub(crate) mod controlled;
+pub(crate) mod fleet;
 mod merged;
 pub(crate) mod place;
 pub mod probe;
 pub mod request;
 pub mod samples;
 pub mod timeline;
+pub(crate) mod workers;

@@ -127,7 +127,9 @@ pub struct Request {
     /// How long to start requests.
     pub duration: Option<Duration>,
     /// Requests started a second, whether or not earlier ones were answered; `None` sends the next after an answer.
-    pub rate: Option<u32>,
+    pub rate: Option<f64>,
+    /// With a rate: time between the beginning and the moment of the first request.
+    pub offset: Duration,
     /// How many connections at a time.
     pub connections: u32,
     /// Open loop: how many connections at most, where all wait for answers; `None` opens no more.
@@ -159,6 +161,7 @@ impl Request {
             requests: None,
             duration: None,
             rate: None,
+            offset: Duration::ZERO,
             connections: 1,
             max_connections: None,
             timeout: Duration::from_secs(5),
@@ -180,6 +183,7 @@ impl Request {
         command.option("--requests", self.requests);
         command.option("--duration", self.duration.map(milliseconds));
         command.option("--rate", self.rate);
+        command.option("--offset", (!self.offset.is_zero()).then(|| format!("{}us", self.offset.as_micros())));
         command.option("--max-connections", self.max_connections);
         command.option("--method", self.method.as_deref());
         command.option("--body", self.body.as_deref());
@@ -197,16 +201,43 @@ impl Request {
         command.0
     }
 
+    /// The same in parts, for so many senders at once. With a rate they take turns in its schedule: what is due is due when
+    /// it was, whoever sends it. Nothing is lost by the division: the first senders have one more of what is left over.
+    #[must_use]
+    pub fn dealt(&self, senders: u32) -> Vec<Self> {
+        let one = |sender: u32| {
+            let count = |all: u32| part(u64::from(all), senders, sender).try_into().unwrap_or(all);
+            let turn = self.rate.and_then(|rate| Duration::try_from_secs_f64(f64::from(sender) / rate).ok());
+            Self {
+                requests: self.requests.map(|requests| part(requests, senders, sender)),
+                rate: self.rate.map(|rate| rate / f64::from(senders)),
+                offset: self.offset + turn.unwrap_or_default(),
+                connections: count(self.connections),
+                max_connections: self.max_connections.map(count),
+                samples: count(self.samples),
+                ..self.clone()
+            }
+        };
+        (0..senders).map(one).collect()
+    }
+
     /// When a run of it is over at the latest: a closed loop when every request of every connection has timed out.
-    pub(super) fn deadline(&self) -> Duration {
+    pub(crate) fn deadline(&self) -> Duration {
         let rounds = self.requests.unwrap_or(0).div_ceil(u64::from(self.connections.max(1)));
         let timeouts = self.timeout * u32::try_from(rounds).unwrap_or(u32::MAX).clamp(1, 20);
-        let scheduled = self.rate.zip(self.requests).map(|(rate, requests)| {
-            Duration::try_from_secs_f64(requests as f64 / f64::from(rate.max(1))).unwrap_or(Duration::MAX)
-        });
+        let scheduled = self
+            .rate
+            .zip(self.requests)
+            .map(|(rate, requests)| Duration::try_from_secs_f64(requests as f64 / rate).unwrap_or(Duration::MAX));
         let sending = self.duration.or(scheduled).unwrap_or_default();
         sending.saturating_add(timeouts).saturating_add(Duration::from_secs(60))
     }
+}
+
+/// What one of several gets of something that is dealt out to all of them.
+pub(crate) fn part(all: u64, among: u32, index: u32) -> u64 {
+    let (all_of_them, one) = (u64::from(among.max(1)), u64::from(index));
+    all / all_of_them + u64::from(one < all % all_of_them)
 }
 
 fn milliseconds(duration: Duration) -> String {
@@ -246,7 +277,8 @@ mod tests {
             body: Some("-text".to_owned()),
             headers: BTreeMap::from([("end-user".to_owned(), "jason".to_owned())]),
             duration: Some(Duration::from_secs(3)),
-            rate: Some(500),
+            rate: Some(500.0),
+            offset: Duration::from_micros(2_500),
             max_connections: Some(100),
             new_connection_per_request: true,
             hop: Some("reviews".to_owned()),
@@ -262,6 +294,7 @@ mod tests {
             "--header=end-user=jason",
             "--duration=3000ms",
             "--rate=500",
+            "--offset=2500us",
             "--max-connections=100",
             "--new-connection-per-request",
             "--hop=reviews",
@@ -272,6 +305,39 @@ mod tests {
         ] {
             assert!(command.contains(word), "{word}: {command}");
         }
+    }
+
+    #[test]
+    fn parts_are_the_whole_and_take_turns() {
+        let whole =
+            Request { requests: Some(10), rate: Some(400.0), connections: 6, samples: 7, ..Request::to("http://a/") };
+        let parts = whole.dealt(4);
+        let of = |field: fn(&Request) -> u64| parts.iter().map(field).collect::<Vec<_>>();
+        assert_eq!(of(|part| part.requests.unwrap_or(0)), [3, 3, 2, 2]);
+        assert_eq!(of(|part| part.connections.into()), [2, 2, 1, 1]);
+        assert_eq!(of(|part| part.samples.into()), [2, 2, 2, 1]);
+        assert!(parts.iter().all(|part| part.rate == Some(100.0) && part.url == whole.url));
+        // The moments of all of them are those of the one: every 2,500 µs.
+        let due = |part: &Request| {
+            let each = 1_000_000.0 / part.rate.unwrap_or(1.0);
+            let first = part.offset.as_micros() as f64;
+            (0..part.requests.unwrap_or(0)).map(|index| (first + index as f64 * each) as u64).collect::<Vec<_>>()
+        };
+        let mut moments: Vec<u64> = parts.iter().flat_map(due).collect();
+        moments.sort_unstable();
+        assert_eq!(moments, (0..10).map(|index| index * 2_500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_sender_sends_it_as_it_is() {
+        let closed = Request { requests: Some(7), connections: 3, ..Request::to("http://a/") };
+        let parts = closed.dealt(1);
+        assert_eq!(parts.iter().map(Request::command).collect::<Vec<_>>(), [closed.command()]);
+        assert!(closed.dealt(0).is_empty());
+        assert!(
+            closed.dealt(2).iter().all(|part| part.rate.is_none() && part.offset.is_zero()),
+            "a closed loop has no turns"
+        );
     }
 
     #[test]
@@ -295,7 +361,7 @@ mod tests {
     fn a_run_gets_the_time_that_it_may_take() {
         let closed = Request { requests: Some(10), connections: 2, ..Request::to("http://a/") };
         assert_eq!(closed.deadline(), Duration::from_secs(5 * 5 + 60));
-        let open = Request { rate: Some(10), requests: Some(600), connections: 100, ..Request::to("http://a/") };
+        let open = Request { rate: Some(10.0), requests: Some(600), connections: 100, ..Request::to("http://a/") };
         assert_eq!(open.deadline(), Duration::from_secs(60 + 6 * 5 + 60));
     }
 }

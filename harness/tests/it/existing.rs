@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -137,6 +138,12 @@ pub(crate) async fn everything(kubeconfig: &Path) -> BTreeSet<String> {
     all
 }
 
+/// Jobs, and pods of them.
+fn jobs_and_workers(all: &BTreeSet<String>) -> BTreeSet<String> {
+    let is_worker = |one: &&String| one.contains(" Job ") || one.contains(" Pod ") && one.contains("/workers-");
+    all.iter().filter(is_worker).cloned().collect()
+}
+
 #[test]
 fn a_mesh_is_made_on_clusters_that_are_there_proved_and_removed_without_a_trace() {
     require!(Capability::UserNamespaces);
@@ -155,9 +162,25 @@ fn a_mesh_is_made_on_clusters_that_are_there_proved_and_removed_without_a_trace(
     assert_eq!(runtime.block_on(everything(&kubeconfig)), before, "nothing is made without a yes");
 
     ends_with(PASSED, &mut up(guest.path(), &kubeconfig, &["--yes"]));
-    let run = ["run", "--root", ROOT, "-E", "name(headers-on-the-way) | name(method-and-body)"];
-    let shown = ends_with(PASSED, &mut command(guest.path(), &run));
+    let scenarios = "name(headers-on-the-way) | name(method-and-body) | name(workers-on-two-clusters)";
+    let installed = runtime.block_on(everything(&kubeconfig));
+    let shown = ends_with(PASSED, &mut command(guest.path(), &["run", "--root", ROOT, "-E", scenarios]));
     assert!(shown.contains("passed"), "{shown}");
+    let left = runtime.block_on(everything(&kubeconfig));
+    assert_eq!(jobs_and_workers(&left), BTreeSet::new(), "workers are gone after the step that they were made for");
+    assert_eq!(left, installed);
+
+    // Killed while workers send: nobody is left who knows of them but the ledger.
+    let mut killed = command(guest.path(), &["run", "--root", ROOT, "-E", "name(workers-on-two-clusters)"]);
+    let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+    let at_work = eventually::poll("workers", Duration::from_secs(60), Duration::from_millis(200), async || {
+        let found = jobs_and_workers(&everything(&kubeconfig).await);
+        if found.len() == 7 { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    let at_work = runtime.block_on(at_work);
+    killed.kill().expect("it runs");
+    killed.wait().expect("it has ended");
+    at_work.expect("two Jobs with five pods");
     ends_with(PASSED, &mut command(guest.path(), &["down", "--name", "guest"]));
     assert_eq!(runtime.block_on(everything(&kubeconfig)), before, "all that was made is gone");
 

@@ -99,8 +99,12 @@ impl Desk {
         }
         self.is_forgotten().await?;
         join::give(&self.vm, &self.cluster, &self.machine, TokenKind::Good, None).await?;
-        let request =
-            Request { rate: Some(RATE), max_connections: Some(RATE), samples: MOST_SAMPLES, ..self.request() };
+        let request = Request {
+            rate: Some(f64::from(RATE)),
+            max_connections: Some(RATE),
+            samples: MOST_SAMPLES,
+            ..self.request()
+        };
         let traffic = background::start(&self.client, &request).await?;
         let began = Timestamp::now();
         self.machine.start().await?;

@@ -17,6 +17,9 @@ pub struct Traffic {
     pub from_namespace: String,
     /// Workload of the client.
     pub from_workload: String,
+    /// Pods that sent in place of the client's own, where there were any; they ran in its cluster and namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<String>,
     /// What was asked for.
     pub url: String,
     /// Requests sent.

@@ -101,9 +101,14 @@ const QUANTILES: [&str; 4] = ["p50", "p90", "p99", "max"];
 
 fn requests(traffic: &Traffic, limits: &Limits) -> Markup {
     let client = format!("{} of {}", traffic.from_workload, traffic.from_cluster);
+    let by = match traffic.workers.len() {
+        0 => None,
+        1 => Some(" by a worker".to_owned()),
+        several => Some(format!(" by {several} workers")),
+    };
     html! {
         p.traffic {
-            strong { (limits.clip(&client)) } " asked " code { (limits.clip(&traffic.url)) } ": "
+            strong { (limits.clip(&client)) } @if let Some(by) = by { span title=(limits.clip(&traffic.workers.join(", "))) { (by) } } " asked " code { (limits.clip(&traffic.url)) } ": "
             (thousands(traffic.requests)) " requests in " (number(traffic.duration_ms / 1000.0)) " s, " (thousands(traffic.failed)) " without a good answer"
             @for (name, milliseconds) in QUANTILES.iter().filter_map(|name| Some((*name, traffic.latency_ms.get(*name)?))) {
                 ", " (name) " " (number(*milliseconds)) " ms"

@@ -123,6 +123,7 @@ impl Traffic {
     pub fn new(from: impl Into<Sources>, url: impl Into<String>) -> Self {
         Self {
             from: from.into(),
+            workers: None,
             url: url.into(),
             hop: None,
             method: None,

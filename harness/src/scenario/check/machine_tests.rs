@@ -101,3 +101,17 @@ fn mistakes_about_machines_are_named_with_their_place() {
     assert!(!said.iter().any(String::is_empty), "{said:#?}");
     insta::assert_snapshot!(said.join("\n"));
 }
+
+#[test]
+fn machines_have_no_workers() {
+    let checked = checked(
+        "- {traffic: {from: {vm: echo-vm}, workers: 2, url: 'http://echo:8080/'}, expect: [{answered: all}]}\n\
+         - {traffic: {from: [{cluster: cluster1, workload: probe, namespace: bookinfo}, {vm: echo-vm}], workers: 2, url: 'http://echo:8080/'}, expect: [{answered: all}]}\n",
+    );
+    let said: Vec<String> = checked
+        .problems
+        .iter()
+        .map(|one| format!("{}:{} {}", one.location().line, one.location().column, one.message))
+        .collect();
+    insta::assert_snapshot!(said.join("\n"));
+}

@@ -19,6 +19,7 @@ mod said;
 mod steps;
 mod traffic;
 mod words;
+mod workers;
 
 use crate::diagnostic::tree::Path;
 use crate::diagnostic::{self, Document, Problems};
@@ -188,3 +189,5 @@ mod step_tests;
 mod tests;
 #[cfg(test)]
 mod traffic_tests;
+#[cfg(test)]
+mod worker_tests;

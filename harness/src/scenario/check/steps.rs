@@ -18,7 +18,7 @@ use crate::topology::Discovery;
 
 /// Default of `converge.timeout`: a push takes milliseconds; old connections end within `drainDuration`, which
 /// is 45 s where nobody says otherwise.
-const CONVERGE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const CONVERGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default of `traffic.timeout`.
 const TRAFFIC_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `connect.timeout`.
@@ -266,6 +266,9 @@ impl Context<'_> {
         if let (Some(from), Some(protocol)) = (&from, protocol) {
             let step = path.split_last().map_or_else(Path::root, |(step, _)| step);
             self.narrowed(&step.key("expect"), &expectations, from, protocol);
+            if file.workers.is_some() {
+                self.not_counted_at_sources(&step.key("expect"), &expectations, from);
+            }
         }
         let timeout = self.duration(&path.key("timeout"), file.timeout.as_deref(), TRAFFIC_TIMEOUT);
         let needed = needed_of_each(&expectations, file.from.all().len());
@@ -279,15 +282,19 @@ impl Context<'_> {
                 .help("leave `requests` out to send as many as needed");
             }
         }
+        let requests = file.requests.unwrap_or(needed);
+        let from = from?;
+        let workers = self.workers(path, file, &from, requests);
         Some(Traffic {
-            from: from?,
+            from,
+            workers,
             url: file.url.clone(),
             protocol: protocol?,
             hop: file.hop.clone(),
             method: file.method.clone(),
             body: file.body.clone(),
             headers: file.headers.clone(),
-            requests: file.requests.unwrap_or(needed),
+            requests,
             early_stop: file.early_stop,
             connections: file.connections,
             new_connection_per_request: file.new_connection_per_request,
@@ -351,6 +358,9 @@ impl Context<'_> {
         }
         if let Action::Traffic(traffic) = &measure.action {
             self.narrowed(path, &expectations, &traffic.from, traffic.protocol);
+            if traffic.workers.is_some() {
+                self.not_counted_at_sources(path, &expectations, &traffic.from);
+            }
             let (sent, needed) = (traffic.requests, needed_of_each(&expectations, traffic.from.len()));
             if sent >= needed {
                 return expectations;

@@ -178,7 +178,7 @@ fn each_mistake_has_a_message() {
         "- {traffic: {from: {cluster: cluster1, workload: prob}, url: 'http://x'}, expect: [{answered: all}]}\n".to_owned(),
         "- {traffic: {from: {cluster: cluster1, workload: probe}, url: 'http://x', timeout: 0s}, expect: [{answered: all}]}\n".to_owned(),
         "- {traffic: {from: {cluster: cluster1, workload: probe, namespace: shop}, url: 'http://x'}, expect: [{answered: all}]}\n".to_owned(),
-        "- {traffic: {from: {cluster: cluster1, workload: reviews-v1}, url: 'http://x', requests: 0, connections: 5000}, expect: [{answered: all}]}\n".to_owned(),
+        "- {traffic: {from: {cluster: cluster1, workload: reviews-v1}, url: 'http://x', requests: 0, connections: 300000}, expect: [{answered: all}]}\n".to_owned(),
         format!("- {{traffic: {{{FROM}, requests: 100}}, expect: [{{split: {{by: version, weights: {{v1: 50, v2: 50}}, margin: 5}}}}]}}\n"),
         split("by: colour, weights: {v1: 100}, margin: 5"),
         split("by: version, margin: 5"),

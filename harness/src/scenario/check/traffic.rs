@@ -94,7 +94,7 @@ impl Context<'_> {
     }
 
     /// Where the `from` of an expectation stands; one that could not be read may have stood before it.
-    fn place_of(&self, path: &Path, expectation: &Expectation) -> Path {
+    pub(super) fn place_of(&self, path: &Path, expectation: &Expectation) -> Path {
         let entries = (0..self.document.length(path)).map(|index| path.index(index));
         let is_its = |entry: &Path| self.document.key_location(&entry.key(&expectation.name)) == expectation.location;
         let mut entries = entries.filter(is_its);

@@ -46,6 +46,12 @@ impl<const COUNT: usize> From<[WorkloadFile; COUNT]> for SourcesFile {
 pub struct TrafficFile {
     /// The workload whose pod sends them, or the virtual machine, or a list of those that send at once.
     pub from: SourcesFile,
+    /// Pods of their own that send in place of the pods of `from`, for load that is too much for one: so many in all, as many
+    /// for each workload as for the others. They are made for the step, spread over nodes and zones, and removed after it.
+    /// To the mesh they are the workload that they send for; what it sends is divided among them.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 256))]
+    pub workers: Option<u32>,
     /// Absolute URL as that pod resolves it. Its scheme is the protocol: `http`, `http2`, `https`, `grpc`,
     /// `grpc-stream`, `ws`, `tcp`, `tcp-server-first` or `tls`; all but the first three speak to `echo`.
     pub url: String,
@@ -66,16 +72,18 @@ pub struct TrafficFile {
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub requests: Option<u64>,
-    /// How many connections of each source at a time. With 1, each request waits for the answer to the one before.
+    /// How many connections of each source at a time, at most 1,024 of one pod. With 1, each request waits for the answer to
+    /// the one before.
     #[serde(default = "eight")]
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 262_144))]
     pub connections: u32,
     /// Whether each request opens its own connection.
     #[serde(default)]
     pub new_connection_per_request: bool,
-    /// Requests that each source sends a second, whether or not earlier ones were answered. Needed in the background.
+    /// Requests that each source sends a second, whether or not earlier ones were answered; at most 10,000 from one pod.
+    /// Needed in the background.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = 2_560_000))]
     pub rate: Option<u32>,
     /// With `true`, requests are sent while the next steps are done, until a step with `stop`.
     #[serde(default)]

@@ -121,6 +121,9 @@ impl Look {
         if traffic.rate.is_some() {
             self.footprint.be_alone("it sends requests at a fixed rate");
         }
+        if traffic.workers.is_some() {
+            self.footprint.be_alone("it makes pods that send requests");
+        }
         traffic.from.iter().for_each(|from| self.traffic_from(from, &traffic.url));
     }
 

@@ -200,3 +200,10 @@ fn what_is_applied_under_a_shared_control_plane_is_applied_everywhere() {
     plan.topology.clusters[1].control_plane = Some("cluster1".to_owned());
     assert!(Footprint::of(&plan).alone().is_some_and(|why| why.contains("share a control plane")));
 }
+
+#[test]
+fn who_makes_pods_that_send_is_alone() {
+    let steps = calls("cluster1", "http://ratings:9080/x", "{answered: all}").replace("url:", "workers: 2, url:");
+    let alone = footprint(&format!("steps:\n{steps}"));
+    assert_eq!(alone.alone(), Some("it makes pods that send requests"));
+}

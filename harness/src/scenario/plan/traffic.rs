@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Expectation;
+use super::{Converge, Expectation};
 use crate::scenario::keys::serialize_duration;
 use crate::topology::Workload;
 use crate::traffic::probe::Protocol;
@@ -16,6 +16,9 @@ use crate::traffic::probe::Protocol;
 pub struct Traffic {
     /// The workloads whose pods send, all at once; at least one.
     pub from: Vec<Workload>,
+    /// Pods of their own that send in place of those of `from`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Workers>,
     /// Absolute URL as that pod resolves it, with the scheme of the scenario file.
     pub url: String,
     /// What is spoken.
@@ -48,6 +51,24 @@ pub struct Traffic {
     pub timeout: Duration,
     /// What must hold; at least one.
     pub expectations: Vec<Expectation>,
+}
+
+/// Pods that are made for a step to send in place of its sources' own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workers {
+    /// How many for each source, in the order of the sources; at least one.
+    pub of_each: Vec<u32>,
+    /// What is waited for before they send: that their proxies hold what the others hold.
+    pub converge: Converge,
+}
+
+impl Workers {
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.of_each.iter().sum()
+    }
 }
 
 impl Traffic {

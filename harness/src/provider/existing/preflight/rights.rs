@@ -23,7 +23,13 @@ const ALWAYS: &[(&str, &str, &str, &str)] = &[
     ("", "pods", "log", "get"),
     ("", "nodes", "", "list"),
     ("", "serviceaccounts", "token", "create"),
+    ("apps", "deployments", "", "get"),
     ("apps", "deployments", "", "patch"),
+    // Workers, which send in place of a workload's own pods.
+    ("batch", "jobs", "", "get"),
+    ("batch", "jobs", "", "create"),
+    ("batch", "jobs", "", "patch"),
+    ("batch", "jobs", "", "delete"),
 ];
 /// Verbs that are needed for whatever is made.
 const TO_MAKE: &[&str] = &["get", "create", "patch", "delete"];
