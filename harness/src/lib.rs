@@ -18,6 +18,7 @@ pub mod provider;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shard;
 pub mod topology;
 pub mod traffic;
 pub mod trust;

@@ -12,6 +12,8 @@ use super::manner::{JobsArgs, MannerArgs};
 use super::mesh::{DebugArgs, MeshArgs};
 use super::migrate::MigrateArgs;
 use super::plan::PlanArgs;
+use super::report::ReportArgs;
+use super::shards::ShardArgs;
 use super::vm::VmArgs;
 use crate::topology::Provider;
 
@@ -29,7 +31,7 @@ pub struct Cli {
 pub enum Command {
     /// Bring up an environment, run scenarios, report, tear down
     #[command(
-        after_help = "Examples:\n  meshproof e2e\n  meshproof e2e -E 'area(traffic-shift)' --out target/report\n  meshproof e2e my-scenario.yaml --keep"
+        after_help = "Examples:\n  meshproof e2e\n  meshproof e2e -E 'area(traffic-shift)' --out target/report\n  meshproof e2e my-scenario.yaml --keep\n  meshproof e2e -E 'all()' --shard 2/3 --out shard-2"
     )]
     E2e(E2eArgs),
     /// Bring up an environment that stays; on real clusters, go on with one that was interrupted or whose topology changed
@@ -68,7 +70,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what scenarios will do, how many requests they need and how long they take
     #[command(
-        after_help = "Examples:\n  meshproof plan\n  meshproof plan -E 'tag(mtls)'\n  meshproof plan my-scenario.yaml --format json\n  meshproof plan --provider kind --topology scenarios/topologies/flat-network.yaml"
+        after_help = "Examples:\n  meshproof plan\n  meshproof plan -E 'tag(mtls)'\n  meshproof plan my-scenario.yaml --format json\n  meshproof plan --shard 2/3\n  meshproof plan --provider kind --topology scenarios/topologies/flat-network.yaml"
     )]
     Plan(PlanArgs),
     /// Find mistakes in scenarios and topologies, without an environment
@@ -76,9 +78,9 @@ pub enum Command {
         after_help = "Examples:\n  meshproof lint\n  meshproof lint my-scenario.yaml my-topology.yaml --format json"
     )]
     Lint(LintArgs),
-    /// Show a recorded run, or write its report in another form
+    /// Show a recorded run, write its report in another form, or make one report of several shards
     #[command(
-        after_help = "Examples:\n  meshproof report\n  meshproof report --list\n  meshproof report 1a2b3c4d --open\n  meshproof report --format junit > junit.xml"
+        after_help = "Examples:\n  meshproof report\n  meshproof report --list\n  meshproof report 1a2b3c4d --open\n  meshproof report --format junit > junit.xml\n  meshproof report merge shard-1 shard-2 --out merged"
     )]
     Report(ReportArgs),
     /// Add the sidecar to manifests, as the mesh's webhook would
@@ -156,6 +158,9 @@ pub struct E2eArgs {
     /// Which scenarios.
     #[command(flatten)]
     pub selection: Selection,
+    /// Which part of them.
+    #[command(flatten)]
+    pub shard: ShardArgs,
     /// Folder for report.html, junit.xml, report.json, events.jsonl and logs; by default one for each run, the newest 20 are kept
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
@@ -163,7 +168,7 @@ pub struct E2eArgs {
     #[arg(long)]
     pub keep: bool,
     /// Only scenarios that did not pass when they last ran, by the recorded runs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "shard")]
     pub last_failed: bool,
     /// How many at once, and how often.
     #[command(flatten)]
@@ -236,6 +241,9 @@ pub struct RunArgs {
     /// Which scenarios.
     #[command(flatten)]
     pub selection: Selection,
+    /// Which part of them.
+    #[command(flatten)]
+    pub shard: ShardArgs,
     /// Name of the environment; needed where there are several. Given several times, each scenario runs on one of them that was
     /// brought up from its topology, so that what disturbs each other runs at once
     #[arg(long, value_name = "NAME")]
@@ -244,7 +252,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
     /// Only scenarios that did not pass when they last ran, by the recorded runs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "shard")]
     pub last_failed: bool,
     /// How many at once, and how often.
     #[command(flatten)]
@@ -275,36 +283,6 @@ pub struct SelftestArgs {
     /// How to print the table
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-}
-
-/// The forms of a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// A summary for people.
-    #[default]
-    Text,
-    /// report.json.
-    Json,
-    /// junit.xml.
-    Junit,
-    /// report.html.
-    Html,
-}
-
-/// Options of `report`.
-#[derive(Debug, Args)]
-pub struct ReportArgs {
-    /// The run: its id or how that begins, its name in the list, or its folder; by default the newest
-    pub run: Option<String>,
-    /// List the recorded runs, newest first
-    #[arg(long, conflicts_with_all = ["run", "open"])]
-    pub list: bool,
-    /// Open the page with the program that this desktop has for it
-    #[arg(long)]
-    pub open: bool,
-    /// How to print; made anew from the recorded events
-    #[arg(long, value_enum, default_value_t)]
-    pub format: ReportFormat,
 }
 
 /// Options of `kubeconfig`.

@@ -17,7 +17,9 @@ pub mod manner;
 pub mod mesh;
 mod migrate;
 pub(crate) mod plan;
+pub mod report;
 mod schema;
+pub mod shards;
 pub mod vm;
 
 use std::ffi::OsString;

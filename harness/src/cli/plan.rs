@@ -10,6 +10,7 @@ use super::beside;
 use super::existing::IstioArgs;
 use super::files::{self, Error, Selected};
 use super::pretty;
+use super::shards::{self, Chosen, ShardArgs};
 use crate::environment::MeshSource;
 use crate::provider::kind;
 use crate::provider::kind::istio::{Installer, Way};
@@ -18,6 +19,7 @@ use crate::provider::kind::lock::{Lock, UnknownRelease};
 use crate::provider::kind::plan::Wanted;
 use crate::report::RunOutcome;
 use crate::scenario::{Plan, explain};
+use crate::shard::Shard;
 use crate::topology::{Provider, Topology, draw, support};
 
 /// Options of `plan`.
@@ -26,8 +28,11 @@ pub struct PlanArgs {
     /// Which scenarios.
     #[command(flatten)]
     pub selection: Selection,
+    /// Which part of them.
+    #[command(flatten)]
+    pub shard: ShardArgs,
     /// Show how clusters of this provider would be made, in place of scenarios
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "shard")]
     pub provider: Option<Provider>,
     /// For kind: the mesh that is to be installed, Istio by default
     #[arg(long, value_enum, requires = "provider")]
@@ -69,11 +74,31 @@ pub(super) fn run(args: &PlanArgs) -> RunOutcome {
     if selected.plans.is_empty() {
         return nothing_selected(&selected);
     }
-    match args.format {
-        Format::Text => super::print(&text(&selected.plans)),
-        Format::Json => super::print(&format!("{:#}\n", document(&selected.plans))),
-    }
+    let chosen = match shards::choose(&selected.plans, &args.shard, args.selection.root.as_deref()) {
+        Ok(chosen) => chosen,
+        Err(error) => return refuse_shard(&error),
+    };
+    show(args.format, &selected.plans, chosen.as_ref());
     RunOutcome::Passed
+}
+
+/// All that is selected, or the part of it that a shard has.
+fn show(format: Format, selected: &[Plan], chosen: Option<&Chosen>) {
+    let plans = chosen.map_or(selected, |chosen| &chosen.plans);
+    match format {
+        Format::Text => {
+            let head = chosen.map(|chosen| format!("{}\n\n", chosen.sentence())).unwrap_or_default();
+            super::print(&(head + &text(plans)));
+        }
+        Format::Json => {
+            let mut document = document(plans);
+            if let Some(chosen) = chosen {
+                let Shard { number, of } = chosen.facts.shard;
+                document["shard"] = json!({ "number": number, "of": of, "estimatedMs": chosen.loads });
+            }
+            super::print(&format!("{document:#}\n"));
+        }
+    }
 }
 
 /// How kind clusters for a topology would be made. Networks are shown with the addresses that they get where Docker has no other.
@@ -197,5 +222,11 @@ pub(crate) fn refuse(error: &Error) -> RunOutcome {
             eprintln!("error: {error}{cause}");
         }
     }
+    RunOutcome::WrongUsage
+}
+
+/// Says why there is no shard to choose scenarios of.
+pub(crate) fn refuse_shard(error: &shards::Error) -> RunOutcome {
+    eprintln!("error: {}\n  help: {}", crate::cluster::chain(error), error.cure());
     RunOutcome::WrongUsage
 }

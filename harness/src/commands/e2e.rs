@@ -8,21 +8,24 @@ use super::last_failed;
 use super::machines;
 use super::session::{Reports, Session, new_run_id};
 use super::up::{complain_lack, supported};
+use super::versions::versions;
 use super::{complain_kept, root};
 use crate::cli::args::{E2eArgs, RunArgs, Selection};
 use crate::cli::filter::Filter;
+use crate::cli::shards::{self, ShardArgs};
 use crate::cli::{files, plan};
 use crate::environment::Given;
 use crate::report::{EventKind, RunOutcome};
 use crate::run::{self, Job, KeptError, Manner, Stage, State};
 use crate::scenario::Plan;
+use crate::shard::ShardFacts;
 use crate::topology::{Topology, support};
 
 /// Brings up, runs, reports, tears down; once for each topology that the scenarios name.
 pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
     let selection = if args.last_failed { args.selection.clone() } else { or_smoke(&args.selection) };
-    let mut plans = match selected(&selection, args.last_failed) {
-        Ok(plans) => plans,
+    let (mut plans, shard) = match part_of_selected(&selection, args.last_failed, &args.shard) {
+        Ok(part) => part,
         Err(outcome) => return outcome,
     };
     if let Some(provider) = args.provider {
@@ -39,7 +42,7 @@ pub(super) async fn run(args: &E2eArgs) -> RunOutcome {
         Err(outcome) => return outcome,
     };
     let (out, manner, given) = (args.out.as_deref(), args.manner.manner(), args.existing.given());
-    let task = Task { command: "e2e", out, manner, given, fallback };
+    let task = Task { command: "e2e", out, manner, given, fallback, shard };
     in_own_environments(&task, plans, args.keep).await.outcome
 }
 
@@ -55,6 +58,8 @@ pub(super) struct Task<'args> {
     pub(super) given: Given,
     /// Why virtual machines that could be containers are not.
     pub(super) fallback: Option<String>,
+    /// Which shard the scenarios are.
+    pub(super) shard: Option<ShardFacts>,
 }
 
 /// What came of a task.
@@ -79,7 +84,13 @@ pub(super) async fn in_own_environments(task: &Task<'_>, plans: Vec<Plan>, keep:
     for (topology, plans) in groups {
         let out = task.out.map(|out| if several { out.join(&topology.name) } else { out.to_owned() });
         let one = one(
-            &Task { out: out.as_deref(), given: task.given.clone(), fallback: task.fallback.clone(), ..*task },
+            &Task {
+                out: out.as_deref(),
+                given: task.given.clone(),
+                fallback: task.fallback.clone(),
+                shard: task.shard.clone(),
+                ..*task
+            },
             &topology,
             plans,
             keep,
@@ -105,7 +116,11 @@ async fn one(task: &Task<'_>, topology: &Topology, plans: Vec<Plan>, keep_it: bo
         Ok(session) => session,
         Err(outcome) => return Ran::refused(outcome),
     };
-    tell_plan(&session, &plans);
+    let versions = versions(topology, &task.given);
+    if !versions.is_empty() {
+        session.events.send(EventKind::VersionsKnown { versions });
+    }
+    tell_plan(&session, &plans, task.shard.as_ref());
     let job = Job {
         environment,
         run_id: session.run_id.clone(),
@@ -147,12 +162,12 @@ async fn keep(job: &Job, session: &Session) -> RunOutcome {
 
 /// Runs scenarios on an environment that stays.
 pub(super) async fn run_on_kept(args: &RunArgs) -> RunOutcome {
-    let plans = match selected(&args.selection, args.last_failed) {
-        Ok(plans) => plans,
+    let (plans, shard) = match part_of_selected(&args.selection, args.last_failed, &args.shard) {
+        Ok(part) => part,
         Err(outcome) => return outcome,
     };
     let (out, manner) = (args.out.as_deref(), args.manner.manner());
-    let task = Task { command: "run", out, manner, given: Given::default(), fallback: None };
+    let task = Task { command: "run", out, manner, given: Given::default(), fallback: None, shard };
     on_kept(&task, &plans, &args.name).await.outcome
 }
 
@@ -168,7 +183,7 @@ pub(super) async fn on_kept(task: &Task<'_>, plans: &[Plan], names: &[String]) -
     };
     let plans: Vec<Plan> = plans.iter().map(|plan| as_played(plan, &stages)).collect();
     let plans = plans.as_slice();
-    tell_plan(&session, plans);
+    tell_plan(&session, plans, task.shard.as_ref());
     let out = session.out.clone();
     let outcome = run::run_on_kept(&stages, plans, task.manner, &out, &session.events, &session.interruption).await;
     Ran { outcome: session.finish(outcome).await, folders: vec![out] }
@@ -231,7 +246,24 @@ pub(super) fn selected(selection: &Selection, last_failed: bool) -> Result<Vec<P
     }
 }
 
-fn tell_plan(session: &Session, plans: &[Plan]) {
+/// What is selected, or the shard of it that was asked for.
+fn part_of_selected(
+    selection: &Selection,
+    last_failed: bool,
+    shard: &ShardArgs,
+) -> Result<(Vec<Plan>, Option<ShardFacts>), RunOutcome> {
+    let plans = selected(selection, last_failed)?;
+    match shards::choose(&plans, shard, selection.root.as_deref()) {
+        Ok(Some(chosen)) => Ok((chosen.plans, Some(chosen.facts))),
+        Ok(None) => Ok((plans, None)),
+        Err(error) => Err(plan::refuse_shard(&error)),
+    }
+}
+
+fn tell_plan(session: &Session, plans: &[Plan], shard: Option<&ShardFacts>) {
+    if let Some(facts) = shard {
+        session.events.send(EventKind::ShardKnown { facts: facts.clone() });
+    }
     let mut topologies: Vec<&Topology> = Vec::new();
     for plan in plans {
         if !topologies.contains(&&plan.topology) {

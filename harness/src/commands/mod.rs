@@ -3,6 +3,7 @@
 mod bundle;
 mod doctor;
 mod down;
+mod durations;
 mod e2e;
 mod images;
 mod inject;
@@ -10,12 +11,14 @@ mod kubeconfig;
 mod last_failed;
 mod logs;
 mod machines;
+mod merge;
 mod mesh;
 mod report;
 mod selftest;
 mod session;
 mod status;
 mod up;
+mod versions;
 mod vm;
 
 use camino::Utf8PathBuf;

@@ -7,18 +7,21 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use super::last_failed::not_passed;
-use crate::cli::args::{ReportArgs, ReportFormat};
+use super::session::FILES;
+use super::{durations, merge};
+use crate::cli::report::{ReportArgs, ReportFormat, Several};
 use crate::environment::state_root;
 use crate::report::console::{Options, recorded};
 use crate::report::runs::{self, RunFolder, Runs};
 use crate::report::{Record, RunOutcome, html, journal, json, junit};
 
-/// Files of a run that a summary names, with what they are.
-const FILES: [(&str, &str); 3] =
-    [("report", "report.html"), ("JUnit report", "junit.xml"), ("JSON report", "report.json")];
-
 pub(super) fn run(args: &ReportArgs) -> RunOutcome {
-    let done = if args.list { list(args.format) } else { show(args) };
+    let done = match &args.several {
+        Some(Several::Merge(args)) => merge::run(args),
+        Some(Several::Durations(args)) => durations::run(args),
+        None if args.list => list(args.format),
+        None => show(args),
+    };
     done.unwrap_or_else(|outcome| outcome)
 }
 
@@ -88,9 +91,9 @@ fn show(args: &ReportArgs) -> Result<RunOutcome, RunOutcome> {
 }
 
 fn text(folder: &Utf8Path, record: &Record) -> String {
-    let there = FILES.iter().filter(|(_, name)| folder.join(name).exists());
+    let there = FILES.iter().filter(|(_, name, _)| folder.join(name).exists());
     let reports: Vec<(String, String)> =
-        there.map(|(what, name)| ((*what).to_owned(), folder.join(name).into_string())).collect();
+        there.map(|(what, name, _)| ((*what).to_owned(), folder.join(name).into_string())).collect();
     let head = format!(
         "meshproof {}  environment {}, run {}, {}: {}\n{folder}\n",
         record.command,
@@ -166,9 +169,7 @@ pub(super) fn all() -> Result<(Utf8PathBuf, Vec<RunFolder>), RunOutcome> {
 }
 
 pub(super) fn read(folder: &Utf8Path) -> io::Result<Record> {
-    let (events, unreadable) = journal::read(folder)?;
-    let mut record = Record::default();
-    events.iter().for_each(|event| record.add(event));
+    let (mut record, unreadable) = read_counted(folder)?;
     if unreadable > 0 {
         record
             .warnings
@@ -177,7 +178,27 @@ pub(super) fn read(folder: &Utf8Path) -> io::Result<Record> {
     Ok(record)
 }
 
-fn unreadable(path: &Utf8Path, error: &io::Error) -> RunOutcome {
+/// What a run recorded, and how many lines of that could not be read.
+pub(super) fn read_counted(folder: &Utf8Path) -> io::Result<(Record, usize)> {
+    let (events, unreadable) = journal::read(folder)?;
+    let mut record = Record::default();
+    events.iter().for_each(|event| record.add(event));
+    Ok((record, unreadable))
+}
+
+/// Folders of runs: each that is named, or those below it. None is below another.
+pub(super) fn folders(named: &Utf8Path) -> io::Result<Vec<Utf8PathBuf>> {
+    if named.join(journal::FILE).is_file() {
+        return Ok(vec![named.to_owned()]);
+    }
+    let mut below = named.read_dir_utf8()?.collect::<io::Result<Vec<_>>>()?;
+    below.sort_by(|left, right| left.path().cmp(right.path()));
+    // A link could lead back.
+    let inner = below.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    inner.map(|entry| folders(entry.path())).collect::<io::Result<Vec<_>>>().map(|all| all.concat())
+}
+
+pub(super) fn unreadable(path: &Utf8Path, error: &io::Error) -> RunOutcome {
     complain(
         &format!("cannot read {path}: {error}"),
         "`meshproof report --list` lists the runs that can be read",

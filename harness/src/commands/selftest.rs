@@ -45,7 +45,7 @@ pub(super) async fn run(args: &SelftestArgs) -> RunOutcome {
 
 async fn carry_out(args: &SelftestArgs, mut plans: Vec<Plan>) -> Result<Ran, RunOutcome> {
     let (out, manner) = (args.out.as_deref(), args.jobs.manner());
-    let mut task = Task { command: "selftest", out, manner, given: Given::default(), fallback: None };
+    let mut task = Task { command: "selftest", out, manner, given: Given::default(), fallback: None, shard: None };
     if !args.name.is_empty() {
         return Ok(on_kept(&task, &plans, &args.name).await);
     }

@@ -10,7 +10,7 @@ use crate::report::journal::{self, Journal};
 use crate::report::json::{self, FileReport, Format};
 use crate::report::runs::{self, KEPT, Runs};
 use crate::report::stream::{Consumer, EventSender, EventStream};
-use crate::report::summary::JobSummary;
+use crate::report::summary::{self, JobSummary};
 use crate::report::{EventKind, RunOutcome, html, junit};
 use crate::run::Interruption;
 
@@ -22,6 +22,13 @@ pub(super) enum Reports {
     /// None.
     None,
 }
+
+/// The report files of a run: what each is, its name, and how it is written.
+pub(super) const FILES: [(&str, &str, Format); 3] = [
+    ("report", "report.html", html::format),
+    ("JUnit report", "junit.xml", junit::format),
+    ("JSON report", "report.json", json::format),
+];
 
 /// What a command needs to know of its run.
 pub(super) struct Session {
@@ -74,6 +81,8 @@ impl Session {
             environment: environment.to_owned(),
             started: now.to_string(),
         });
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        events.send(EventKind::VersionsKnown { versions: [("meshproof".to_owned(), version)].into() });
         let given = state_root.join(runs::FOLDER);
         let linked = if out.starts_with(&given) { Ok(()) } else { runs.link(&run_id, now, &out) };
         tidy(&runs, linked, &events);
@@ -132,18 +141,13 @@ fn consumers(out: &Utf8Path, reports: Reports, journal: Journal) -> (Vec<Box<dyn
     let mut options = Options::detect();
     let mut recorders: Vec<Box<dyn Consumer>> = vec![Box::new(journal)];
     if reports == Reports::Files {
-        let files: [(&str, &str, Format); 3] = [
-            ("report", "report.html", html::format),
-            ("JUnit report", "junit.xml", junit::format),
-            ("JSON report", "report.json", json::format),
-        ];
-        for (what, name, format) in files {
+        for (what, name, format) in FILES {
             options.reports.push((what.to_owned(), out.join(name).to_string()));
             recorders.push(Box::new(FileReport::new(out.join(name), format)));
         }
-        let summary = std::env::var("GITHUB_STEP_SUMMARY").ok().filter(|path| !path.is_empty());
         // Last: unlike a file it cannot be written again when one of the others fails.
-        recorders.extend(summary.map(|path| Box::new(JobSummary::new(path.into())) as Box<dyn Consumer>));
+        let summary = summary::file_of_job().map(|path| Box::new(JobSummary::new(path)) as Box<dyn Consumer>);
+        recorders.extend(summary);
     }
     (recorders, Console::standard(options))
 }

@@ -4,6 +4,7 @@
 //! events in the same order and never ask the engine anything. Order that producers keep: `RunStarted` first,
 //! `RunFinished` last; a phase, scenario or step starts before it finishes; checks of a step come before its end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -15,6 +16,7 @@ use super::figures::{Situation, TopologyFacts, Traffic};
 use super::outcome::RunOutcome;
 use super::record::{Artifact, Memory};
 use crate::diagnostic::Location;
+use crate::shard::ShardFacts;
 
 /// One thing that happened, and when: a line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +48,16 @@ pub enum EventKind {
         environment: String,
         /// Wall-clock time, RFC 3339.
         started: String,
+    },
+    /// Versions of what takes part are known; more can follow.
+    VersionsKnown {
+        /// By name: `meshproof`, `Envoy`, `Istio`, ...
+        versions: BTreeMap<String, String>,
+    },
+    /// The run is one shard of several.
+    ShardKnown {
+        /// Which, and of what.
+        facts: ShardFacts,
     },
     /// It is known what will be done.
     PlanReady {

@@ -41,7 +41,7 @@ impl Consumer for FileReport {
 }
 
 /// Writes beside the target first, so that no reader ever sees half of a file; what could not be written is not left.
-fn write_whole(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_file_name(format!("{}.partial", path.file_name().unwrap_or("report")));
     let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {

@@ -3,9 +3,11 @@
 //! The engine sends [`event`]s into one [`stream`], which frees them of secrets ([`redact`]) and hands them to consumers:
 //! [`journal`] writes each as it happens, [`console`] shows them, and [`json`], [`junit`], [`html`] and [`summary`] are
 //! written at the end from the [`record`] that they add up to. [`outcome`] turns the end of a run into an exit code,
-//! [`layer`] guesses where a failure comes from, [`tally`] counts repetitions, [`selftest`] tells what came of controls, [`runs`] keeps the folders of runs.
+//! [`layer`] guesses where a failure comes from, [`tally`] counts repetitions, [`selftest`] tells what came of controls,
+//! [`merge`] makes one record of those of several shards, [`runs`] keeps the folders of runs.
 
 pub mod console;
+pub mod counts;
 pub mod event;
 pub mod figures;
 pub mod html;
@@ -13,6 +15,7 @@ pub mod journal;
 pub mod json;
 pub mod junit;
 pub mod layer;
+pub mod merge;
 pub mod outcome;
 pub mod record;
 pub mod redact;

@@ -1,5 +1,6 @@
 //! What the events of a run add up to: the tree that JUnit and JSON reports are written from.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -7,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{CheckReport, Event, EventKind, PhaseOutcome, Repetition, StepOutcome};
 use super::figures::{Situation, TopologyFacts, Traffic};
+use super::merge::Part;
 use super::outcome::RunOutcome;
 use super::tally::{Tally, tallies};
+use crate::shard::ShardFacts;
 use crate::topology::file::ApiVersion;
 
 /// The kind of the document.
@@ -18,7 +21,7 @@ pub enum ReportKind {
     Report,
 }
 
-/// A run and everything that is known of it. Times are milliseconds since the run started.
+/// A run and everything that is known of it, or several runs that were merged. Times are milliseconds since the run started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(title = "meshproof report")]
@@ -44,6 +47,15 @@ pub struct Record {
     pub duration_ms: u64,
     /// Names of the scenarios that were to be run.
     pub selected: Vec<String>,
+    /// Versions of what took part, by its name; `meshproof` is always among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<String, String>,
+    /// Which shard of a selection the run was; `None` where it was to run all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardFacts>,
+    /// The runs that this report was merged from; none where it is of one run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// Where they run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topologies: Vec<TopologyFacts>,
@@ -199,21 +211,6 @@ pub struct FileRecord {
     pub path: String,
 }
 
-/// How many steps ended how; groups are not counted, their members are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Proved, or simply done.
-    pub passed: usize,
-    /// Refuted.
-    pub failed: usize,
-    /// Not decided.
-    pub inconclusive: usize,
-    /// Not run, with a reason.
-    pub skipped: usize,
-    /// Could not be carried out.
-    pub errored: usize,
-}
-
 impl Default for Record {
     fn default() -> Self {
         Self {
@@ -227,6 +224,9 @@ impl Default for Record {
             exit_code: None,
             duration_ms: 0,
             selected: Vec::new(),
+            versions: BTreeMap::new(),
+            shard: None,
+            parts: Vec::new(),
             topologies: Vec::new(),
             phases: Vec::new(),
             memory: None,
@@ -252,6 +252,8 @@ impl Record {
                 self.started.clone_from(started);
             }
             EventKind::PlanReady { scenarios, .. } => self.selected.clone_from(scenarios),
+            EventKind::VersionsKnown { versions } => self.versions.extend(versions.clone()),
+            EventKind::ShardKnown { facts } => self.shard = Some(facts.clone()),
             EventKind::TopologyKnown { topology } => self.topologies.push(topology.clone()),
             EventKind::PhaseStarted { .. } | EventKind::PhaseProgress { .. } | EventKind::PhaseFinished { .. } => {
                 self.add_phase(&event.kind, now);
@@ -376,22 +378,6 @@ impl Record {
 
     fn step(&mut self, scenario: &str, id: &str) -> Option<&mut StepRecord> {
         self.scenario(scenario)?.steps.iter_mut().rev().find(|record| record.id == id)
-    }
-
-    /// How many steps of all scenarios ended how.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for step in self.scenarios.iter().flat_map(ScenarioRecord::leaves) {
-            match &step.outcome {
-                Some(StepOutcome::Passed) => counts.passed += 1,
-                Some(StepOutcome::Failed) => counts.failed += 1,
-                Some(StepOutcome::Inconclusive) => counts.inconclusive += 1,
-                Some(StepOutcome::Skipped { .. }) => counts.skipped += 1,
-                Some(StepOutcome::Errored { .. }) | None => counts.errored += 1,
-            }
-        }
-        counts
     }
 }
 

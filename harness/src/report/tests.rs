@@ -377,3 +377,4 @@ fn what_hides_a_verdict_outranks_it() {
 }
 
 mod several;
+mod summaries;

@@ -1,5 +1,12 @@
 //! Small wordings that several reports share.
 
+use super::record::Record;
+
+/// `meshproof 0.1.0, Envoy 1.40.0`.
+pub(crate) fn versions(record: &Record) -> String {
+    record.versions.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
+}
+
 /// A duration for people.
 pub(crate) fn seconds(milliseconds: u64) -> String {
     match milliseconds {

@@ -19,3 +19,4 @@ mod management;
 mod on_docker;
 mod own_image;
 mod recorded;
+mod shards;

@@ -69,7 +69,12 @@ impl Lines {
                 self.phases.insert(phase.clone(), (event.elapsed, title.clone()));
                 Vec::new()
             }
-            EventKind::TopologyKnown { .. }
+            EventKind::ShardKnown { facts } => {
+                let text = format!("shard {} of {} scenarios", facts.shard, facts.selection.len());
+                vec![Line::new(Style::Quiet, text)]
+            }
+            EventKind::VersionsKnown { .. }
+            | EventKind::TopologyKnown { .. }
             | EventKind::PhaseProgress { .. }
             | EventKind::StepProgress { .. }
             | EventKind::TrafficMeasured { .. }

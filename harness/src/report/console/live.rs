@@ -64,6 +64,8 @@ impl Live {
                 }
             }
             EventKind::RunStarted { .. }
+            | EventKind::VersionsKnown { .. }
+            | EventKind::ShardKnown { .. }
             | EventKind::PlanReady { .. }
             | EventKind::TopologyKnown { .. }
             | EventKind::TrafficMeasured { .. }

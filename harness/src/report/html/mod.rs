@@ -11,6 +11,7 @@ mod latency;
 mod layout;
 mod limits;
 mod overview;
+mod parts;
 mod reachability;
 mod repetitions;
 mod samples;
@@ -77,6 +78,7 @@ fn whole(record: &Record, limits: &Limits) -> Markup {
                 (overview::header(record, limits))
                 main #main {
                     (overview::failures(record, limits))
+                    (parts::section(record, limits))
                     (repetitions::section(record, limits))
                     (drawing::section(record, limits))
                     (scenario::over_time(record, limits))

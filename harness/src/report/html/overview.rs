@@ -9,7 +9,7 @@ use super::{class_of_run, steps};
 use crate::report::event::{PhaseOutcome, StepOutcome};
 use crate::report::layer::{self, Failure};
 use crate::report::record::Record;
-use crate::report::words::{bytes, seconds};
+use crate::report::words::{bytes, seconds, versions};
 
 /// The verdict in a few words.
 pub(super) fn verdict(record: &Record) -> String {
@@ -76,6 +76,12 @@ fn facts(record: &Record, limits: &Limits) -> Markup {
     if !record.topologies.is_empty() {
         let names: Vec<&str> = record.topologies.iter().map(|topology| topology.name.as_str()).collect();
         facts.push(("Topology", names.join(", ")));
+    }
+    if let Some(known) = &record.shard {
+        facts.push(("Shard", format!("{} of {} scenarios", known.shard, known.selection.len())));
+    }
+    if !record.versions.is_empty() {
+        facts.push(("Versions", versions(record)));
     }
     if let Some(memory) = record.memory {
         let pods = format!(
