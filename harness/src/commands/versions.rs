@@ -9,7 +9,7 @@ use crate::topology::{Provider, Topology};
 /// The node image and Istio where clusters are made of them. What a bundle brings is not known before it is read.
 pub(super) fn versions(topology: &Topology, given: &Given) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
-    if topology.provider != Provider::Kind || given.bundle.is_some() {
+    if !topology.has_clusters_of(Provider::Kind) || given.bundle.is_some() {
         return versions;
     }
     let lock = Lock::read();

@@ -312,7 +312,7 @@ pub(super) async fn look_at(
         let mut findings = preflight::look(cluster, &wanted, existing.run_id()).await.map_err(mesh::Error::from)?;
         findings.problems.extend(mesh_in_the_way(cluster, topology, source, existing.run_id()).await?);
         if source == MeshSource::Present && topology.meshed().any(|meshed| meshed.name == cluster.name()) {
-            let looked = findings.look_at_gateways(cluster, &topology.mesh.gateways).await;
+            let looked = findings.look_at_gateways(cluster, &topology.mesh.gateways, topology.is_crossed()).await;
             looked.map_err(mesh::Error::from)?;
         }
         Ok::<_, Error>(findings)

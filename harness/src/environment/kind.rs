@@ -1,7 +1,8 @@
-//! Brings an environment up on Docker, with clusters beside it that are there: looks at the machine, makes networks and clusters, installs the mesh on them, and goes on as
-//! on any other clusters.
+//! Brings an environment up on Docker, with clusters beside it that are there: looks at the machine, makes networks and clusters,
+//! installs the mesh on them, and goes on as on any other clusters.
 
 mod beside;
+mod error;
 mod failed;
 mod istio;
 mod load_balancers;
@@ -21,136 +22,22 @@ use super::layers::progress::Progress;
 use super::layers::{Layer, arrangement, arrangement::Arrangement, record};
 use super::take_down::{undo, wait_for_the_end};
 use super::{authorities, authorities::Authorities, directory};
-use crate::bundle;
 use crate::cluster::Cluster;
-use crate::image::{load, ours};
-use crate::install::manifest;
 use crate::provider::existing::Existing;
 use crate::provider::fleet::{self, Fleet};
 use crate::provider::kind::Kind;
-use crate::provider::kind::doctor::{self, Check, State};
+use crate::provider::kind::doctor::{self, State};
 use crate::provider::kind::engine::{self, Engine};
-use crate::provider::kind::lock::{Lock, UnknownRelease};
-use crate::provider::kind::networks;
+use crate::provider::kind::lock::Lock;
 use crate::provider::kind::plan::{self, ClusterPlan, Plan, Wanted};
 use crate::provider::kind::router::{self, Router};
-use crate::provider::programs;
 use crate::report::event::EventKind;
 use crate::report::stream::EventSender;
 use crate::topology::Topology;
 use beside::Beside;
+pub(super) use error::Error;
 use run::{run, write};
 use supply::{Stock, Supply};
-
-/// Clusters on Docker could not be made or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The machine cannot.
-    #[error("this machine cannot run kind clusters: {}", .0.iter().map(|check| format!("{}: {}", check.name, check.found)).collect::<Vec<_>>().join("; "))]
-    Lacking(Vec<Check>),
-    /// A cluster of that name is there already, and not ours.
-    #[error("there is a kind cluster {name} already")]
-    Taken {
-        /// Its name.
-        name: String,
-    },
-    /// There is no plan.
-    #[error(transparent)]
-    Plan(#[from] plan::Error),
-    /// Networks could not be made.
-    #[error(transparent)]
-    Networks(#[from] networks::Error),
-    /// The environment cannot be written down.
-    #[error(transparent)]
-    State(#[from] crate::provider::kind::Error),
-    /// Docker.
-    #[error(transparent)]
-    Docker(#[from] engine::Error),
-    /// The router.
-    #[error(transparent)]
-    Router(#[from] router::Error),
-    /// The images of our programs cannot be made.
-    #[error("the images of this project cannot be made")]
-    Images(#[from] ours::Error),
-    /// Docker does not take them.
-    #[error(transparent)]
-    Load(#[from] load::Error),
-    /// A bundle cannot be used.
-    #[error(transparent)]
-    Bundle(#[from] bundle::read::Error),
-    /// The images of a bundle cannot be handed over.
-    #[error(transparent)]
-    OfBundle(#[from] bundle::load::Error),
-    /// Istio is wanted in a release that is not supported.
-    #[error(transparent)]
-    Release(#[from] UnknownRelease),
-    /// The programs are not there.
-    #[error(transparent)]
-    Programs(#[from] programs::Error),
-    /// Values of Istio's charts.
-    #[error(transparent)]
-    Values(#[from] manifest::Error),
-    /// A file cannot be written.
-    #[error("cannot write {path}")]
-    Write {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A command failed.
-    #[error("{cluster}: `{command}` {ended}: {said}")]
-    Command {
-        /// The cluster.
-        cluster: String,
-        /// The command line.
-        command: String,
-        /// How it ended.
-        ended: String,
-        /// The end of what it said.
-        said: String,
-    },
-    /// MetalLB does not say which addresses it gives.
-    #[error(transparent)]
-    LoadBalancers(#[from] eventually::TimedOut),
-    /// A node, or a LoadBalancer, has no address on its network.
-    #[error("{0} has no address on its network")]
-    NoAddress(String),
-    /// An API server does not answer after its node was started again.
-    #[error("{0}")]
-    Silent(String),
-}
-
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn cure(&self) -> Option<String> {
-        match self {
-            Self::Lacking(checks) => {
-                let cures: Vec<&str> = checks.iter().filter_map(|check| check.cure.as_deref()).collect();
-                Some(cures.join("; "))
-            }
-            Self::Taken { name } => Some(format!(
-                "`--recreate` replaces it; `--name …` is for another environment; as it is it can be used by `provider: existing`, context kind-{name}"
-            )),
-            Self::Bundle(error) | Self::OfBundle(bundle::load::Error::Bundle(error)) => Some(error.problem.cure()),
-            Self::Command { said, .. } if said.contains("pull image") => Some(
-                "make a bundle where there is a network (`cargo xtask bundle`) and say `--bundle FILE` here; or `docker load` the image and say its name and tag by --node-image"
-                    .to_owned(),
-            ),
-            Self::Docker(error)
-            | Self::Router(router::Error::Docker(error))
-            | Self::Networks(networks::Error::Docker(error)) => error.cure(),
-            Self::Command { command, .. } => Some(format!("`{command}` says more when it is run by hand")),
-            Self::State(error) => error.cure(),
-            Self::Silent(_) => Some(
-                "`docker logs` of its node says how far it came; `meshproof down`, then `up`, makes everything anew".to_owned(),
-            ),
-            _ => None,
-        }
-    }
-}
 
 /// Which environment is brought up.
 pub struct OnDocker<'job> {
@@ -242,15 +129,21 @@ pub async fn begin(
         resume::refuse(&kind, topology, (mesh, given.load_balancers), &parts)?;
         let stock = supply.stock(topology, mesh)?;
         let beside = beside::look(&kind, topology, given, mesh, &mut parts).await?;
+        // Where somebody is asked at all, it is before anything that runs is removed.
+        let mut agreed = beside.is_none();
+        if !agreed && goes_on && resume::kept_networks(&kind, topology).await.map_err(BringUpError::from)?.is_none() {
+            events.warn("the networks are others now, so the kind clusters of this environment are made anew", None);
+            confirm(given.yes).await?;
+            agreed = true;
+        }
         let networks = resume::networks(&mut kind, docker, topology).await?;
         let plan = plan::plan(topology, &Wanted { networks: &networks, ..wanted }).map_err(Error::from)?;
-        kind.has_clusters(&plan).map_err(Error::from)?;
         repair::mend(&mut kind, &plan, docker.out, events).await?;
         let layers = resume::decided(&kind, &plan, &stock, parts, beside.as_ref().map(|beside| &beside.found)).await?;
         let elsewhere = beside.as_ref().map(|beside| beside.text(&layers)).unwrap_or_default();
         let text = format!("{}{}{elsewhere}", plan.text(), resume::decisions(&plan, &layers));
         events.send(EventKind::PlanReady { text, scenarios: Vec::new(), requests: 0 });
-        if beside.is_some() && !layers.is_done() {
+        if !agreed && !layers.is_done() {
             confirm(given.yes).await?;
         }
         Ok((plan, stock, layers, unwritten, arrangement, beside))
@@ -284,6 +177,7 @@ pub async fn bring_up(
     directory::is_incomplete(begun.kind.directory())?;
     begun.arrangement.keep(begun.kind.directory())?;
     begun.authorities.keep(begun.kind.directory())?;
+    begun.kind.has_clusters(&begun.plan).map_err(fleet::Error::from)?;
     let done = cancel.run_until_cancelled(carry_out(&mut begun, topology, events)).await;
     let Begun { kind, beside, out, layers, .. } = begun;
     if let Some(Err(_)) = &done {
@@ -307,6 +201,9 @@ async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender)
     let Begun { kind, beside, plan, supply, stock, layers, .. } = begun;
     let (plan, layers) = (&*plan, &*layers);
     let engine = kind.engine();
+    // Layers that are done anew forget what they had, so this is asked first.
+    let obsolete = layers.obsolete();
+    layers.obsolete_goes()?;
     phase(events, "images", "provide the images", async {
         let kept = plan.clusters.iter().all(|cluster| layers.keeps(Layer::Images, &cluster.name));
         if kept && layers.keeps(Layer::Host, "") {
@@ -318,7 +215,9 @@ async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender)
     .await?;
     phase(events, "router", "join the networks", async {
         let work = async {
-            engine.remove_container(&router::container_name(&plan.environment)).await.map_err(Error::from)?;
+            let router = router::container_name(&plan.environment);
+            kind.has_no_longer(|container| container == router).map_err(fleet::Error::from)?;
+            engine.remove_container(&router).await.map_err(Error::from)?;
             if plan.networks.len() > 1 {
                 let router = Router::start(&engine, &plan.environment, &plan.networks).await.map_err(Error::from)?;
                 kind.has_router(Some(&router)).map_err(fleet::Error::from)?;
@@ -331,6 +230,10 @@ async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender)
     })
     .await?;
     phase(events, "clusters", format!("make {} kind clusters", plan.clusters.len()), async {
+        // Nodes that are made anew have addresses of their own; nobody is to give them those of the old ones.
+        let anew = plan.clusters.iter().filter(|cluster| !layers.keeps(Layer::Cluster, &cluster.name));
+        let nodes: Vec<&String> = anew.flat_map(|cluster| &cluster.nodes).collect();
+        kind.has_no_longer(|container| nodes.iter().any(|node| *node == container)).map_err(fleet::Error::from)?;
         let made = plan.clusters.iter().map(|cluster| make(&engine, plan, cluster, layers));
         let told = futures::future::try_join_all(made).await?;
         for (cluster, (server, _)) in plan.clusters.iter().zip(&told) {
@@ -348,8 +251,6 @@ async fn carry_out(begun: &mut Begun, topology: &Topology, events: &EventSender)
     };
     let clusters: Vec<Cluster> = made.iter().chain(&there).cloned().collect();
     let installed = async {
-        let obsolete = layers.obsolete();
-        layers.obsolete_goes()?;
         resume::remove_obsolete(&made, &obsolete).await?;
         if let Some(beside) = beside.as_ref().filter(|_| !obsolete.is_empty()) {
             remove_obsolete(&beside.existing, &obsolete, events).await?;

@@ -48,10 +48,11 @@ pub async fn take_down(fleet: Fleet) -> Result<(), Error> {
         Fleet::Kind(kind) => Ok(super::kind::take_down(&kind).await?),
         Fleet::Mixed(kind, existing) => {
             // The management plane may be on Docker; what it wrote elsewhere only it knows.
-            let left = leave_the_plane(&kind, &existing).await?;
+            leave_the_plane(&kind, &existing).await?;
+            let unanswered = planes_that_do_not_answer(&kind, &existing).await?;
             remove(&existing).await?;
             super::kind::take_down(&kind).await?;
-            if left.is_empty() { Ok(()) } else { Err(Left(left).into()) }
+            if unanswered.is_empty() { Ok(()) } else { Err(Left(unanswered).into()) }
         }
     }
 }
@@ -66,8 +67,11 @@ pub(super) async fn undo(fleet: Fleet, failure: Error, events: &EventSender) -> 
     failure
 }
 
-/// Lets management planes on Docker take back what they wrote into clusters that stay. Returns what is left, as sentences.
-async fn leave_the_plane(kind: &Kind, existing: &Existing) -> Result<Vec<String>, Error> {
+/// Lets management planes on Docker take back what they wrote into clusters that stay.
+///
+/// # Errors
+/// [`Left`], where one answers and that does not work: it is needed to try again, so nothing of it must go.
+async fn leave_the_plane(kind: &Kind, existing: &Existing) -> Result<(), Error> {
     let clusters = existing.bare_clusters().await.map_err(crate::provider::fleet::Error::from)?;
     let planes = kind.answering_clusters().await;
     let mut left = Vec::new();
@@ -78,7 +82,13 @@ async fn leave_the_plane(kind: &Kind, existing: &Existing) -> Result<Vec<String>
             Err(error) => left.push(chain(&error)),
         }
     }
-    if planes.len() < kind.kubeconfigs().len() {
+    if left.is_empty() { Ok(()) } else { Err(Left(left).into()) }
+}
+
+/// What those that are gone may have left, as sentences: nobody can ask them any more.
+async fn planes_that_do_not_answer(kind: &Kind, existing: &Existing) -> Result<Vec<String>, Error> {
+    let mut left = Vec::new();
+    if kind.answering_clusters().await.len() < kind.kubeconfigs().len() {
         let made = existing.made().map_err(crate::provider::fleet::Error::from)?;
         let agents = made.iter().filter(|entry| entry.kind == "Deployment" && entry.name == names::AGENT);
         left.extend(agents.map(|agent| {

@@ -149,7 +149,7 @@ impl Links {
             (To::World(socket), _) => socket,
             (To::Router(_), Capability::Cut | Capability::Loss) => return Ok(None),
             (To::Router(router), Capability::Delay) => {
-                let reason = router.cannot_delay().await;
+                let reason = router.cannot_delay().await?;
                 return Ok(reason.map(|reason| router::Error::NoDelay(reason).to_string()));
             }
             (To::Router(_), _) => return Ok(Some(BEYOND_ROUTERS.to_owned())),

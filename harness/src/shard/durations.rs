@@ -19,6 +19,8 @@ pub const FILE: &str = "scenarios/durations.json";
 const SCENARIO: u64 = 10_000;
 /// What a bring-up takes where none was recorded.
 const BRING_UP: u64 = 30_000;
+/// Nothing takes longer.
+const DAY: u64 = 24 * 60 * 60 * 1_000;
 /// Durations are recorded in steps of this: what is less is noise, and would change lines of a committed file.
 const STEP: u64 = 100;
 
@@ -82,7 +84,9 @@ impl Durations {
 }
 
 fn known_or_median(known: &BTreeMap<String, u64>, name: &str, otherwise: u64) -> u64 {
-    known.get(name).copied().or_else(|| median(known.values().copied().collect())).unwrap_or(otherwise)
+    let known = known.get(name).copied().or_else(|| median(known.values().copied().collect()));
+    // The file may be a user's: sums of what nothing takes would overflow.
+    known.unwrap_or(otherwise).min(DAY)
 }
 
 /// The lower of the two in the middle, where there are two.
@@ -150,6 +154,13 @@ mod tests {
     use crate::report::{Event, EventKind};
 
     const PASSED: StepOutcome = StepOutcome::Passed;
+
+    #[test]
+    fn what_nothing_takes_cannot_overflow_a_sum() {
+        let scenario_ms = BTreeMap::from([("one".to_owned(), u64::MAX), ("two".to_owned(), 5)]);
+        let durations = Durations { scenario_ms, ..Durations::default() };
+        assert_eq!([durations.of_scenario("one"), durations.of_scenario("two")], [DAY, 5]);
+    }
 
     /// A run of scenarios with their beginnings, ends and outcomes, in seconds, that took 100 s in all.
     fn record(command: &str, scenarios: &[(&str, u64, u64, StepOutcome)]) -> Record {

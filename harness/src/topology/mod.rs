@@ -302,6 +302,13 @@ impl Topology {
         self.clusters.iter().filter(|cluster| cluster.mesh)
     }
 
+    /// Whether clusters with a mesh are on different networks, so that calls between them pass gateways.
+    #[must_use]
+    pub fn is_crossed(&self) -> bool {
+        let networks: BTreeSet<&str> = self.meshed().map(|cluster| cluster.network.as_str()).collect();
+        networks.len() > 1
+    }
+
     /// The clusters with a control plane of their own.
     pub fn primaries(&self) -> impl Iterator<Item = &Cluster> {
         self.meshed().filter(|cluster| cluster.control_plane.is_none())

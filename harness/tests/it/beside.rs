@@ -124,6 +124,8 @@ fn a_management_plane_on_kind_joins_the_meshes_of_clusters_that_are_there_and_le
     let shown = ends_with(WRONG_USAGE, &mut guest.up(&works, &["--yes"]));
     assert!(shown.contains(&format!("there is a kind cluster {name}-management already")), "{shown}");
     assert!(shown.contains("--recreate") && theirs.is_there(), "{shown}");
+    let shown = ends_with(WRONG_USAGE, &mut guest.up(&works, &["--recreate"]));
+    assert!(shown.contains("there is nobody to ask") && theirs.is_there(), "nobody has agreed: {shown}");
 
     let shown = ends_with(PASSED, &mut guest.up(&works, &["--yes", "--recreate"]));
     assert!(!theirs.is_there(), "it was replaced");

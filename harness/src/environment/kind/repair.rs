@@ -30,13 +30,14 @@ pub(super) async fn mend(
     out: &Utf8Path,
     events: &EventSender,
 ) -> Result<(), BringUpError> {
-    let mut wrong = kind.wrong().await.map_err(Error::from)?;
-    wrong.retain(|one| one.trouble != Trouble::Gone);
+    let (gone, wrong): (Vec<_>, Vec<_>) =
+        kind.wrong().await.map_err(Error::from)?.into_iter().partition(|one| one.trouble == Trouble::Gone);
     if wrong.is_empty() {
         return Ok(());
     }
+    let gone: BTreeSet<String> = gone.into_iter().map(|one| one.container).collect();
     let mended = phase(events, "repair", "put back what a restart of Docker has changed", async {
-        put_back(kind, plan).await?;
+        put_back(kind, plan, &gone).await?;
         Ok(((), format!("repaired: {}", sentences(&wrong))))
     });
     let mended = mended.await;
@@ -46,23 +47,24 @@ pub(super) async fn mend(
     mended
 }
 
-async fn put_back(kind: &mut Kind, plan: &Plan) -> Result<(), BringUpError> {
+async fn put_back(kind: &mut Kind, plan: &Plan, gone: &BTreeSet<String>) -> Result<(), BringUpError> {
     let engine = kind.engine();
     let repaired = repair::repair(&engine, kind.environment(), &plan.networks, kind.containers()).await;
     let (containers, router) = repaired.map_err(Error::from)?;
     if let Some(router) = &router {
         kind.has_router(Some(router)).map_err(fleet::Error::from)?;
     }
-    let clusters = there(kind, plan).await?;
+    let clusters = there(kind, plan, gone).await?;
     futures::future::try_join_all(clusters.iter().map(answers)).await?;
     load_balancers::restore(&engine, plan, &clusters).await?;
     // Last: whoever is ended before finds the same to do again.
     Ok(kind.has_containers(containers).map_err(fleet::Error::from)?)
 }
 
-/// The clusters whose nodes are all remembered: those that were made to the end.
-async fn there(kind: &Kind, plan: &Plan) -> Result<Vec<Cluster>, BringUpError> {
-    let known: BTreeSet<&str> = kind.containers().iter().map(|one| one.container.as_str()).collect();
+/// The clusters whose nodes are all remembered, and there: those that were made to the end, and of which nothing is gone.
+async fn there(kind: &Kind, plan: &Plan, gone: &BTreeSet<String>) -> Result<Vec<Cluster>, BringUpError> {
+    let known = kind.containers().iter().map(|one| one.container.as_str());
+    let known: BTreeSet<&str> = known.filter(|container| !gone.contains(*container)).collect();
     let whole = |name: &str| {
         let planned = plan.clusters.iter().find(|planned| planned.name == name);
         planned.is_some_and(|planned| planned.nodes.iter().all(|node| known.contains(node.as_str())))

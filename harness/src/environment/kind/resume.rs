@@ -66,7 +66,16 @@ fn is_made(topology: &Topology, name: &str) -> bool {
     topology.clusters_of(Provider::Kind).any(|cluster| cluster.name == name)
 }
 
-/// The networks of an environment: those of an earlier run where all are still there, and otherwise new ones.
+/// The networks that an earlier run made, where they are those that are wanted and all are still there.
+pub(super) async fn kept_networks(kind: &Kind, topology: &Topology) -> Result<Option<Vec<MeshNetwork>>, Error> {
+    let (known, there) = (kind.networks(), kind.engine().networks().await?);
+    let same = known.iter().map(|network| network.name.as_str()).eq(topology.networks_of(Provider::Kind));
+    let kept = !known.is_empty() && same && known.iter().all(|network| there.contains(&network.docker.name));
+    Ok(kept.then_some(known))
+}
+
+/// The networks of an environment: those of an earlier run where all are still there, and otherwise new ones. With other networks clusters
+/// cannot stay, so those that an earlier run made go.
 pub(super) async fn networks(
     kind: &mut Kind,
     docker: &OnDocker<'_>,
@@ -77,18 +86,16 @@ pub(super) async fn networks(
     let ours: BTreeSet<String> = kind.kind_names().map(str::to_owned).collect();
     for name in names.filter(|name| !ours.contains(name)) {
         if !engine.nodes(&name).await?.is_empty() {
+            // What is replaced goes when the new one is made: nobody has agreed yet.
             if !docker.recreate {
                 return Err(Error::Taken { name });
             }
-            remove_nodes(&engine, &name).await?;
         }
     }
-    let known = kind.networks();
-    let there = engine.networks().await?;
-    let same = known.iter().map(|network| network.name.as_str()).eq(topology.networks_of(Provider::Kind));
-    if !known.is_empty() && same && known.iter().all(|network| there.contains(&network.docker.name)) {
+    if let Some(known) = kept_networks(kind, topology).await? {
         return Ok(known);
     }
+    let ours: BTreeSet<String> = kind.kind_names().map(str::to_owned).collect();
     directory::is_incomplete(kind.directory()).map_err(crate::provider::kind::Error::from)?;
     for name in &ours {
         remove_nodes(&engine, name).await?;

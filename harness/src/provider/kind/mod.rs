@@ -275,6 +275,15 @@ impl Kind {
         self.write()
     }
 
+    /// Forgets containers that are about to be made anew.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_no_longer(&mut self, gone: impl Fn(&str) -> bool) -> Result<(), Error> {
+        self.state.containers.retain(|known| !gone(&known.container));
+        self.write()
+    }
+
     /// Nodes and router, as they were.
     #[must_use]
     pub fn containers(&self) -> &[Remembered] {

@@ -16,11 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Where gateways between networks listen, by Istio's convention.
 const EASTWEST_PORT: i32 = 15_443;
 
-/// Looks at the gateways that a topology has on a cluster. Returns a line for people on each, and what stands in the way.
+/// Looks at the gateways that a topology has on a cluster; `crossed` says that calls between its clusters pass them. Returns a line for people on each, and what stands in the way.
 ///
 /// # Errors
 /// Where the cluster cannot be asked.
-pub(super) async fn look(cluster: &Cluster, gateways: &[GatewayKind]) -> Result<(Vec<String>, Vec<Refusal>), Error> {
+pub(super) async fn look(
+    cluster: &Cluster,
+    gateways: &[GatewayKind],
+    crossed: bool,
+) -> Result<(Vec<String>, Vec<Refusal>), Error> {
     let services: Api<Service> = Api::namespaced(cluster.client(), ISTIO_SYSTEM);
     let (mut lines, mut problems) = (Vec::new(), Vec::new());
     for gateway in gateways {
@@ -31,7 +35,7 @@ pub(super) async fn look(cluster: &Cluster, gateways: &[GatewayKind]) -> Result<
         match address(service.as_ref(), *gateway) {
             Ok(address) => lines.push(format!("gateway {name} at {address}, {}", reached(&address).await)),
             // Scenarios reach an ingress gateway from inside its cluster.
-            Err(what) if service.is_some() && *gateway == GatewayKind::Ingress => {
+            Err(what) if !crossed || (service.is_some() && *gateway == GatewayKind::Ingress) => {
                 lines.push(format!("gateway {name}, which {what}"));
             }
             Err(what) => problems.push(Refusal::new(
@@ -57,7 +61,8 @@ fn address(service: Option<&Service>, gateway: GatewayKind) -> Result<String, &'
         GatewayKind::Ingress => ports.find(|port| [80, 443].contains(port)),
     };
     let port = port.ok_or("has not the port that it is reached at (15443; of an ingress gateway 80 or 443)")?;
-    Ok(format!("{host}:{port}"))
+    // An address with colons is told from its port by brackets.
+    Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }
 
 fn host(ingress: &LoadBalancerIngress) -> Option<String> {
@@ -93,6 +98,8 @@ mod tests {
             of(ports.clone(), json!([{ "ip": "10.0.0.1" }]), GatewayKind::Eastwest),
             Ok("10.0.0.1:15443".to_owned())
         );
+        let six = of(ports.clone(), json!([{ "ip": "2001:db8::1" }]), GatewayKind::Eastwest);
+        assert_eq!(six, Ok("[2001:db8::1]:15443".to_owned()));
         assert_eq!(of(ports.clone(), name.clone(), GatewayKind::Ingress), Ok("gw.example:80".to_owned()));
         let external = json!({ "externalIPs": ["192.0.2.1"], "ports": [{ "port": 443 }] });
         assert_eq!(of(external, json!([]), GatewayKind::Ingress), Ok("192.0.2.1:443".to_owned()));

@@ -70,12 +70,18 @@ impl Findings {
         text
     }
 
-    /// Looks at the gateways of the mesh that is on the cluster, as far as a topology has them.
+    /// Looks at the gateways of the mesh that is on the cluster, as far as a topology has them. `crossed` says that calls between its
+    /// clusters pass them, so that they have to be there.
     ///
     /// # Errors
     /// Where the cluster cannot be asked.
-    pub async fn look_at_gateways(&mut self, cluster: &Cluster, gateways: &[GatewayKind]) -> Result<(), Error> {
-        let (lines, problems) = gateways::look(cluster, gateways).await?;
+    pub async fn look_at_gateways(
+        &mut self,
+        cluster: &Cluster,
+        gateways: &[GatewayKind],
+        crossed: bool,
+    ) -> Result<(), Error> {
+        let (lines, problems) = gateways::look(cluster, gateways, crossed).await?;
         self.gateways = lines;
         self.problems.extend(problems);
         Ok(())

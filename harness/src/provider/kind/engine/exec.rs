@@ -1,5 +1,7 @@
 //! Commands: in a container, and in the network of one.
 
+use std::time::Duration;
+
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::{ContainerCreateBody, HostConfig};
@@ -7,6 +9,13 @@ use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptions};
 use futures::TryStreamExt as _;
 
 use super::{Engine, Error, refused};
+
+/// Between two looks at a command whose output has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// So often one looks.
+const LOOKS: u32 = 250;
+/// In place of an exit code that Docker does not tell: what nobody knows to have worked has not.
+const UNKNOWN: i64 = -1;
 
 impl Engine {
     /// Runs a program of an image once, in the network of a container that runs, and returns what it wrote.
@@ -41,7 +50,7 @@ impl Engine {
         self.start_again(name).await?;
         let ended = self.docker().await?.wait_container(name, None::<WaitContainerOptions>).try_next().await;
         let code = match ended {
-            Ok(ended) => ended.map_or(0, |ended| ended.status_code),
+            Ok(ended) => ended.map_or(UNKNOWN, |ended| ended.status_code),
             Err(bollard::errors::Error::DockerContainerWaitError { code, .. }) => code,
             Err(source) => return Err(refused(action())(source)),
         };
@@ -69,8 +78,20 @@ impl Engine {
             StartExecResults::Attached { output, .. } => output.try_collect().await.map_err(refused(action()))?,
             StartExecResults::Detached => Vec::new(),
         };
-        let ended = self.docker().await?.inspect_exec(&exec.id).await.map_err(refused(action()))?;
-        result(container, command, ended.exit_code.unwrap_or_default(), said(&logs))
+        result(container, command, self.exit_code(&exec.id).await, said(&logs))
+    }
+
+    /// The exit code of a command whose output has ended: Docker may tell it a moment later.
+    async fn exit_code(&self, exec: &str) -> i64 {
+        let mut look = tokio::time::interval(LOOK);
+        for _ in 0..LOOKS {
+            look.tick().await;
+            let Ok(docker) = self.docker().await else { break };
+            if let Ok(Some(code)) = docker.inspect_exec(exec).await.map(|told| told.exit_code) {
+                return code;
+            }
+        }
+        UNKNOWN
     }
 }
 

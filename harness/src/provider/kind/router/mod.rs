@@ -203,7 +203,7 @@ impl Router {
         limit: Duration,
     ) -> Result<RouterFault, Error> {
         let pairs = self.pairs_of(link)?;
-        if let Some(reason) = self.cannot_delay().await {
+        if let Some(reason) = self.cannot_delay().await? {
             return Err(Error::NoDelay(reason));
         }
         let number = number();
@@ -214,26 +214,26 @@ impl Router {
             let band = delay::free_band(&self.queues(leg).await?);
             let band = band.ok_or_else(|| Error::NoBand { interface: leg.to_owned(), delays: delay::MOST })?;
             let queue = Queue::new(leg, band, delay::mark(number));
-            fault.has_queue(queue.clone());
-            for command in queue.make(Delay { by, jitter }) {
-                self.run(&command).await?;
-            }
+            let [make, lead] = queue.make(Delay { by, jitter });
+            // Another process may have taken the band meanwhile; then it is not ours to remove.
+            self.run(&make).await?;
+            fault.has_queue(queue);
+            self.run(&lead).await?;
         }
         self.nft(&[&delay::table(number, &pairs, limit)]).await?;
         Ok(fault)
     }
 
     /// Why the kernel cannot delay packets; `None` where it can.
-    pub async fn cannot_delay(&self) -> Option<String> {
-        for command in delay::probe() {
-            if let Err(error) = self.run(&command).await {
-                return Some(match error {
-                    Error::Docker(engine::Error::Command { said, .. }) => said,
-                    error => crate::cluster::chain(&error),
-                });
-            }
+    ///
+    /// # Errors
+    /// [`Error`], where the router cannot be asked.
+    pub async fn cannot_delay(&self) -> Result<Option<String>, Error> {
+        match self.run(&delay::probe()).await {
+            Ok(()) => Ok(None),
+            Err(Error::Docker(engine::Error::Command { said, .. })) => Ok(Some(said)),
+            Err(error) => Err(error),
         }
-        None
     }
 
     async fn queues(&self, leg: &str) -> Result<Value, Error> {
